@@ -1,0 +1,13 @@
+// Package storage holds the records that an authorization server keeps and the
+// small interfaces through which it keeps them.
+//
+// Everything that one sign-in leaves behind is one record, the [Grant]. Access
+// tokens and refresh tokens are only proofs that address it, so that issuing,
+// refreshing and revoking are each one step on one record. Start reading at
+// [Grants]; [Revocations] ends many grants at once; [Users], [Clients] and
+// [Keys] hold what a grant refers to.
+//
+// The package knows no database and no HTTP, and imports only the standard
+// library. Stores live in packages beside it; each proves itself with
+// storagetest.Run.
+package storage

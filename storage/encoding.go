@@ -1,0 +1,281 @@
+package storage
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"math"
+	"net/netip"
+	"time"
+)
+
+// The binary form of a grant, version 1. Everything but the two first fields is
+// in the order below; integers are unsigned varints, texts are length-prefixed,
+// times are milliseconds.
+//
+//	version     1 byte
+//	generation  varint: stores compare it without decoding the rest
+//	epoch       varint
+//	flags       1 byte
+//	type        1 byte
+//	access      20 bytes
+//	refresh     20 bytes, if flagRefresh
+//	created     since 1970
+//	issued      since created
+//	access expiry   since issued
+//	refresh expiry  since issued, if flagRefresh
+//	end         since created
+//	client id, user id, username, scope
+//	access scope    if flagNarrowed
+//	address     length-prefixed, 0, 4 or 16 bytes
+//	user agent  the rest
+//
+// The id isn't part of it: it is the key that the record stands under.
+const grantVersion = 1
+
+const (
+	flagRefresh  = 1 << iota // a refresh token was issued
+	flagNarrowed             // the access token's scope differs from the grant's
+	flagRawUser              // the user id is stored as the bytes that its base64url text stands for
+)
+
+var grantTypes = map[GrantType]byte{Password: 1, ClientCredentials: 2}
+
+// ErrEncoding is returned for bytes that no version of this package wrote.
+var ErrEncoding = errors.New("storage: record can't be decoded")
+
+// AppendGrant appends the binary form of g, without its id, to b. It returns
+// ErrEncoding when g isn't a grant that DecodeGrant would give back: an unknown
+// type, times out of order, or no generation.
+func AppendGrant(b []byte, g Grant) ([]byte, error) {
+	kind, known := grantTypes[g.Type]
+	refresh := g.Refresh != Digest{}
+	if !known || g.Generation == 0 || refresh == g.RefreshExpiry.IsZero() {
+		return nil, ErrEncoding
+	}
+	var flags byte
+	if refresh {
+		flags |= flagRefresh
+	}
+	if g.AccessScope != g.Scope {
+		flags |= flagNarrowed
+	}
+	user := g.UserID
+	if raw, err := base64.RawURLEncoding.Strict().DecodeString(user); err == nil {
+		user, flags = string(raw), flags|flagRawUser
+	}
+
+	b = append(b, grantVersion)
+	b = binary.AppendUvarint(b, uint64(g.Generation))
+	b = binary.AppendUvarint(b, uint64(g.Epoch))
+	b = append(b, flags, kind)
+	b = append(b, g.Access[:]...)
+	if refresh {
+		b = append(b, g.Refresh[:]...)
+	}
+
+	e := times{b: b}
+	e.span(time.UnixMilli(0), g.Created)
+	e.span(g.Created, g.Issued)
+	e.span(g.Issued, g.AccessExpiry)
+	if refresh {
+		e.span(g.Issued, g.RefreshExpiry)
+	}
+	e.span(g.Created, g.End)
+	if e.bad {
+		return nil, ErrEncoding
+	}
+
+	b = appendText(e.b, g.ClientID, user, g.Username, g.Scope)
+	if g.AccessScope != g.Scope {
+		b = appendText(b, g.AccessScope)
+	}
+	b = appendText(b, string(g.Address.AsSlice()))
+	return append(b, g.UserAgent...), nil
+}
+
+// times appends instants as milliseconds since another.
+type times struct {
+	b   []byte
+	bad bool // an instant was before its base
+}
+
+func (e *times) span(from, to time.Time) {
+	ms := to.UnixMilli() - from.UnixMilli()
+	e.bad = e.bad || ms < 0
+	e.b = binary.AppendUvarint(e.b, uint64(ms))
+}
+
+func appendText(b []byte, texts ...string) []byte {
+	for _, s := range texts {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	return b
+}
+
+// DecodeGrant reads what AppendGrant wrote and gives it the id. It returns
+// ErrEncoding for anything else, and never more memory than b has bytes.
+func DecodeGrant(id GrantID, b []byte) (Grant, error) {
+	d := decoder{b: b}
+	if d.byte() != grantVersion {
+		return Grant{}, ErrEncoding
+	}
+	g := Grant{ID: id, Generation: d.uint32(), Epoch: d.uint32()}
+	flags := d.byte()
+	g.Type = d.grantType()
+	d.fill(g.Access[:])
+	if flags&flagRefresh != 0 {
+		d.fill(g.Refresh[:])
+	}
+	g.Created = d.after(time.UnixMilli(0).UTC())
+	g.Issued = d.after(g.Created)
+	g.AccessExpiry = d.after(g.Issued)
+	if flags&flagRefresh != 0 {
+		g.RefreshExpiry = d.after(g.Issued)
+	}
+	g.End = d.after(g.Created)
+
+	// One conversion for all the texts: they are slices of one string.
+	d.text = string(d.b)
+	g.ClientID, g.UserID, g.Username = d.string(), d.string(), d.string()
+	if flags&flagRawUser != 0 {
+		g.UserID = base64.RawURLEncoding.EncodeToString([]byte(g.UserID))
+	}
+	g.Scope = d.string()
+	g.AccessScope = g.Scope
+	if flags&flagNarrowed != 0 {
+		g.AccessScope = d.string()
+	}
+	g.Address = d.address()
+	g.UserAgent = d.text
+	if d.bad || g.Generation == 0 {
+		return Grant{}, ErrEncoding
+	}
+	return g, nil
+}
+
+// GenerationPrefix is how the binary form of every grant of that generation
+// begins, whatever version wrote it, after its first byte.
+func GenerationPrefix(generation uint32) []byte {
+	return binary.AppendUvarint(nil, uint64(generation))
+}
+
+// decoder takes fields off the front of b, then of text. After a fault it
+// yields zeros; bad is looked at once, at the end.
+type decoder struct {
+	b    []byte
+	text string
+	bad  bool
+}
+
+func (d *decoder) byte() byte {
+	if len(d.b) == 0 {
+		d.bad = true
+		return 0
+	}
+	c := d.b[0]
+	d.b = d.b[1:]
+	return c
+}
+
+func (d *decoder) fill(dst []byte) {
+	if len(d.b) < len(dst) {
+		d.bad = true
+		return
+	}
+	d.b = d.b[copy(dst, d.b):]
+}
+
+func (d *decoder) uint64() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.bad = true
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) uint32() uint32 {
+	v := d.uint64()
+	d.bad = d.bad || v > math.MaxUint32
+	return uint32(v)
+}
+
+func (d *decoder) grantType() GrantType {
+	switch d.byte() {
+	case 1:
+		return Password
+	case 2:
+		return ClientCredentials
+	}
+	d.bad = true
+	return ""
+}
+
+// maxSpan is 292 years, what a time.Duration holds.
+const maxSpan = uint64(math.MaxInt64 / int64(time.Millisecond))
+
+func (d *decoder) after(from time.Time) time.Time {
+	ms := d.uint64()
+	if ms > maxSpan {
+		d.bad = true
+		return from
+	}
+	return from.Add(time.Duration(ms) * time.Millisecond)
+}
+
+func (d *decoder) string() string {
+	n, size := uvarintString(d.text)
+	if size <= 0 || n > uint64(len(d.text)-size) {
+		d.bad = true
+		return ""
+	}
+	s := d.text[size : size+int(n)]
+	d.text = d.text[size+int(n):]
+	return s
+}
+
+func uvarintString(s string) (uint64, int) {
+	head := s[:min(len(s), binary.MaxVarintLen64)]
+	return binary.Uvarint([]byte(head))
+}
+
+func (d *decoder) address() netip.Addr {
+	s := d.string()
+	if s == "" {
+		return netip.Addr{}
+	}
+	a, ok := netip.AddrFromSlice([]byte(s))
+	d.bad = d.bad || !ok
+	return a
+}
+
+// The binary form of a retry, version 1: version, generation varint, until in
+// milliseconds since 1970 varint, key id, digest, mix.
+
+// AppendRetry appends the binary form of r to b.
+func AppendRetry(b []byte, r Retry) []byte {
+	b = append(b, grantVersion)
+	b = binary.AppendUvarint(b, uint64(r.Generation))
+	b = binary.AppendUvarint(b, uint64(r.Until.UnixMilli()))
+	b = append(b, r.KeyID)
+	b = append(b, r.Refresh[:]...)
+	return append(b, r.Mix[:]...)
+}
+
+// DecodeRetry reads what AppendRetry wrote, or returns ErrEncoding.
+func DecodeRetry(b []byte) (Retry, error) {
+	d := decoder{b: b}
+	if d.byte() != grantVersion {
+		return Retry{}, ErrEncoding
+	}
+	r := Retry{Generation: d.uint32(), Until: d.after(time.UnixMilli(0).UTC()), KeyID: d.byte()}
+	d.fill(r.Refresh[:])
+	d.fill(r.Mix[:])
+	if d.bad || len(d.b) != 0 {
+		return Retry{}, ErrEncoding
+	}
+	return r, nil
+}

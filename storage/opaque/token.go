@@ -1,0 +1,112 @@
+package opaque
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// Kind is what a token is for. A token of one kind never parses as another.
+type Kind byte
+
+// The kinds of token.
+const (
+	Access  Kind = 1 // RFC 6749 section 1.4
+	Refresh Kind = 2 // RFC 6749 section 1.5
+)
+
+// The prefix of each kind; secret scanners can look for them.
+const (
+	accessPrefix  = "gat_"
+	refreshPrefix = "grt_"
+	prefixLen     = 4
+)
+
+func (k Kind) prefix() string {
+	if k == Refresh {
+		return refreshPrefix
+	}
+	return accessPrefix
+}
+
+const (
+	grantAt      = 1
+	generationAt = grantAt + 16
+	secretAt     = generationAt + 4
+	tagAt        = secretAt + secretLen
+	rawLen       = tagAt + tagLen
+
+	secretLen = 24
+	tagLen    = 12
+)
+
+// TextLen is the length of every token, in bytes.
+const TextLen = prefixLen + rawLen/3*4
+
+// ErrInvalid is returned for a text that isn't a token of the wanted kind made
+// under a known deployment key. It doesn't tell what was wrong with it.
+var ErrInvalid = errors.New("opaque: not a token of this kind")
+
+// Token is a token whose tag was checked: some deployment key made it.
+type Token struct {
+	Kind       Kind
+	KeyID      byte
+	Grant      storage.GrantID
+	Generation uint32
+	secret     [secretLen]byte
+}
+
+// Digest is what a store keeps of the token.
+func (t Token) Digest() storage.Digest {
+	var raw [rawLen]byte
+	t.put(&raw)
+	h := sha256.New()
+	h.Write([]byte{byte(t.Kind)})
+	h.Write(raw[:tagAt])
+	return storage.Digest(h.Sum(nil))
+}
+
+func (t Token) put(raw *[rawLen]byte) {
+	raw[0] = t.KeyID
+	copy(raw[grantAt:], t.Grant[:])
+	binary.BigEndian.PutUint32(raw[generationAt:], t.Generation)
+	copy(raw[secretAt:], t.secret[:])
+}
+
+// Parse reads a token of that kind. It asks no store: a nil error says that the
+// token is genuine, not that it is valid. Anything else is ErrInvalid.
+func (r *Keyring) Parse(kind Kind, text string) (Token, error) {
+	if len(text) != TextLen || text[:prefixLen] != kind.prefix() {
+		return Token{}, ErrInvalid
+	}
+	var raw [rawLen]byte
+	if _, err := base64.RawURLEncoding.Decode(raw[:], []byte(text[prefixLen:])); err != nil {
+		return Token{}, ErrInvalid
+	}
+	k := r.keys[raw[0]]
+	if k == nil || !k.tagged(kind, &raw) {
+		return Token{}, ErrInvalid
+	}
+	return Token{
+		Kind:       kind,
+		KeyID:      raw[0],
+		Grant:      storage.GrantID(raw[grantAt:generationAt]),
+		Generation: binary.BigEndian.Uint32(raw[generationAt:]),
+		secret:     [secretLen]byte(raw[secretAt:tagAt]),
+	}, nil
+}
+
+// text spells the token, with the tag of k.
+func (t Token) text(k *key) string {
+	var raw [rawLen]byte
+	t.put(&raw)
+	tag := k.tag(t.Kind, &raw)
+	copy(raw[tagAt:], tag[:])
+	text := make([]byte, TextLen)
+	copy(text, t.Kind.prefix())
+	base64.RawURLEncoding.Encode(text[prefixLen:], raw[:])
+	return string(text)
+}

@@ -1,0 +1,226 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// What callers of a store branch on. Stores wrap them; compare with errors.Is.
+var (
+	// ErrNotFound: there is no such record. For a grant it doesn't tell
+	// whether it never existed, has expired or was revoked.
+	ErrNotFound = errors.New("storage: not found")
+
+	// ErrExists: the id or name is taken.
+	ErrExists = errors.New("storage: already exists")
+
+	// ErrConflict: somebody else changed the record first.
+	ErrConflict = errors.New("storage: changed by another")
+
+	// ErrRevoked: a revocation came between the beginning of the sign-in and
+	// the creation of its grant. Begin again, from the user's record on.
+	ErrRevoked = errors.New("storage: a revocation came between")
+
+	// ErrUnavailable: the store can't answer now. It says nothing of the
+	// record: whether a write took place is unknown, and every write of this
+	// package is safe to repeat.
+	ErrUnavailable = errors.New("storage: unavailable")
+)
+
+// Store is everything that grantd keeps. All its methods are safe for
+// concurrent use by any number of goroutines and processes, honour the
+// context, and return an error that wraps ErrUnavailable when the store can't
+// answer. Records returned are copies.
+type Store interface {
+	Grants
+	Revocations
+	Users
+	Clients
+	Keys
+
+	// Ping returns nil when the store can answer.
+	Ping(ctx context.Context) error
+
+	// Close releases what the store holds. Nothing may be called after it.
+	io.Closer
+}
+
+// Grants keeps one record for each grant.
+type Grants interface {
+	// CreateGrant keeps g and indexes it by user and by client, in one step.
+	// It returns ErrExists when the id is taken by another grant, and
+	// ErrRevoked, keeping nothing, when g.Epoch isn't the current epoch of
+	// g's partition. Repeating a call that succeeded succeeds.
+	CreateGrant(ctx context.Context, g Grant) error
+
+	// LoadGrant returns the live grant, or ErrNotFound when it never existed,
+	// has expired or was revoked.
+	LoadGrant(ctx context.Context, id GrantID) (Grant, error)
+
+	// SwapGrant replaces old by next in one step, and keeps r beside it until
+	// r.Until (a zero r.Until keeps nothing and ends an earlier window). next
+	// must have the id, epoch and end of old and the generation after it.
+	// Of any number of concurrent calls with the same old exactly one
+	// succeeds; the others get ErrConflict, and ErrNotFound once the grant is
+	// gone (RFC 9700 section 4.14.2). Repeating a call that succeeded
+	// succeeds, as long as nobody swapped after it.
+	SwapGrant(ctx context.Context, old, next Grant, r Retry) error
+
+	// LoadRetry returns what the last swap kept, or ErrNotFound once the retry
+	// window is closed.
+	LoadRetry(ctx context.Context, id GrantID) (Retry, error)
+
+	// DeleteGrant ends the grant and with it every token that addresses it
+	// (RFC 7009 section 2.1). An unknown id is no error.
+	DeleteGrant(ctx context.Context, id GrantID) error
+}
+
+// Target says whose grants to list or to revoke: exactly one field is set.
+type Target struct {
+	UserID   string
+	ClientID string
+	All      bool // not for ListGrants
+}
+
+// Revocation is a floor under the grants of a target: every grant of the
+// target whose epoch is below Epoch is dead.
+type Revocation struct {
+	Target Target
+	// Epochs holds the epoch of each partition that the revocation raised, by
+	// partition. A store without partitions uses partition 0 alone.
+	Epochs map[byte]uint32
+}
+
+// Revocations ends many grants at once.
+//
+// Revoking works by a logical clock, the epoch, and not by wall clocks, which
+// differ between nodes. A sign-in reads the epoch before it reads the user's
+// and the client's records and verifies anything; Revoke raises it; CreateGrant
+// succeeds only in the epoch that the sign-in began in. So when Revoke returns,
+// a grant of the target was either created before the epoch was raised, and is
+// dead by the floor, or its sign-in began after it. No third case exists.
+type Revocations interface {
+	// Epoch returns an epoch of the id's partition that was current at some
+	// moment before it returns (not necessarily the latest: an older one only
+	// makes CreateGrant fail more often). After CreateGrant failed with
+	// ErrRevoked it returns a newer one.
+	Epoch(ctx context.Context, id GrantID) (uint32, error)
+
+	// Revoke ends all grants of the target that exist when it is called. It is
+	// effective when it returns, whatever their number, for every later call
+	// of any node. Repeating it is harmless.
+	Revoke(ctx context.Context, t Target) (Revocation, error)
+
+	// Sweep deletes the grants that r ended and their index entries, takes the
+	// floor away, and returns how many grants it deleted. It may be repeated
+	// or run by several at once.
+	Sweep(ctx context.Context, r Revocation) (int, error)
+
+	// Unswept returns the revocations whose sweep has not finished, because
+	// it is under way or because the process that ran it died.
+	Unswept(ctx context.Context) ([]Revocation, error)
+
+	// ListGrants returns up to limit live grants of the user or the client, in
+	// an order that doesn't change while a grant lives, and the cursor of the
+	// next page, "" when there is none. A grant that lives throughout is
+	// listed exactly once. A bad cursor is ErrNotFound.
+	ListGrants(ctx context.Context, t Target, cursor string, limit int) ([]Grant, string, error)
+}
+
+// User is a resource owner.
+type User struct {
+	ID       string    `json:"id"`                 // never changes and is never used again; the "sub" of the user's tokens
+	Name     string    `json:"name"`               // as compared: RFC 8265 UsernameCaseMapped
+	Password string    `json:"password,omitempty"` // its hash, a PHC or crypt string; empty: can't sign in
+	Disabled bool      `json:"disabled,omitempty"`
+	Admin    bool      `json:"admin,omitempty"` // may be granted the scope "admin"
+	Created  time.Time `json:"created"`
+	Revision uint64    `json:"revision"` // counts changes, from 1; the store sets it
+}
+
+// Users keeps the resource owners, by name.
+type Users interface {
+	// CreateUser keeps u with revision 1, or returns ErrExists when the name
+	// is taken.
+	CreateUser(ctx context.Context, u User) error
+
+	// LoadUser returns the user of that name, or ErrNotFound.
+	LoadUser(ctx context.Context, name string) (User, error)
+
+	// UpdateUser replaces the user of u.Name when its revision is u.Revision,
+	// and counts the revision up. It returns ErrConflict when the revision is
+	// another, ErrNotFound when there is none of that name.
+	UpdateUser(ctx context.Context, u User) error
+
+	// DeleteUser forgets the user. An unknown name is no error. The user's
+	// grants are another matter: see Revocations.
+	DeleteUser(ctx context.Context, name string) error
+
+	// ListUsers returns up to limit users whose name is greater than after, by
+	// name in byte order.
+	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
+}
+
+// Client is an OAuth 2.0 client, RFC 6749 section 2.
+type Client struct {
+	ID             string         `json:"id"`
+	Public         bool           `json:"public,omitempty"` // RFC 6749 section 2.1; a public client has no secret
+	Secret         SecretVerifier `json:"secret,omitzero"`
+	Grants         []string       `json:"grants"` // values of grant_type that it may use
+	Scopes         []string       `json:"scopes"` // that it may be granted
+	RedirectURIs   []string       `json:"redirect_uris,omitempty"`
+	AccessLifetime time.Duration  `json:"access_lifetime,omitempty"` // of its access tokens; zero: the server's default
+	Created        time.Time      `json:"created"`
+	Revision       uint64         `json:"revision"` // counts changes, from 1; the store sets it
+}
+
+// SecretVerifier recognises a client secret. Secrets are random and long, so a
+// salted SHA-256 is enough and keeps client authentication cheap. The zero
+// SecretVerifier recognises nothing.
+type SecretVerifier struct {
+	Salt []byte `json:"salt"`
+	Hash []byte `json:"hash"`
+}
+
+// Clients keeps the clients, by id.
+type Clients interface {
+	// CreateClient keeps c with revision 1, or returns ErrExists.
+	CreateClient(ctx context.Context, c Client) error
+
+	// LoadClient returns the client of that id, or ErrNotFound.
+	LoadClient(ctx context.Context, id string) (Client, error)
+
+	// UpdateClient is to a client what UpdateUser is to a user.
+	UpdateClient(ctx context.Context, c Client) error
+
+	// DeleteClient forgets the client. An unknown id is no error. Its grants
+	// are another matter: see Revocations.
+	DeleteClient(ctx context.Context, id string) error
+
+	// ListClients returns up to limit clients whose id is greater than after,
+	// by id in byte order.
+	ListClients(ctx context.Context, after string, limit int) ([]Client, error)
+}
+
+// Key is a deployment key, sealed under the deployment secret, which the store
+// never holds: whoever reads the store can't use its keys.
+type Key struct {
+	ID      byte      `json:"id"` // of the tokens minted under it
+	Sealed  []byte    `json:"sealed"`
+	Created time.Time `json:"created"`
+}
+
+// Keys keeps the deployment keys. The one with the highest id mints.
+type Keys interface {
+	// CreateKey keeps k, or returns ErrExists when the id is taken.
+	CreateKey(ctx context.Context, k Key) error
+
+	// ListKeys returns all keys, by id.
+	ListKeys(ctx context.Context) ([]Key, error)
+
+	// DeleteKey forgets the key: tokens minted under it are no longer
+	// recognised. An unknown id is no error.
+	DeleteKey(ctx context.Context, id byte) error
+}
