@@ -1,0 +1,114 @@
+package resource
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+)
+
+// refusal is what the client is told, RFC 6750 section 3.1. The texts are fixed:
+// nothing of the request is echoed, and a token that has expired is not told
+// from one that was revoked or never existed.
+type refusal struct {
+	status      int
+	code        string // of the challenge and the body; empty when no credentials were sent
+	description string // characters of RFC 6750 section 3
+}
+
+var (
+	noCredentials = refusal{status: http.StatusUnauthorized}
+
+	invalidRequest = refusal{http.StatusBadRequest, "invalid_request",
+		"The request is malformed or carries more than one access token."}
+
+	invalidToken = refusal{http.StatusUnauthorized, "invalid_token",
+		"The access token is malformed, unknown, expired or revoked."}
+
+	insufficientScope = refusal{http.StatusForbidden, "insufficient_scope",
+		"The access token may not do this."}
+
+	unavailable = refusal{http.StatusServiceUnavailable, "temporarily_unavailable", ""}
+)
+
+// refusalFor looks at ErrUnavailable first: it stands before the error of a
+// validator, which may wrap anything.
+func refusalFor(err error) refusal {
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		return unavailable
+	case errors.Is(err, ErrNoCredentials):
+		return noCredentials
+	case errors.Is(err, ErrInvalidRequest):
+		return invalidRequest
+	case errors.Is(err, ErrInvalidToken):
+		return invalidToken
+	case errors.Is(err, ErrInsufficientScope):
+		return insufficientScope
+	}
+	return unavailable
+}
+
+// writeRefusal answers a request that was refused. It is the only place that
+// writes a Bearer challenge; 503 has none, for it judges no credentials.
+func writeRefusal(w http.ResponseWriter, realm string, err error, scopes []string) {
+	f := refusalFor(err)
+	if f.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	} else {
+		w.Header().Set("WWW-Authenticate", f.challenge(realm, scopes))
+	}
+	writeJSON(w, f.status, f.body())
+}
+
+// challenge spells the WWW-Authenticate header. There is always a realm, because
+// RFC 6750 section 3 forbids a bare "Bearer"; realm is a quoted-string already.
+func (f refusal) challenge(realm string, scopes []string) string {
+	var b strings.Builder
+	b.WriteString("Bearer realm=" + realm)
+	if f.code != "" {
+		b.WriteString(`, error="` + f.code + `", error_description="` + f.description + `"`)
+	}
+	if f.code == insufficientScope.code {
+		b.WriteString(`, scope="` + strings.Join(scopes, " ") + `"`)
+	}
+	return b.String()
+}
+
+// body is the JSON body. Without credentials it has no error member either
+// (RFC 6750 section 3.1).
+func (f refusal) body() []byte {
+	switch {
+	case f.code == "":
+		return []byte(`{"message":"This resource needs an access token."}`)
+	case f.description == "":
+		return []byte(`{"error":"` + f.code + `"}`)
+	}
+	return []byte(`{"error":"` + f.code + `","error_description":"` + f.description + `"}`)
+}
+
+// writeJSON answers with a body that no cache may keep (RFC 9111 section 3.5
+// lets shared caches keep some answers to requests with Authorization).
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	w.Write(body) // an error means that the client is gone
+}
+
+// quoted spells s as a quoted-string of RFC 9110 section 5.6.4.
+func quoted(s string) (string, error) {
+	if strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return "", errors.New("only visible ASCII characters and spaces can stand in a challenge")
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`, nil
+}
+
+// isScopeToken checks the grammar of RFC 6749 section 3.3:
+//
+//	scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
+func isScopeToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
+		return c <= ' ' || c > '~' || c == '"' || c == '\\'
+	})
+}

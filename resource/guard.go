@@ -1,0 +1,142 @@
+package resource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+)
+
+// Why a request was refused: what [Config.Note] is told. Compare with
+// errors.Is; the text after them is for the operator and never sent.
+var (
+	// ErrNoCredentials: no token, or credentials of another scheme. 401.
+	ErrNoCredentials = errors.New("resource: no bearer token")
+
+	// ErrInvalidRequest: more than one token, or a broken form. 400.
+	ErrInvalidRequest = errors.New("resource: invalid request")
+
+	// ErrInvalidToken: garbled, unknown, expired or revoked. 401. It is also
+	// what a [Validator] returns.
+	ErrInvalidToken = errors.New("resource: invalid token")
+
+	// ErrInsufficientScope: a good token that may not do this. 403.
+	ErrInsufficientScope = errors.New("resource: insufficient scope")
+
+	// ErrUnavailable: the validator can't tell now. 503.
+	ErrUnavailable = errors.New("resource: the token can't be validated now")
+)
+
+// Validator judges access tokens. It is called with texts that fit the b64token
+// grammar of RFC 6750 section 2.1, by many goroutines at once.
+type Validator interface {
+	// Validate returns whom the token speaks for, or an error that wraps
+	// ErrInvalidToken. Any other error says that the token can't be judged now
+	// and is answered with 503, so that no client throws a good token away.
+	Validate(ctx context.Context, token string) (Identity, error)
+}
+
+// Config configures a Guard.
+type Config struct {
+	// Validator judges the tokens. Needed.
+	Validator Validator
+
+	// Realm names the protection space in challenges (RFC 9110 section 11.5):
+	// ASCII without control characters. Default: "api".
+	Realm string
+
+	// FormBody also accepts the token as parameter access_token of a form body
+	// (RFC 6750 section 2.2) of POST, PUT and PATCH. Forms are then read before
+	// the guarded handler runs, which can still parse them; a form of more than
+	// 32 KiB is refused. Default: false, only the Authorization header counts.
+	FormBody bool
+
+	// Note is told, once for each refused request, why: one of the errors of
+	// this package, with its cause. It never holds a token. It must be safe for
+	// concurrent use. Default: nobody is told.
+	Note func(context.Context, error)
+}
+
+// Guard lets requests with a valid access token through to handlers. It is
+// immutable and safe for concurrent use.
+type Guard struct {
+	validator Validator
+	realm     string // as a quoted-string
+	formBody  bool
+	note      func(context.Context, error)
+}
+
+// New returns a guard, or an error that names the faulty field.
+func New(c Config) (*Guard, error) {
+	if c.Validator == nil {
+		return nil, errors.New("resource: Config.Validator is missing")
+	}
+	if c.Realm == "" {
+		c.Realm = "api"
+	}
+	realm, err := quoted(c.Realm)
+	if err != nil {
+		return nil, fmt.Errorf("resource: Config.Realm: %w", err)
+	}
+	if c.Note == nil {
+		c.Note = func(context.Context, error) {}
+	}
+	return &Guard{validator: c.Validator, realm: realm, formBody: c.FormBody, note: c.Note}, nil
+}
+
+// Require guards a handler: it answers requests itself (RFC 6750 section 3)
+// unless their token is valid and has all the scopes. The handler finds the
+// token's [Identity] in the request's context.
+//
+// It panics when a scope isn't a scope-token of RFC 6749 section 3.3, as
+// http.ServeMux does for a broken pattern: both are faults of the program.
+func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
+	scopes = slices.Clone(scopes)
+	for _, s := range scopes {
+		if !isScopeToken(s) {
+			panic(fmt.Sprintf("resource: %q is not a scope-token", s))
+		}
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			id, err := g.identify(w, r)
+			if err == nil {
+				err = covers(id, scopes)
+			}
+			if err != nil {
+				g.refuse(w, r, err, scopes)
+				return
+			}
+			next.ServeHTTP(w, r.WithContext(withIdentity(r.Context(), id)))
+		})
+	}
+}
+
+// identify returns whom the request speaks for. Its errors are those of the
+// package.
+func (g *Guard) identify(w http.ResponseWriter, r *http.Request) (Identity, error) {
+	token, err := g.token(w, r)
+	if err != nil {
+		return Identity{}, err
+	}
+	id, err := g.validator.Validate(r.Context(), token)
+	if err != nil && !errors.Is(err, ErrInvalidToken) {
+		return Identity{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return id, err
+}
+
+func covers(id Identity, scopes []string) error {
+	for _, s := range scopes {
+		if !id.HasScope(s) {
+			return fmt.Errorf("%w: %s is missing", ErrInsufficientScope, s)
+		}
+	}
+	return nil
+}
+
+func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, scopes []string) {
+	g.note(r.Context(), err)
+	writeRefusal(w, g.realm, err, scopes)
+}

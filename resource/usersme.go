@@ -1,0 +1,46 @@
+package resource
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// me is the answer of GET /users/me. Its members are the claims of RFC 7662
+// section 2.2; times are seconds since 1970.
+type me struct {
+	Subject  string `json:"sub"`
+	Username string `json:"username,omitempty"` // left out when there is no user
+	Scope    string `json:"scope"`
+	ClientID string `json:"client_id"`
+	IssuedAt int64  `json:"iat"`
+	Expires  int64  `json:"exp"`
+}
+
+// UsersMe returns the handler of GET /users/me, which tells whom the token of
+// the request speaks for. It is guarded already and asks for no scope. The token
+// is looked at before the method, so that a stranger learns nothing.
+func (g *Guard) UsersMe() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, err := g.identify(w, r)
+		if err != nil {
+			g.refuse(w, r, err, nil)
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			writeJSON(w, http.StatusMethodNotAllowed, notAllowed)
+			return
+		}
+		body, _ := json.Marshal(&me{ // strings and integers always encode
+			Subject:  id.Subject,
+			Username: id.Username,
+			Scope:    id.Scope,
+			ClientID: id.ClientID,
+			IssuedAt: id.IssuedAt.Unix(),
+			Expires:  id.ExpiresAt.Unix(),
+		})
+		writeJSON(w, http.StatusOK, body)
+	})
+}
+
+var notAllowed = []byte(`{"error":"invalid_request","error_description":"Only GET and HEAD are allowed here."}`)
