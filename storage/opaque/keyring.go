@@ -33,7 +33,15 @@ type Keyring struct {
 // key holds what is derived from a deployment key: one sub-key for each use.
 type key struct {
 	derive [sha256.Size]byte
-	macs   sync.Pool // of hash.Hash, HMAC under the tag sub-key
+	macs   sync.Pool // of *mac under the tag sub-key
+}
+
+// mac is an HMAC and the memory that it works on, kept together so that
+// checking a token allocates nothing.
+type mac struct {
+	hash.Hash
+	in  [1 + tagAt]byte
+	sum [sha256.Size]byte
 }
 
 // NewKeyring returns a keyring that recognises tokens of all the keys and mints
@@ -68,18 +76,18 @@ func newKey(k Key) (*key, error) {
 		return nil, err
 	}
 	sub := &key{derive: [sha256.Size]byte(derive)}
-	sub.macs.New = func() any { return hmac.New(sha256.New, tag) }
+	sub.macs.New = func() any { return &mac{Hash: hmac.New(sha256.New, tag)} }
 	return sub, nil
 }
 
 func (k *key) tag(kind Kind, raw *[rawLen]byte) [tagLen]byte {
-	mac := k.macs.Get().(hash.Hash)
-	defer k.macs.Put(mac)
-	mac.Reset()
-	mac.Write([]byte{byte(kind)})
-	mac.Write(raw[:tagAt])
-	var sum [sha256.Size]byte
-	return [tagLen]byte(mac.Sum(sum[:0]))
+	m := k.macs.Get().(*mac)
+	defer k.macs.Put(m)
+	m.in[0] = byte(kind)
+	copy(m.in[1:], raw[:tagAt])
+	m.Reset()
+	m.Write(m.in[:])
+	return [tagLen]byte(m.Sum(m.sum[:0]))
 }
 
 func (k *key) tagged(kind Kind, raw *[rawLen]byte) bool {

@@ -61,12 +61,11 @@ type Token struct {
 
 // Digest is what a store keeps of the token.
 func (t Token) Digest() storage.Digest {
-	var raw [rawLen]byte
-	t.put(&raw)
-	h := sha256.New()
-	h.Write([]byte{byte(t.Kind)})
-	h.Write(raw[:tagAt])
-	return storage.Digest(h.Sum(nil))
+	var in [1 + rawLen]byte
+	in[0] = byte(t.Kind)
+	t.put((*[rawLen]byte)(in[1:]))
+	sum := sha256.Sum256(in[:1+tagAt])
+	return storage.Digest(sum[:len(storage.Digest{})])
 }
 
 func (t Token) put(raw *[rawLen]byte) {
@@ -83,7 +82,7 @@ func (r *Keyring) Parse(kind Kind, text string) (Token, error) {
 		return Token{}, ErrInvalid
 	}
 	var raw [rawLen]byte
-	if _, err := base64.RawURLEncoding.Decode(raw[:], []byte(text[prefixLen:])); err != nil {
+	if !decode(&raw, text[prefixLen:]) {
 		return Token{}, ErrInvalid
 	}
 	k := r.keys[raw[0]]
@@ -97,6 +96,15 @@ func (r *Keyring) Parse(kind Kind, text string) (Token, error) {
 		Generation: binary.BigEndian.Uint32(raw[generationAt:]),
 		secret:     [secretLen]byte(raw[secretAt:tagAt]),
 	}, nil
+}
+
+// decode reads the base64url text. Package base64 skips line breaks, so the
+// count matters: with one in it, the text has fewer bytes to give.
+func decode(raw *[rawLen]byte, text string) bool {
+	var src [TextLen - prefixLen]byte
+	copy(src[:], text)
+	n, err := base64.RawURLEncoding.Decode(raw[:], src[:])
+	return err == nil && n == rawLen
 }
 
 // text spells the token, with the tag of k.

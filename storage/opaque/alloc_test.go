@@ -1,0 +1,24 @@
+//go:build !race
+
+package opaque_test
+
+import (
+	"testing"
+
+	"github.com/grantd/grantd/storage/opaque"
+)
+
+// Under the race detector a sync.Pool forgets on purpose, so this test is not
+// built for it.
+func TestParseAllocatesNothing(t *testing.T) {
+	r := newKeyring(t, 1)
+	m := mint(t, r, opaque.Access)
+	allocs := testing.AllocsPerRun(1000, func() {
+		if token, err := r.Parse(opaque.Access, m.text); err != nil || !m.digest.Equal(token.Digest()) {
+			t.Fatal("not parsed")
+		}
+	})
+	if allocs >= 1 {
+		t.Errorf("%v allocations a token, want none", allocs)
+	}
+}

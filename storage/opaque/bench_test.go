@@ -1,0 +1,51 @@
+package opaque_test
+
+import (
+	"testing"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
+)
+
+func BenchmarkMint(b *testing.B) {
+	keys, id := newKeyring(b, 1), storage.NewGrantID("u")
+	b.ReportAllocs()
+	for b.Loop() {
+		keys.Mint(opaque.Access, id, 1)
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	keys := newKeyring(b, 1)
+	text, _ := keys.Mint(opaque.Access, storage.NewGrantID("u"), 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := keys.Parse(opaque.Access, text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// What a look-up of the token needs beside the store.
+func BenchmarkParseDigest(b *testing.B) {
+	keys := newKeyring(b, 1)
+	text, want := keys.Mint(opaque.Access, storage.NewGrantID("u"), 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		t, err := keys.Parse(opaque.Access, text)
+		if err != nil || !want.Equal(t.Digest()) {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSuccessor(b *testing.B) {
+	keys := newKeyring(b, 1)
+	spent := mint(b, keys, opaque.Refresh)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := keys.Successor(spent.Token, opaque.Access, 1, [16]byte{1}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
