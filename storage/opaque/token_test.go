@@ -202,8 +202,6 @@ func flipEveryBit(t *testing.T, r *opaque.Keyring, kind opaque.Kind, text string
 	}
 }
 
-// Among 600 tokens some end in a zero byte, where a decoder that skips line
-// breaks would read a shortened text as the whole one.
 func TestNoChangedCharacterSurvives(t *testing.T) {
 	r := newKeyring(t, 1)
 	t.Run("any character by any byte", func(t *testing.T) {
@@ -216,16 +214,15 @@ func TestNoChangedCharacterSurvives(t *testing.T) {
 			}
 		}
 	})
-	t.Run("any character by a line break or padding, in many tokens", func(t *testing.T) {
-		for range 600 {
-			text := mint(t, r, opaque.Refresh).text
-			for i := range len(text) {
-				for _, c := range "\n\r= A" {
-					if byte(c) != text[i] {
-						mustRefuse(t, r, opaque.Refresh, text[:i]+string(c)+text[i+1:], "a changed character")
-					}
-				}
-			}
+	// To a decoder that skips line breaks, such a text lacks one byte, and a
+	// missing zero looks like a zero.
+	t.Run("the last character by a line break, in a token that ends in a zero byte", func(t *testing.T) {
+		text := mint(t, r, opaque.Refresh).text
+		for rawOf(t, text)[56] != 0 {
+			text = mint(t, r, opaque.Refresh).text
+		}
+		for _, end := range []string{"\n", "\r", "=", ""} {
+			mustRefuse(t, r, opaque.Refresh, text[:79]+end, "the last character is gone")
 		}
 	})
 }
