@@ -1,0 +1,132 @@
+package authserver
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// maxClientID is the longest client id that is looked up, in bytes.
+const maxClientID = 256
+
+// credentials are what a request says of its client. A request is read into
+// several when they can be read in several ways: Basic credentials form-decoded,
+// as RFC 6749 section 2.3.1 has it, and as they stand, as curl -u and many
+// libraries send them.
+type credentials struct{ id, secret string }
+
+// authenticateClient finds the client of a request and proves that it is that
+// client (RFC 6749 sections 2.3 and 3.2.1). Whatever fails is ErrInvalidClient
+// with the same text; only two methods at once are ErrInvalidRequest.
+func (s *Server) authenticateClient(ctx context.Context, h http.Header, form params) (storage.Client, error) {
+	readings, err := s.readCredentials(h, form)
+	if err != nil {
+		return storage.Client{}, err
+	}
+	var client storage.Client
+	for _, c := range readings {
+		client, err = s.verifyClient(ctx, c)
+		if !errors.Is(err, ErrInvalidClient) {
+			return client, err
+		}
+	}
+	return storage.Client{}, err
+}
+
+func (s *Server) verifyClient(ctx context.Context, c credentials) (storage.Client, error) {
+	client, err := s.loadClient(ctx, c.id)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		s.nobody.Verify(c.secret) // so that an unknown client takes as long as a known one
+		return client, ErrInvalidClient.reason("unknown client")
+	case err != nil:
+		return client, err
+	case client.Public && c.secret == "", !client.Public && client.Secret.Verify(c.secret):
+		return client, nil
+	}
+	return client, ErrInvalidClient.reason("wrong client secret")
+}
+
+func (s *Server) loadClient(ctx context.Context, id string) (storage.Client, error) {
+	if id == "" || len(id) > maxClientID {
+		return storage.Client{}, storage.ErrNotFound
+	}
+	return s.cfg.Store.LoadClient(ctx, id)
+}
+
+func (s *Server) readCredentials(h http.Header, form params) ([]credentials, error) {
+	authorization := h.Values("Authorization")
+	switch {
+	case len(authorization) > 1:
+		return nil, ErrInvalidRequest.reason("two Authorization headers")
+	case len(authorization) == 1:
+		return basicCredentials(authorization[0], form)
+	case form["client_assertion"] != "" || form["client_assertion_type"] != "":
+		return nil, ErrInvalidClient.reason("client assertions are not offered")
+	case form["client_id"] == "" && form["client_secret"] == "" && s.cfg.DefaultClient != "":
+		return []credentials{{id: s.cfg.DefaultClient}}, nil
+	}
+	return []credentials{{form["client_id"], form["client_secret"]}}, nil
+}
+
+// basicCredentials reads the Authorization header, RFC 7617 section 2 and
+// RFC 6749 section 2.3.1.
+func basicCredentials(header string, form params) ([]credentials, error) {
+	scheme, encoded, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Basic") {
+		return nil, ErrInvalidClient.reason("the Authorization scheme is not Basic")
+	}
+	if form["client_secret"] != "" || form["client_assertion"] != "" {
+		return nil, ErrInvalidRequest.reason("two client authentication methods")
+	}
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimLeft(encoded, " "))
+	if err != nil {
+		return nil, ErrInvalidClient.reason("the Basic credentials are not base64")
+	}
+	id, secret, found := strings.Cut(string(raw), ":")
+	if !found || !cleanCredentials(string(raw)) {
+		return nil, ErrInvalidClient.reason("the Basic credentials are malformed")
+	}
+	return matchClientID(basicReadings(id, secret), form["client_id"])
+}
+
+// basicReadings returns the form-decoded reading first, and the raw one if it
+// differs.
+func basicReadings(id, secret string) []credentials {
+	raw := credentials{id, secret}
+	decodedID, errID := url.QueryUnescape(id)
+	decodedSecret, errSecret := url.QueryUnescape(secret)
+	decoded := credentials{decodedID, decodedSecret}
+	if errID != nil || errSecret != nil || decoded == raw || !cleanCredentials(decodedID+decodedSecret) {
+		return []credentials{raw}
+	}
+	return []credentials{decoded, raw}
+}
+
+// matchClientID drops the readings that contradict the client_id of the body:
+// beside Basic credentials it may only say the same (RFC 6749 section 2.3).
+func matchClientID(readings []credentials, bodyID string) ([]credentials, error) {
+	if bodyID == "" {
+		return readings, nil
+	}
+	var agreeing []credentials
+	for _, c := range readings {
+		if c.id == bodyID {
+			agreeing = append(agreeing, c)
+		}
+	}
+	if len(agreeing) == 0 {
+		return nil, ErrInvalidRequest.reason("client_id differs from the Basic credentials")
+	}
+	return agreeing, nil
+}
+
+// cleanCredentials: no control characters, RFC 7617 section 2.
+func cleanCredentials(s string) bool {
+	return cleanText(s) && strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
+}

@@ -1,0 +1,151 @@
+package authserver
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage"
+)
+
+// Error is an error response of the token endpoint, RFC 6749 section 5.2. Its
+// texts are fixed: they hold nothing of the request and no secret.
+type Error struct {
+	Status      int    // HTTP status code
+	Code        string // the "error" member
+	Description string // the "error_description" member
+
+	allow      string // the Allow header, for 405
+	retryAfter int    // seconds, the Retry-After header; 0 sends none
+	cause      error  // logged, never sent
+}
+
+// The errors of RFC 6749 section 5.2.
+var (
+	ErrInvalidRequest = &Error{
+		Status: http.StatusBadRequest, Code: "invalid_request",
+		Description: "The request is malformed: a parameter is missing, repeated or not well-formed.",
+	}
+	ErrInvalidClient = &Error{
+		Status: http.StatusUnauthorized, Code: "invalid_client",
+		Description: "Client authentication failed.",
+	}
+	ErrInvalidGrant = &Error{
+		Status: http.StatusBadRequest, Code: "invalid_grant",
+		Description: "The credentials or the token are wrong, expired, revoked or issued to another client.",
+	}
+	ErrUnauthorizedClient = &Error{
+		Status: http.StatusBadRequest, Code: "unauthorized_client",
+		Description: "The client may not use this grant type.",
+	}
+	ErrUnsupportedGrantType = &Error{
+		Status: http.StatusBadRequest, Code: "unsupported_grant_type",
+		Description: "The server does not offer this grant type.",
+	}
+	ErrInvalidScope = &Error{
+		Status: http.StatusBadRequest, Code: "invalid_scope",
+		Description: "The scope is malformed, unknown or more than may be granted.",
+	}
+)
+
+// Errors of HTTP, spoken in the form of RFC 6749 section 5.2 so that clients
+// need to parse only one.
+var (
+	errMethod = &Error{
+		Status: http.StatusMethodNotAllowed, Code: "invalid_request", allow: http.MethodPost,
+		Description: "The token endpoint takes POST only.",
+	}
+	errMediaType = &Error{
+		Status: http.StatusUnsupportedMediaType, Code: "invalid_request",
+		Description: "The body has to be application/x-www-form-urlencoded in UTF-8.",
+	}
+	errTooLarge = &Error{
+		Status: http.StatusRequestEntityTooLarge, Code: "invalid_request",
+		Description: "The body is larger than 32 KiB.",
+	}
+	errUnavailable = &Error{
+		Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", retryAfter: 1,
+		Description: "The server can not answer now. Repeating the request is safe.",
+	}
+	errServer = &Error{
+		Status: http.StatusInternalServerError, Code: "server_error",
+		Description: "The server met an unexpected condition.",
+	}
+)
+
+// Error tells the code and, for the log, the cause.
+func (e *Error) Error() string {
+	if e.cause != nil {
+		return e.Code + ": " + e.cause.Error()
+	}
+	return e.Code
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Is reports whether target is an Error of the same code and status.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code && t.Status == e.Status
+}
+
+// because returns a copy of e whose cause, shown only in the log, is err.
+func (e *Error) because(err error) *Error {
+	c := *e
+	c.cause = err
+	return &c
+}
+
+// reason is a cause that has only a text.
+func (e *Error) reason(text string) *Error { return e.because(errors.New(text)) }
+
+// asError turns what a step returned into an error response.
+func asError(err error) *Error {
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, passhash.ErrBusy):
+		return errUnavailable.because(err)
+	default:
+		return errServer.because(err)
+	}
+}
+
+// writeError is the only place that writes an error response.
+func (s *Server) writeError(w http.ResponseWriter, e *Error) {
+	h := w.Header()
+	switch {
+	case e.Status == http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", s.challenge)
+	case e.allow != "":
+		h.Set("Allow", e.allow)
+	case e.Status == http.StatusRequestEntityTooLarge:
+		h.Set("Connection", "close")
+	}
+	if e.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(e.retryAfter))
+	}
+	writeJSON(w, e.Status, errorBody{e.Code, e.Description})
+}
+
+type errorBody struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+}
+
+// writeJSON writes the response. Its members marshal without fail.
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	b, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // only strings and numbers are ever passed
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(status)
+	w.Write(b) // a client that went away is no fault of ours
+}

@@ -1,0 +1,128 @@
+package authserver
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage"
+)
+
+// maxAttempts is how often a sign-in begins again because a revocation came
+// between its beginning and its grant.
+const maxAttempts = 3
+
+// password answers the resource owner password credentials grant, RFC 6749
+// section 4.3. Everything that can be refused is refused before the password is
+// hashed, and never by what the password is.
+func (s *Server) password(ctx context.Context, req tokenRequest) (tokenResponse, error) {
+	if req.params["username"] == "" || req.params["password"] == "" {
+		return tokenResponse{}, ErrInvalidRequest.reason("username or password is missing")
+	}
+	scope, err := s.clientScope(req.client, req.params["scope"])
+	if err != nil {
+		return tokenResponse{}, err
+	}
+	for range maxAttempts {
+		pair, err := s.signInUser(ctx, req, scope)
+		if !errors.Is(err, storage.ErrRevoked) {
+			return pair, err
+		}
+	}
+	return tokenResponse{}, errUnavailable.reason("revocations keep coming between")
+}
+
+// signInUser makes a grant for the user. The epoch is read first and the
+// records that the decision rests on after it, so that a revocation, or a
+// change of the records that comes with one, can't be missed: the grant is
+// created only in that epoch (see storage.Revocations).
+func (s *Server) signInUser(ctx context.Context, req tokenRequest, scope []string) (tokenResponse, error) {
+	name, err := passhash.Username(req.params["username"])
+	if err != nil {
+		name = "" // no such user: it has to cost what a wrong password costs
+	}
+	begun, err := s.begin(ctx, req, name)
+	if err != nil {
+		return tokenResponse{}, err
+	}
+	result, err := s.cfg.Passwords.Verify(ctx, begun.user.Password, req.params["password"])
+	switch {
+	case err != nil:
+		return tokenResponse{}, err
+	case !result.OK || begun.user.Disabled || begun.user.ID == "":
+		return tokenResponse{}, ErrInvalidGrant.reason("wrong username or password, or disabled user")
+	}
+	if scope, err = userScope(begun.user, scope); err != nil {
+		return tokenResponse{}, err
+	}
+	pair, err := s.issue(ctx, req, begun, strings.Join(scope, " "))
+	if err == nil && result.Rehash {
+		s.rehash(ctx, begun.user, req.params["password"])
+	}
+	return pair, err
+}
+
+// beginning is what a sign-in rests on: the id that its grant will have, the
+// epoch, and the records as they stood in that epoch.
+type beginning struct {
+	id     storage.GrantID
+	epoch  uint32
+	client storage.Client
+	user   storage.User // zero for no user
+}
+
+// begin reads the epoch of the user's partition, then the user and the client.
+// The partition depends on the user's id, so the user is read once before. An
+// unknown user takes the same steps as a known one.
+func (s *Server) begin(ctx context.Context, req tokenRequest, name string) (beginning, error) {
+	user, err := s.loadUser(ctx, name)
+	if err != nil {
+		return beginning{}, err
+	}
+	b := beginning{id: storage.NewGrantID(user.ID)}
+	if b.epoch, err = s.cfg.Store.Epoch(ctx, b.id); err != nil {
+		return beginning{}, err
+	}
+	if b.client, err = s.sameClient(ctx, req.client); err != nil {
+		return beginning{}, err
+	}
+	b.user, err = s.loadUser(ctx, name)
+	if err == nil && b.user.ID != user.ID {
+		err = errUnavailable.reason("the user was replaced meanwhile")
+	}
+	return b, err
+}
+
+// sameClient reads the authenticated client again: it must not have changed
+// since.
+func (s *Server) sameClient(ctx context.Context, client storage.Client) (storage.Client, error) {
+	again, err := s.cfg.Store.LoadClient(ctx, client.ID)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return again, ErrInvalidClient.reason("the client was deleted meanwhile")
+	case err == nil && again.Revision != client.Revision:
+		return again, errUnavailable.reason("the client was changed meanwhile")
+	}
+	return again, err
+}
+
+// loadUser returns the zero User when there is none of that name.
+func (s *Server) loadUser(ctx context.Context, name string) (storage.User, error) {
+	user, err := s.cfg.Store.LoadUser(ctx, name)
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.User{}, nil
+	}
+	return user, err
+}
+
+// rehash renews a password hash that is weaker than the configured one. It is
+// a by-product of a sign-in and must not fail it: the next one tries again.
+func (s *Server) rehash(ctx context.Context, user storage.User, password string) {
+	hash, err := s.cfg.Passwords.Hash(ctx, password)
+	if err != nil {
+		return
+	}
+	user.Password = hash
+	_ = s.cfg.Store.UpdateUser(ctx, user) // lost to a concurrent change: that one counts
+}

@@ -1,0 +1,177 @@
+package authserver
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
+)
+
+// errReuse is the cause of the refusal of a refresh token that was spent
+// before; its grant ends with it (RFC 9700 section 4.14.2).
+var errReuse = errors.New("a spent refresh token was used again: the grant is ended")
+
+func mayRefresh(c storage.Client) bool {
+	return slices.Contains(c.Grants, grantRefreshToken)
+}
+
+// refresh answers the refresh grant, RFC 6749 section 6: load, check the
+// client, swap. A request that fails for another reason than reuse spends
+// nothing and ends nothing.
+func (s *Server) refresh(ctx context.Context, req tokenRequest) (tokenResponse, error) {
+	if req.params["refresh_token"] == "" {
+		return tokenResponse{}, ErrInvalidRequest.reason("refresh_token is missing")
+	}
+	keys, err := s.cfg.Keys.Keyring(ctx)
+	if err != nil {
+		return tokenResponse{}, err
+	}
+	token, err := keys.Parse(opaque.Refresh, req.params["refresh_token"])
+	if err != nil {
+		return tokenResponse{}, ErrInvalidGrant.because(err)
+	}
+	r := refreshing{Server: s, req: req, keys: keys, token: token}
+	for range maxAttempts {
+		pair, err := r.attempt(ctx)
+		if !errors.Is(err, storage.ErrConflict) {
+			return pair, err
+		}
+	}
+	return tokenResponse{}, errUnavailable.reason("the grant keeps changing")
+}
+
+// refreshing is one refresh token on its way to its successor.
+type refreshing struct {
+	*Server
+	req   tokenRequest
+	keys  *opaque.Keyring
+	token opaque.Token
+}
+
+// attempt returns ErrConflict when a concurrent refresh of the same token was
+// faster: then the next attempt finds its retry window open.
+func (r refreshing) attempt(ctx context.Context) (tokenResponse, error) {
+	g, err := r.load(ctx)
+	if err != nil {
+		return tokenResponse{}, err
+	}
+	scope, err := refreshScope(g.Scope, r.req.params["scope"])
+	if err != nil {
+		return tokenResponse{}, err
+	}
+	switch {
+	case r.token.Generation == g.Generation:
+		return r.rotate(ctx, g, scope)
+	case r.token.Generation < g.Generation:
+		return r.retry(ctx, g, scope)
+	}
+	return tokenResponse{}, ErrInvalidGrant.reason("a generation that was never issued")
+}
+
+// load returns the grant of the token, if it belongs to the client.
+func (r refreshing) load(ctx context.Context) (storage.Grant, error) {
+	g, err := r.cfg.Store.LoadGrant(ctx, r.token.Grant)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return g, ErrInvalidGrant.because(err)
+	case err != nil:
+		return g, err
+	case g.ClientID != r.req.client.ID:
+		return g, ErrInvalidGrant.reason("the token was issued to another client")
+	}
+	r.req.event.UserID, r.req.event.GrantID = g.UserID, g.ID.String()
+	return g, nil
+}
+
+// rotate spends the current refresh token. Of any number of concurrent calls
+// one succeeds.
+func (r refreshing) rotate(ctx context.Context, g storage.Grant, scope string) (tokenResponse, error) {
+	now := latest(r.now(), g.Issued) // another node's clock may be ahead
+	if !g.Refresh.Equal(r.token.Digest()) || !now.Before(g.RefreshExpiry) {
+		return tokenResponse{}, ErrInvalidGrant.reason("not the current refresh token, or expired")
+	}
+	kept := storage.Retry{Generation: g.Generation + 1, Refresh: g.Refresh, KeyID: r.keys.MintID()}
+	rand.Read(kept.Mix[:]) // never fails since Go 1.24
+	if r.cfg.RetryWindow > 0 {
+		kept.Until = now.Add(r.cfg.RetryWindow)
+	}
+	pair, err := r.derive(kept)
+	if err != nil {
+		return tokenResponse{}, err
+	}
+
+	next := g
+	next.Generation++
+	next.Access, next.Refresh = pair.accessDigest, pair.refreshDigest
+	next.AccessScope = scope
+	next.Issued = now
+	next.AccessExpiry = earlier(now.Add(r.accessLifetime(r.req.client)), g.End)
+	next.RefreshExpiry = earlier(now.Add(r.cfg.RefreshIdle), g.End)
+	if err := r.cfg.Store.SwapGrant(ctx, g, next, kept); err != nil {
+		if errors.Is(err, storage.ErrNotFound) {
+			return tokenResponse{}, ErrInvalidGrant.because(err)
+		}
+		return tokenResponse{}, err
+	}
+	return r.respond(next, pair.access, pair.refresh), nil
+}
+
+// retry answers a refresh token that was spent before: with the same pair when
+// its answer may have been lost, else by ending the grant, because then two
+// parties hold the token (RFC 9700 section 4.14.2).
+func (r refreshing) retry(ctx context.Context, g storage.Grant, scope string) (tokenResponse, error) {
+	kept, err := r.cfg.Store.LoadRetry(ctx, g.ID)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return tokenResponse{}, r.reused(ctx, g)
+	case err != nil:
+		return tokenResponse{}, err
+	case kept.Generation != g.Generation:
+		return tokenResponse{}, storage.ErrConflict // swapped between the two loads: look again
+	case r.token.Generation+1 != g.Generation:
+		return tokenResponse{}, r.reused(ctx, g)
+	case !kept.Refresh.Equal(r.token.Digest()):
+		return tokenResponse{}, ErrInvalidGrant.reason("never issued: a forgery ends no grant")
+	case scope != g.AccessScope:
+		return tokenResponse{}, ErrInvalidScope.reason("not the scope of the request that is repeated")
+	}
+	pair, err := r.derive(kept)
+	if err != nil {
+		return tokenResponse{}, err
+	}
+	return r.respond(g, pair.access, pair.refresh), nil
+}
+
+func (r refreshing) reused(ctx context.Context, g storage.Grant) error {
+	if err := r.cfg.Store.DeleteGrant(ctx, g.ID); err != nil {
+		return err
+	}
+	return ErrInvalidGrant.because(errReuse)
+}
+
+// pair is a token pair and what the store keeps of it.
+type pair struct {
+	access, refresh             string
+	accessDigest, refreshDigest storage.Digest
+}
+
+// derive makes the pair that follows the token: always the same for the same
+// mix.
+func (r refreshing) derive(kept storage.Retry) (pair, error) {
+	var p pair
+	var errAccess, errRefresh error
+	p.access, p.accessDigest, errAccess = r.keys.Successor(r.token, opaque.Access, kept.KeyID, kept.Mix)
+	p.refresh, p.refreshDigest, errRefresh = r.keys.Successor(r.token, opaque.Refresh, kept.KeyID, kept.Mix)
+	return p, errors.Join(errAccess, errRefresh)
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,88 @@
+package authserver
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxBody is the largest body that is read, in bytes.
+const maxBody = 32 << 10
+
+// params are the parameters of a request body, decoded. An empty value counts
+// as absent (RFC 6749 section 3.2).
+type params map[string]string
+
+// parseParams reads the body of a POST. Nothing of the URI's query is looked
+// at: credentials there would end in logs (RFC 6749 section 2.3.1).
+func parseParams(w http.ResponseWriter, r *http.Request) (params, error) {
+	if r.Method != http.MethodPost {
+		return nil, errMethod
+	}
+	if !formMediaType(r.Header) {
+		return nil, errMediaType
+	}
+	if r.ContentLength > maxBody {
+		return nil, errTooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, errTooLarge
+	case err != nil:
+		return nil, ErrInvalidRequest.because(err)
+	}
+	return parseForm(string(body))
+}
+
+// formMediaType reports whether the body is declared as a form in UTF-8
+// (RFC 6749 appendix B), once and not compressed.
+func formMediaType(h http.Header) bool {
+	types := h.Values("Content-Type")
+	if len(types) != 1 || h.Get("Content-Encoding") != "" {
+		return false
+	}
+	if types[0] == "application/x-www-form-urlencoded" {
+		return true // what nearly every client sends
+	}
+	media, attributes, err := mime.ParseMediaType(types[0])
+	if err != nil || media != "application/x-www-form-urlencoded" {
+		return false
+	}
+	charset, given := attributes["charset"]
+	return !given || strings.EqualFold(charset, "utf-8")
+}
+
+// parseForm decodes application/x-www-form-urlencoded. Unlike url.ParseQuery it
+// refuses what doesn't decode, text that isn't UTF-8 or holds a NUL, and a
+// parameter that occurs twice (RFC 6749 section 3.2), whether known or not;
+// only resource may be repeated (RFC 8707 section 2).
+func parseForm(body string) (params, error) {
+	form := make(params, 8)
+	for pair := range strings.SplitSeq(body, "&") {
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		name, errName := url.QueryUnescape(name)
+		value, errValue := url.QueryUnescape(value)
+		if errName != nil || errValue != nil || !cleanText(name) || !cleanText(value) {
+			return nil, ErrInvalidRequest.reason("a parameter does not decode")
+		}
+		if _, repeated := form[name]; repeated && name != "resource" {
+			return nil, ErrInvalidRequest.reason("a parameter is repeated")
+		}
+		form[name] = value
+	}
+	return form, nil
+}
+
+// cleanText: NUL is refused because it ends a string for some password hashes.
+func cleanText(s string) bool {
+	return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
+}

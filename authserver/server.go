@@ -1,0 +1,186 @@
+package authserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
+)
+
+// Store is what the server needs of a storage.Store.
+type Store interface {
+	storage.Grants
+	Epoch(ctx context.Context, id storage.GrantID) (uint32, error)
+	LoadUser(ctx context.Context, name string) (storage.User, error)
+	UpdateUser(ctx context.Context, u storage.User) error
+	LoadClient(ctx context.Context, id string) (storage.Client, error)
+}
+
+// Config says how a server behaves. Store, Keys, Passwords and Scopes are
+// required; every other field has a useful zero value. Lifetimes are whole
+// seconds.
+type Config struct {
+	Store     Store
+	Keys      opaque.Source
+	Passwords *passhash.Hasher
+
+	// Realm of the Basic challenge. Defaults to "grantd".
+	Realm string
+
+	// Scopes that the server knows. DefaultScopes are granted to a request
+	// that names none; without any such a request is refused.
+	Scopes, DefaultScopes []string
+
+	// AccessLifetime of access tokens, unless the client has its own.
+	// Defaults to 1 hour.
+	AccessLifetime time.Duration
+
+	// RefreshIdle is how long a refresh token lives when it isn't used.
+	// Defaults to 14 days.
+	RefreshIdle time.Duration
+
+	// RefreshAbsolute is how long a sign-in lasts however often it is
+	// refreshed. Defaults to 90 days.
+	RefreshAbsolute time.Duration
+
+	// RetryWindow is how long a refresh may be repeated and gives the same
+	// pair again. Zero turns it off: then a repetition counts as reuse.
+	RetryWindow time.Duration
+
+	// DefaultClient is the public client that a request is attributed to when
+	// it names no client. Empty: such a request is refused.
+	DefaultClient string
+
+	// Now is the clock. Defaults to time.Now.
+	Now func() time.Time
+
+	// RemoteAddr tells the address of the client. Defaults to none.
+	RemoteAddr func(*http.Request) netip.Addr
+
+	// Note is called once for every request, with what became of it, for the
+	// log. It must be safe for concurrent use.
+	Note func(context.Context, Event)
+}
+
+// Event is what became of a request. It holds no secret and no token.
+type Event struct {
+	GrantType string // of the request, if the server offers it
+	ClientID  string // of the authenticated client
+	UserID    string // of the user who was granted something
+	GrantID   string // of the grant that was made, refreshed or ended
+	Err       error  // nil when a token was issued; else an *Error
+}
+
+// Server is the authorization server. It is safe for concurrent use.
+type Server struct {
+	cfg       Config
+	challenge string                 // of a 401, RFC 7617
+	nobody    storage.SecretVerifier // of no client
+	issuer    issuer
+}
+
+// New returns a server, or an error that names every fault of c.
+func New(c Config) (*Server, error) {
+	c = withDefaults(c)
+	if err := validate(c); err != nil {
+		return nil, err
+	}
+	return &Server{
+		cfg:       c,
+		challenge: fmt.Sprintf(`Basic realm="%s", charset="UTF-8"`, c.Realm),
+		nobody:    storage.NewSecretVerifier("nobody"),
+		issuer:    newIssuer(c),
+	}, nil
+}
+
+func withDefaults(c Config) Config {
+	const day = 24 * time.Hour
+	if c.Realm == "" {
+		c.Realm = "grantd"
+	}
+	for _, d := range []struct {
+		field    *time.Duration
+		fallback time.Duration
+	}{{&c.AccessLifetime, time.Hour}, {&c.RefreshIdle, 14 * day}, {&c.RefreshAbsolute, 90 * day}} {
+		if *d.field == 0 {
+			*d.field = d.fallback
+		}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.RemoteAddr == nil {
+		c.RemoteAddr = func(*http.Request) netip.Addr { return netip.Addr{} }
+	}
+	if c.Note == nil {
+		c.Note = func(context.Context, Event) {}
+	}
+	return c
+}
+
+func validate(c Config) error {
+	faults := []struct {
+		bad  bool
+		text string
+	}{
+		{c.Store == nil, "Store is missing"},
+		{c.Keys == nil, "Keys is missing"},
+		{c.Passwords == nil, "Passwords is missing"},
+		{len(c.Scopes) == 0, "Scopes is empty"},
+		{!every(c.Scopes, scopeToken), "Scopes holds what is not a scope token (RFC 6749 section 3.3)"},
+		{!every(c.DefaultScopes, func(s string) bool { return slices.Contains(c.Scopes, s) }), "DefaultScopes holds a scope that is not in Scopes"},
+		{c.AccessLifetime < time.Second, "AccessLifetime is under a second"},
+		{c.RefreshIdle < time.Second, "RefreshIdle is under a second"},
+		{c.RefreshAbsolute < c.RefreshIdle, "RefreshAbsolute is less than RefreshIdle"},
+		{c.RetryWindow < 0 || c.RetryWindow > maxRetryWindow, "RetryWindow is not between 0 and 30s"},
+		{!realmText(c.Realm), "Realm has other than printable ASCII, or a quote or backslash"},
+	}
+	var errs []error
+	for _, f := range faults {
+		if f.bad {
+			errs = append(errs, errors.New("authserver: "+f.text))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// maxRetryWindow bounds how long a spent refresh token is still worth something.
+const maxRetryWindow = 30 * time.Second
+
+func realmText(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) < 0
+}
+
+// Handler serves everything that the server offers.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/token", s.endpoint(s.token)) // every method: the answer to a wrong one is JSON too
+	return mux
+}
+
+// endpoint runs a handler, notes what became of the request, and writes the
+// error if there was one. Nothing that passes through it may be cached
+// (RFC 6749 section 5.1).
+func (s *Server) endpoint(handle func(http.ResponseWriter, *http.Request, *Event) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("Pragma", "no-cache")
+		h.Set("X-Content-Type-Options", "nosniff")
+		var ev Event
+		if err := handle(w, r, &ev); err != nil {
+			e := asError(err)
+			s.writeError(w, e)
+			ev.Err = e
+		}
+		s.cfg.Note(r.Context(), ev)
+	})
+}

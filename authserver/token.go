@@ -1,0 +1,124 @@
+package authserver
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// The values of grant_type that the server offers.
+const (
+	grantPassword          = string(storage.Password)
+	grantClientCredentials = string(storage.ClientCredentials)
+	grantRefreshToken      = "refresh_token"
+)
+
+// tokenRequest is a request whose client is authenticated.
+type tokenRequest struct {
+	params
+	client    storage.Client
+	address   netip.Addr
+	userAgent string
+	event     *Event
+}
+
+// tokenResponse is the answer of RFC 6749 section 5.1.
+type tokenResponse struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	Scope        string `json:"scope"`
+}
+
+// token answers POST /token, RFC 6749 section 3.2.
+func (s *Server) token(w http.ResponseWriter, r *http.Request, ev *Event) error {
+	form, err := parseParams(w, r)
+	if err != nil {
+		return err
+	}
+	client, err := s.authenticateClient(r.Context(), r.Header, form)
+	if err != nil {
+		return err
+	}
+	ev.ClientID = client.ID
+	pair, err := s.grant(r.Context(), tokenRequest{
+		params:    form,
+		client:    client,
+		address:   s.cfg.RemoteAddr(r),
+		userAgent: cutText(r.UserAgent(), storage.MaxUserAgent),
+		event:     ev,
+	})
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, pair)
+	return nil
+}
+
+// grant hands the request to its grant type, if the client may use it.
+func (s *Server) grant(ctx context.Context, req tokenRequest) (tokenResponse, error) {
+	grantType := req.params["grant_type"]
+	var grant func(context.Context, tokenRequest) (tokenResponse, error)
+	switch grantType {
+	case grantPassword:
+		grant = s.password
+	case grantClientCredentials:
+		grant = s.clientCredentials
+	case grantRefreshToken:
+		grant = s.refresh
+	case "":
+		return tokenResponse{}, ErrInvalidRequest.reason("grant_type is missing")
+	default:
+		return tokenResponse{}, ErrUnsupportedGrantType
+	}
+	req.event.GrantType = grantType
+	if !slices.Contains(req.client.Grants, grantType) {
+		return tokenResponse{}, ErrUnauthorizedClient
+	}
+	return grant(ctx, req)
+}
+
+// respond describes the pair. expires_in is what remains of the access token's
+// life, in whole seconds, never more than it lives.
+func (s *Server) respond(g storage.Grant, access, refresh string) tokenResponse {
+	return tokenResponse{
+		AccessToken:  access,
+		TokenType:    "Bearer",
+		ExpiresIn:    int64(g.AccessExpiry.Sub(s.now()) / time.Second),
+		RefreshToken: refresh,
+		Scope:        g.AccessScope,
+	}
+}
+
+// now is the clock in the precision that grants are kept in.
+func (s *Server) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
+
+// accessLifetime is the client's own, or the server's.
+func (s *Server) accessLifetime(c storage.Client) time.Duration {
+	if c.AccessLifetime > 0 {
+		return c.AccessLifetime
+	}
+	return s.cfg.AccessLifetime
+}
+
+// cutText cuts s to at most n bytes of valid, printable UTF-8.
+func cutText(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, s)
+	for len(s) > n {
+		_, size := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-size]
+	}
+	return s
+}
