@@ -85,7 +85,7 @@ func checked(token string) (string, error) {
 func isB64Token(s string) bool {
 	s = strings.TrimRight(s, "=")
 	for i := range len(s) {
-		if !isAlphanumeric(s[i]) && !strings.Contains("-._~+/", s[i:i+1]) {
+		if !isAlphanumeric(s[i]) && strings.IndexByte("-._~+/", s[i]) < 0 {
 			return false
 		}
 	}
