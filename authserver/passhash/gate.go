@@ -1,0 +1,46 @@
+package passhash
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+)
+
+// gate lets a number of callers in at once and a number wait, first come first
+// served.
+type gate struct {
+	slots   chan struct{}
+	waiting atomic.Int64
+	queue   int64
+}
+
+func newGate(slots, queue int) *gate {
+	return &gate{slots: make(chan struct{}, slots), queue: int64(queue)}
+}
+
+// enter returns nil once there is a slot; the caller must leave. It returns
+// ErrBusy when the queue is full. A caller whose context ends, in the queue or
+// before, gets ErrBusy too, with the context's cause: it was load that kept it
+// waiting for too long, and a caller that went away reads no answer.
+func (g *gate) enter(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+	}
+	select {
+	case g.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	defer g.waiting.Add(-1)
+	if g.waiting.Add(1) > g.queue {
+		return ErrBusy
+	}
+	select {
+	case g.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+	}
+}
+
+func (g *gate) leave() { <-g.slots }

@@ -1,0 +1,151 @@
+package passhash
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"runtime"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// What callers branch on. Compare with errors.Is.
+var (
+	// ErrBusy: too many hashes are under way. It says nothing of the password;
+	// try again in a second.
+	ErrBusy = errors.New("passhash: too many passwords are being hashed")
+
+	// ErrPassword: nobody can have this password. The text of an error that
+	// wraps it says why, for whoever chose it, and never holds the password.
+	ErrPassword = errors.New("passhash: password not acceptable")
+
+	// ErrUsername: nobody can have this name.
+	ErrUsername = errors.New("passhash: username not acceptable")
+)
+
+const (
+	defaultMemory  = 19456 // KiB; with time 2 and 1 thread the least that OWASP asks for
+	defaultTime    = 2
+	defaultThreads = 1
+	defaultQueue   = 64
+)
+
+// Params says how hard new hashes are and how many run at once. Zero fields
+// have their default.
+type Params struct {
+	Memory  uint32 // of one hash, in KiB; default 19456
+	Time    uint32 // passes over the memory; default 2
+	Threads uint8  // lanes of one hash; default 1
+	Slots   int    // hashes that run at once; default GOMAXPROCS
+	Queue   int    // callers that wait behind them; default 64
+}
+
+// Hasher hashes and verifies passwords. It is safe for concurrent use.
+//
+// It uses at most Slots × Memory at once for its own hashes; an imported
+// argon2id hash can ask for up to 256 MiB in place of Memory.
+type Hasher struct {
+	cost cost
+	gate *gate
+	// derive is argon2.IDKey; tests watch it.
+	derive func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
+}
+
+// New returns a hasher, or an error when the parameters are out of bounds: the
+// bounds of [Hasher.Verify], so that it can read what it wrote.
+func New(p Params) (*Hasher, error) {
+	c := cost{
+		memory:  cmp.Or(p.Memory, defaultMemory),
+		time:    cmp.Or(p.Time, defaultTime),
+		threads: cmp.Or(p.Threads, defaultThreads),
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if p.Slots < 0 || p.Queue < 0 {
+		return nil, errors.New("passhash: slots and queue can't be negative")
+	}
+	return &Hasher{
+		cost:   c,
+		gate:   newGate(cmp.Or(p.Slots, runtime.GOMAXPROCS(0)), cmp.Or(p.Queue, defaultQueue)),
+		derive: argon2.IDKey,
+	}, nil
+}
+
+// Hash returns the PHC string of the password under a new salt. Errors:
+// ErrPassword when it isn't acceptable, ErrBusy when the queue is full or the
+// context ended in it. It doesn't ask whether the password is a good one: see
+// [CheckNew].
+func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
+	prepared, err := prepare(password)
+	if err != nil {
+		return "", err
+	}
+	if err := h.gate.enter(ctx); err != nil {
+		return "", err
+	}
+	defer h.gate.leave()
+	p := phc{cost: h.cost, salt: make([]byte, saltLen)}
+	rand.Read(p.salt) // never fails since Go 1.24
+	p.key = h.key(p, keyLen, prepared)
+	return p.String(), nil
+}
+
+// Result is what a verification found.
+type Result struct {
+	// OK: the password is the one that was hashed.
+	OK bool
+	// Rehash: it is, and its hash is weaker than a new one or of another
+	// kind. Replace it by a new hash of the same password.
+	Rehash bool
+}
+
+// Verify tells whether encoded is a hash of the password. It reads argon2id
+// (PHC string, version 19, at most 256 MiB, 16 passes and 1 GiB over all
+// passes) and bcrypt ($2a$, $2b$, $2y$, cost 4 to 14); about a second is the
+// most that any of them takes. Everything else, "" included, is no password's
+// hash and costs as much as a new one. The only error is ErrBusy.
+//
+// A password that isn't acceptable is refused without that cost: the answer
+// depends on the password alone, so its time tells nothing about the user.
+//
+// Another system hashed the bytes that it was given. So for bcrypt, when
+// preparing changed the password, its bytes as sent are tried too, which can
+// double the cost. bcrypt reads no more than 72 bytes; a longer password is
+// never cut off, and so never matches.
+func (h *Hasher) Verify(ctx context.Context, encoded, password string) (Result, error) {
+	prepared, err := prepare(password)
+	if err != nil {
+		return Result{}, nil //nolint:nilerr // nobody has such a password: it is wrong, and nothing failed
+	}
+	if err := h.gate.enter(ctx); err != nil {
+		return Result{}, err
+	}
+	defer h.gate.leave()
+	if p, err := parsePHC(encoded); err == nil {
+		ok := h.matches(p, prepared)
+		return Result{OK: ok, Rehash: ok && p.weaker(h.cost)}, nil
+	}
+	if tries := bcryptTries(encoded, prepared, password); len(tries) > 0 {
+		ok := matchesBcrypt(encoded, tries)
+		return Result{OK: ok, Rehash: ok}, nil
+	}
+	h.matches(h.nobody(), prepared)
+	return Result{}, nil
+}
+
+func (h *Hasher) matches(p phc, prepared string) bool {
+	return subtle.ConstantTimeCompare(h.key(p, len(p.key), prepared), p.key) == 1
+}
+
+// nobody is a hash that costs what a new one costs. What it matches is never
+// looked at.
+func (h *Hasher) nobody() phc {
+	return phc{cost: h.cost, salt: make([]byte, saltLen), key: make([]byte, keyLen)}
+}
+
+func (h *Hasher) key(p phc, length int, prepared string) []byte {
+	return h.derive([]byte(prepared), p.salt, p.time, p.memory, p.threads, uint32(length))
+}

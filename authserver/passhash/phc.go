@@ -1,0 +1,128 @@
+package passhash
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// What new hashes have.
+const (
+	saltLen = 16 // bytes
+	keyLen  = 32 // bytes
+)
+
+// What a hash that came from elsewhere may ask for: a stored hash must not
+// exhaust memory, nor hold a slot for much more than a second.
+const (
+	maxMemory  = 256 << 10 // KiB
+	maxTime    = 16
+	maxThreads = 16
+	maxWork    = 1 << 20 // KiB over all passes
+	minSaltLen = 8
+	maxSaltLen = 64
+	minKeyLen  = 16
+	maxKeyLen  = 64
+)
+
+var errFormat = errors.New("passhash: not an argon2id hash")
+
+// cost holds the parameters of argon2id, RFC 9106 section 3.1.
+type cost struct {
+	memory  uint32 // KiB
+	time    uint32
+	threads uint8
+}
+
+func (c cost) check() error {
+	switch {
+	case c.time < 1 || c.time > maxTime:
+		return fmt.Errorf("passhash: time must be 1 to %d", maxTime)
+	case c.threads < 1 || c.threads > maxThreads:
+		return fmt.Errorf("passhash: threads must be 1 to %d", maxThreads)
+	case c.memory < 8*uint32(c.threads) || c.memory > maxMemory:
+		return fmt.Errorf("passhash: memory must be 8 KiB a thread to %d KiB", maxMemory)
+	case uint64(c.memory)*uint64(c.time) > maxWork:
+		return fmt.Errorf("passhash: memory times time must be at most %d KiB", maxWork)
+	}
+	return nil
+}
+
+// phc is an argon2id hash as its PHC string spells it:
+// $argon2id$v=19$m=19456,t=2,p=1$salt$key, in unpadded base64.
+type phc struct {
+	cost
+	salt, key []byte
+}
+
+func (p phc) String() string {
+	b64 := base64.RawStdEncoding
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s",
+		argon2.Version, p.memory, p.time, p.threads, b64.EncodeToString(p.salt), b64.EncodeToString(p.key))
+}
+
+// weaker reports whether a new hash under c would be stronger in any way.
+func (p phc) weaker(c cost) bool {
+	return p.memory < c.memory || p.time < c.time || p.threads < c.threads ||
+		len(p.salt) < saltLen || len(p.key) < keyLen
+}
+
+// parsePHC reads a PHC string. It takes exactly what String writes, so that
+// two strings are never the same hash.
+func parsePHC(s string) (phc, error) {
+	f := strings.Split(s, "$")
+	if len(f) != 6 || f[0] != "" || f[1] != "argon2id" || f[2] != "v="+strconv.Itoa(argon2.Version) {
+		return phc{}, errFormat
+	}
+	c, err := parseCost(f[3])
+	if err != nil {
+		return phc{}, err
+	}
+	salt, err := decode(f[4], minSaltLen, maxSaltLen)
+	if err != nil {
+		return phc{}, err
+	}
+	key, err := decode(f[5], minKeyLen, maxKeyLen)
+	if err != nil {
+		return phc{}, err
+	}
+	return phc{cost: c, salt: salt, key: key}, nil
+}
+
+func parseCost(s string) (cost, error) {
+	f := strings.Split(s, ",")
+	if len(f) != 3 {
+		return cost{}, errFormat
+	}
+	var n [3]uint32
+	for i, name := range []string{"m=", "t=", "p="} {
+		digits, ok := strings.CutPrefix(f[i], name)
+		v, err := strconv.ParseUint(digits, 10, 32)
+		if !ok || err != nil || digits[0] == '0' {
+			return cost{}, errFormat
+		}
+		n[i] = uint32(v)
+	}
+	if n[2] > maxThreads {
+		return cost{}, errFormat
+	}
+	c := cost{memory: n[0], time: n[1], threads: uint8(n[2])}
+	return c, c.check()
+}
+
+// decode reads strict base64. The standard decoder skips line breaks, so they
+// are refused first.
+func decode(s string, least, most int) ([]byte, error) {
+	if strings.ContainsAny(s, "\r\n") || len(s) > base64.RawStdEncoding.EncodedLen(most) {
+		return nil, errFormat
+	}
+	b, err := base64.RawStdEncoding.Strict().DecodeString(s)
+	if err != nil || len(b) < least {
+		return nil, errFormat
+	}
+	return b, nil
+}

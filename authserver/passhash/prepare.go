@@ -1,0 +1,67 @@
+package passhash
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"golang.org/x/text/secure/precis"
+)
+
+const (
+	maxPassword = 1024 // bytes, as sent
+	maxUsername = 255  // bytes, as sent and as compared
+	minPassword = 8    // code points, of a new one
+)
+
+// prepare returns the password as it is hashed: RFC 8265 section 4.2, where a
+// composed and a decomposed é are the same and every space is U+0020. The
+// error wraps ErrPassword.
+func prepare(password string) (string, error) {
+	if len(password) > maxPassword {
+		return "", fmt.Errorf("%w: longer than %d bytes", ErrPassword, maxPassword)
+	}
+	// precis would read every broken byte as the same replacement character,
+	// and so take many passwords for one.
+	if !utf8.ValidString(password) {
+		return "", fmt.Errorf("%w: not UTF-8", ErrPassword)
+	}
+	prepared, err := precis.OpaqueString.String(password)
+	if err != nil {
+		return "", fmt.Errorf("%w: empty, or with characters that RFC 8265 disallows", ErrPassword)
+	}
+	return prepared, nil
+}
+
+// CheckNew returns nil when somebody may choose the password: at least 8 code
+// points and at most 1024 bytes, acceptable to RFC 8265 section 4.2, and no rule
+// about which characters (NIST SP 800-63B section 5.1.1.2). The error wraps
+// ErrPassword and says why.
+func CheckNew(password string) error {
+	prepared, err := prepare(password)
+	if err != nil {
+		return err
+	}
+	if utf8.RuneCountInString(prepared) < minPassword {
+		return fmt.Errorf("%w: shorter than %d characters", ErrPassword, minPassword)
+	}
+	return nil
+}
+
+// Username returns the name as it is stored and compared: RFC 8265 section 3.3,
+// UsernameCaseMapped, where Alice and alice are the same. Spaces aren't
+// allowed. The error is ErrUsername.
+func Username(name string) (string, error) {
+	if name == "" || len(name) > maxUsername || !utf8.ValidString(name) {
+		return "", ErrUsername
+	}
+	prepared, err := precis.UsernameCaseMapped.String(name)
+	if err != nil || prepared == "" || len(prepared) > maxUsername {
+		return "", ErrUsername
+	}
+	// A name that changes again when it is prepared again would be two users
+	// (RFC 8264 section 7).
+	if again, err := precis.UsernameCaseMapped.String(prepared); err != nil || again != prepared {
+		return "", ErrUsername
+	}
+	return prepared, nil
+}
