@@ -44,7 +44,8 @@ type Params struct {
 
 // Hasher hashes and verifies passwords. It is safe for concurrent use.
 //
-// It uses at most Slots × Memory at once for its own hashes; an imported
+// Its own hashes use at most Slots × Memory at once, and as the garbage
+// collector runs behind, the heap may hold three times that. An imported
 // argon2id hash can ask for up to 256 MiB in place of Memory.
 type Hasher struct {
 	cost cost
