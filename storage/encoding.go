@@ -37,6 +37,8 @@ const (
 	flagRefresh  = 1 << iota // a refresh token was issued
 	flagNarrowed             // the access token's scope differs from the grant's
 	flagRawUser              // the user id is stored as the bytes that its base64url text stands for
+
+	knownFlags = flagRefresh | flagNarrowed | flagRawUser
 )
 
 var grantTypes = map[GrantType]byte{Password: 1, ClientCredentials: 2}
@@ -46,7 +48,8 @@ var ErrEncoding = errors.New("storage: record can't be decoded")
 
 // AppendGrant appends the binary form of g, without its id, to b. It returns
 // ErrEncoding when g isn't a grant that DecodeGrant would give back: an unknown
-// type, times out of order, or no generation.
+// type, times out of order or centuries apart, or no generation. The zone of an
+// IPv6 address isn't kept.
 func AppendGrant(b []byte, g Grant) ([]byte, error) {
 	kind, known := grantTypes[g.Type]
 	refresh := g.Refresh != Digest{}
@@ -61,7 +64,7 @@ func AppendGrant(b []byte, g Grant) ([]byte, error) {
 		flags |= flagNarrowed
 	}
 	user := g.UserID
-	if raw, err := base64.RawURLEncoding.Strict().DecodeString(user); err == nil {
+	if raw, ok := decodeBase64(user); ok {
 		user, flags = string(raw), flags|flagRawUser
 	}
 
@@ -74,19 +77,11 @@ func AppendGrant(b []byte, g Grant) ([]byte, error) {
 		b = append(b, g.Refresh[:]...)
 	}
 
-	e := times{b: b}
-	e.span(time.UnixMilli(0), g.Created)
-	e.span(g.Created, g.Issued)
-	e.span(g.Issued, g.AccessExpiry)
-	if refresh {
-		e.span(g.Issued, g.RefreshExpiry)
-	}
-	e.span(g.Created, g.End)
-	if e.bad {
+	b, ok := appendTimes(b, g)
+	if !ok {
 		return nil, ErrEncoding
 	}
-
-	b = appendText(e.b, g.ClientID, user, g.Username, g.Scope)
+	b = appendText(b, g.ClientID, user, g.Username, g.Scope)
 	if g.AccessScope != g.Scope {
 		b = appendText(b, g.AccessScope)
 	}
@@ -94,15 +89,29 @@ func AppendGrant(b []byte, g Grant) ([]byte, error) {
 	return append(b, g.UserAgent...), nil
 }
 
+// appendTimes appends the instants of g, and reports whether they can be read
+// again.
+func appendTimes(b []byte, g Grant) ([]byte, bool) {
+	e := times{b: b}
+	e.span(time.UnixMilli(0), g.Created)
+	e.span(g.Created, g.Issued)
+	e.span(g.Issued, g.AccessExpiry)
+	if !g.RefreshExpiry.IsZero() {
+		e.span(g.Issued, g.RefreshExpiry)
+	}
+	e.span(g.Created, g.End)
+	return e.b, !e.bad
+}
+
 // times appends instants as milliseconds since another.
 type times struct {
 	b   []byte
-	bad bool // an instant was before its base
+	bad bool // an instant was before its base, or too long after it
 }
 
 func (e *times) span(from, to time.Time) {
 	ms := to.UnixMilli() - from.UnixMilli()
-	e.bad = e.bad || ms < 0
+	e.bad = e.bad || ms < 0 || ms > maxSpan
 	e.b = binary.AppendUvarint(e.b, uint64(ms))
 }
 
@@ -123,11 +132,22 @@ func DecodeGrant(id GrantID, b []byte) (Grant, error) {
 	}
 	g := Grant{ID: id, Generation: d.uint32(), Epoch: d.uint32()}
 	flags := d.byte()
+	d.bad = d.bad || flags&^knownFlags != 0
 	g.Type = d.grantType()
 	d.fill(g.Access[:])
 	if flags&flagRefresh != 0 {
 		d.fill(g.Refresh[:])
+		d.bad = d.bad || g.Refresh == Digest{}
 	}
+	d.times(&g, flags)
+	d.texts(&g, flags)
+	if d.bad || g.Generation == 0 {
+		return Grant{}, ErrEncoding
+	}
+	return g, nil
+}
+
+func (d *decoder) times(g *Grant, flags byte) {
 	g.Created = d.after(time.UnixMilli(0).UTC())
 	g.Issued = d.after(g.Created)
 	g.AccessExpiry = d.after(g.Issued)
@@ -135,8 +155,11 @@ func DecodeGrant(id GrantID, b []byte) (Grant, error) {
 		g.RefreshExpiry = d.after(g.Issued)
 	}
 	g.End = d.after(g.Created)
+}
 
-	// One conversion for all the texts: they are slices of one string.
+// texts takes the rest. One conversion serves them all: they are slices of one
+// string.
+func (d *decoder) texts(g *Grant, flags byte) {
 	d.text = string(d.b)
 	g.ClientID, g.UserID, g.Username = d.string(), d.string(), d.string()
 	if flags&flagRawUser != 0 {
@@ -149,10 +172,6 @@ func DecodeGrant(id GrantID, b []byte) (Grant, error) {
 	}
 	g.Address = d.address()
 	g.UserAgent = d.text
-	if d.bad || g.Generation == 0 {
-		return Grant{}, ErrEncoding
-	}
-	return g, nil
 }
 
 // GenerationPrefix is how the binary form of every grant of that generation
@@ -215,11 +234,11 @@ func (d *decoder) grantType() GrantType {
 }
 
 // maxSpan is 292 years, what a time.Duration holds.
-const maxSpan = uint64(math.MaxInt64 / int64(time.Millisecond))
+const maxSpan = math.MaxInt64 / int64(time.Millisecond)
 
 func (d *decoder) after(from time.Time) time.Time {
 	ms := d.uint64()
-	if ms > maxSpan {
+	if ms > uint64(maxSpan) {
 		d.bad = true
 		return from
 	}

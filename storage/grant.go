@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"fmt"
+	"errors"
 	"net/netip"
 	"time"
 )
@@ -40,11 +40,18 @@ func NewGrantID(userID string) GrantID {
 
 // ParseGrantID reads what [GrantID.String] wrote.
 func ParseGrantID(s string) (GrantID, error) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != len(GrantID{}) {
-		return GrantID{}, fmt.Errorf("storage: not a grant id")
+	b, ok := decodeBase64(s)
+	if !ok || len(b) != len(GrantID{}) {
+		return GrantID{}, errors.New("storage: not a grant id")
 	}
 	return GrantID(b), nil
+}
+
+// decodeBase64 accepts only what base64url encodes b to. Package base64 skips
+// line breaks, strict or not, so the length must fit as well.
+func decodeBase64(s string) (b []byte, ok bool) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return b, err == nil && base64.RawURLEncoding.EncodedLen(len(b)) == len(s)
 }
 
 // Partition is the partition of the grant.
