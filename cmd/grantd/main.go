@@ -1,0 +1,69 @@
+// Command grantd is an OAuth 2.0 authorization server with a resource server
+// beside it. It exits with 0 when done, 1 when it failed and 2 when it was
+// called or configured wrongly.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal kills
+	err := execute(ctx, os.Args[1:])
+	os.Exit(report(os.Stderr, err))
+}
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// failure is an error with what the person at the terminal needs besides.
+type failure struct {
+	err  error
+	hint string // what to do; may be empty
+	code int
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// usagef is a fault of the call or of the configuration.
+func usagef(format string, args ...any) *failure {
+	return &failure{err: fmt.Errorf(format, args...), code: exitUsage}
+}
+
+// failedf is any other fault.
+func failedf(format string, args ...any) *failure {
+	return &failure{err: fmt.Errorf(format, args...), code: exitFailed}
+}
+
+func (f *failure) withHint(hint string) *failure {
+	f.hint = hint
+	return f
+}
+
+// report prints err, if any, and returns the exit code.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintf(w, "grantd: %v\n", err)
+	var f *failure
+	if !errors.As(err, &f) {
+		return exitFailed
+	}
+	if f.hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", f.hint)
+	}
+	return f.code
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+)
+
+// execute runs the command that args name.
+func execute(ctx context.Context, args []string) error {
+	running := false
+	root := newRoot()
+	root.PersistentPreRun = func(*cobra.Command, []string) { running = true }
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+
+	// What fails before a command runs is the call: an unknown command or
+	// flag, a missing argument.
+	var known *failure
+	if err != nil && !running && !errors.As(err, &known) {
+		return usagef("%w", err).withHint("grantd --help lists the commands, grantd COMMAND --help their flags")
+	}
+	return err
+}
+
+func newRoot() *cobra.Command {
+	root := noun("grantd", "An OAuth 2.0 authorization server",
+		devCommand(), serveCommand(), resourceCommand(),
+		initCommand(), userCommand(), clientCommand(),
+		configCommand(), secretsCommand(), healthcheckCommand(), versionCommand(),
+	)
+	root.Example = "  grantd dev\n  grantd serve --config grantd.yaml"
+	root.SilenceErrors, root.SilenceUsage = true, true
+	return root
+}
+
+// noun is a command that only holds others.
+func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("a command is missing").
+					withHint(c.CommandPath() + " --help lists them")
+			}
+			return usagef("unknown command %q for %q", args[0], c.CommandPath()).
+				withHint(c.CommandPath() + " --help lists the commands")
+		},
+	}
+	c.AddCommand(verbs...)
+	return c
+}
