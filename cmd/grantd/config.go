@@ -1,0 +1,158 @@
+package main
+
+import (
+	"strings"
+	"time"
+)
+
+// config is everything that can be configured. A key's name is its yaml tag,
+// with a dot after the name of its group; its environment variable is GRANTD_
+// and the env tags. Durations are texts such as "15m" or "1h30m".
+type config struct {
+	// Issuer is the URL that the server is reached at: https, or http on a
+	// loopback host. It has no query and no fragment. Required.
+	Issuer string `yaml:"issuer" env:"ISSUER"`
+
+	// Addr is where serve listens, host:port. Without a host it is every
+	// address of the machine; port 0 picks a free one. Default ":8080".
+	Addr string `yaml:"addr" env:"ADDR"`
+
+	// ResourceAddr is where resource listens. Default ":8081".
+	ResourceAddr string `yaml:"resource_addr" env:"RESOURCE_ADDR"`
+
+	// Data is the file of the embedded store. Exactly one of data and
+	// redis.url is required.
+	Data string `yaml:"data,omitempty" env:"DATA"`
+
+	Redis redisConfig `yaml:"redis,omitempty" envPrefix:"REDIS_"`
+
+	// Secret seals the deployment keys in the store; at least 32 bytes. All
+	// processes on one store need the same one. Required.
+	Secret     Secret `yaml:"secret,omitempty" env:"SECRET"`
+	SecretFile string `yaml:"secret_file,omitempty" env:"SECRET_FILE"`
+
+	// Scopes are those that the server knows. Default read, write, admin.
+	Scopes list `yaml:"scopes" env:"SCOPES"`
+
+	// DefaultScopes are granted to a request that names no scope; with none, a
+	// request has to name one. Default read.
+	DefaultScopes list `yaml:"default_scopes" env:"DEFAULT_SCOPES"`
+
+	// AccessLifetime of access tokens: whole seconds, at most 24h. Default 1h.
+	AccessLifetime time.Duration `yaml:"access_lifetime" env:"ACCESS_LIFETIME"`
+
+	// RefreshIdle is how long a refresh token lives unused: whole seconds.
+	// Default 336h, 14 days.
+	RefreshIdle time.Duration `yaml:"refresh_idle" env:"REFRESH_IDLE"`
+
+	// RefreshAbsolute is how long a sign-in lasts, however often it is
+	// refreshed: whole seconds, at least refresh_idle. Default 2160h, 90 days.
+	RefreshAbsolute time.Duration `yaml:"refresh_absolute" env:"REFRESH_ABSOLUTE"`
+
+	// RetryWindow is how long a refresh may be repeated by a client that lost
+	// the answer: at most 30s; 0 turns it off. Default 10s.
+	RetryWindow time.Duration `yaml:"retry_window" env:"RETRY_WINDOW"`
+
+	// TLSCert and TLSKey are PEM files; both or none. Without them serve speaks
+	// plain http.
+	TLSCert string `yaml:"tls_cert,omitempty" env:"TLS_CERT"`
+	TLSKey  string `yaml:"tls_key,omitempty" env:"TLS_KEY"`
+
+	// TrustedProxies are addresses or CIDR ranges whose X-Forwarded-For,
+	// X-Forwarded-Proto and X-Request-Id are believed. Default none.
+	TrustedProxies list `yaml:"trusted_proxies,omitempty" env:"TRUSTED_PROXIES"`
+
+	Log          logConfig  `yaml:"log" envPrefix:"LOG_"`
+	PasswordHash hashConfig `yaml:"password_hash" envPrefix:"PASSWORD_HASH_"`
+
+	// ShutdownTimeout is how long requests in flight may take to finish after
+	// SIGTERM: up to 5m. Default 10s.
+	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" env:"SHUTDOWN_TIMEOUT"`
+
+	// AdminPassword is the password of the first user, "admin", which serve
+	// and init make when the store has no admin. Default: none is made.
+	AdminPassword     Secret `yaml:"admin_password,omitempty" env:"ADMIN_PASSWORD"`
+	AdminPasswordFile string `yaml:"admin_password_file,omitempty" env:"ADMIN_PASSWORD_FILE"`
+}
+
+// redisConfig says which Redis is the store.
+type redisConfig struct {
+	// URL is redis://, rediss://, redis+sentinel:// or redis+cluster://; see
+	// storage/redisstore. Default none.
+	URL string `yaml:"url,omitempty" env:"URL"`
+
+	// Password is put into the URL, which must not hold another. Default none.
+	Password     Secret `yaml:"password,omitempty" env:"PASSWORD"`
+	PasswordFile string `yaml:"password_file,omitempty" env:"PASSWORD_FILE"`
+}
+
+// logConfig says what is logged, to standard error.
+type logConfig struct {
+	// Level is debug, info, warn or error. Every request is a line at info.
+	// Default info.
+	Level string `yaml:"level" env:"LEVEL"`
+
+	// Format is json or text. Default json.
+	Format string `yaml:"format" env:"FORMAT"`
+}
+
+// hashConfig is the cost of argon2id, RFC 9106. Existing hashes are made again
+// at the next sign-in.
+type hashConfig struct {
+	// Memory of one hash, in KiB. Default 19456.
+	Memory uint32 `yaml:"memory" env:"MEMORY"`
+
+	// Time is the number of passes. Default 2.
+	Time uint32 `yaml:"time" env:"TIME"`
+
+	// Threads of one hash. Default 1.
+	Threads uint8 `yaml:"threads" env:"THREADS"`
+
+	// Slots is how many hashes are made at once. Default 0: one a processor.
+	Slots int `yaml:"slots" env:"SLOTS"`
+
+	// Queue is how many sign-ins may wait for a slot; more are answered with
+	// 503. Default 0: 64.
+	Queue int `yaml:"queue" env:"QUEUE"`
+}
+
+func defaultConfig() config {
+	return config{
+		Addr:            ":8080",
+		ResourceAddr:    ":8081",
+		Scopes:          list{"read", "write", "admin"},
+		DefaultScopes:   list{"read"},
+		AccessLifetime:  time.Hour,
+		RefreshIdle:     336 * time.Hour,
+		RefreshAbsolute: 2160 * time.Hour,
+		RetryWindow:     10 * time.Second,
+		Log:             logConfig{Level: "info", Format: "json"},
+		PasswordHash:    hashConfig{Memory: 19456, Time: 2, Threads: 1},
+		ShutdownTimeout: 10 * time.Second,
+	}
+}
+
+// list is a list of words: in YAML a sequence, in the environment words between
+// spaces or commas.
+type list []string
+
+// UnmarshalText splits the text at spaces and commas.
+func (l *list) UnmarshalText(text []byte) error {
+	*l = strings.FieldsFunc(string(text), func(r rune) bool { return r == ' ' || r == ',' })
+	return nil
+}
+
+// secretField is a secret and the file that it may come from instead.
+type secretField struct {
+	key   string
+	value *Secret
+	file  *string
+}
+
+func (c *config) secretFields() []secretField {
+	return []secretField{
+		{"redis.password", &c.Redis.Password, &c.Redis.PasswordFile},
+		{"secret", &c.Secret, &c.SecretFile},
+		{"admin_password", &c.AdminPassword, &c.AdminPasswordFile},
+	}
+}

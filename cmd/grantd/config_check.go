@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage/opaque"
+	"github.com/grantd/grantd/storage/redisstore"
+)
+
+// check finds everything wrong with c for a process that listens on addr, which
+// is the value of addrKey.
+func (c *config) check(f *faults, addrKey, addr string) {
+	c.checkIssuer(f)
+	checkAddr(f, addrKey, addr)
+	c.checkStore(f)
+	c.checkSecret(f)
+	c.checkScopes(f)
+	c.checkLifetimes(f)
+	c.checkTLS(f, addrKey, addr)
+	c.checkLog(f)
+	c.checkHash(f)
+}
+
+func (c *config) checkIssuer(f *faults) {
+	if c.Issuer == "" {
+		f.addf("issuer", "is missing; it is the URL that clients reach the server at, such as https://login.example.com")
+		return
+	}
+	u, err := url.Parse(c.Issuer)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		f.addf("issuer", "must be an https URL")
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		f.addf("issuer", "must have no user, query or fragment (RFC 8414 section 2)")
+	case u.Scheme == "http" && !loopbackHost(u.Hostname()):
+		f.addf("issuer", "must be https; plain http is for loopback hosts only (RFC 6749 section 3.1)")
+	}
+}
+
+// loopbackHost knows no other name than localhost: a resolver may lie.
+func loopbackHost(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsLoopback()
+}
+
+// loopbackAddr reports whether only this machine reaches a listener on addr.
+func loopbackAddr(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	return err == nil && loopbackHost(host)
+}
+
+func checkAddr(f *faults, key, addr string) {
+	_, port, err := net.SplitHostPort(addr)
+	if n, e := strconv.Atoi(port); err != nil || e != nil || n < 0 || n > 65535 {
+		f.addf(key, "must be host:port, such as 127.0.0.1:8080 or :8080")
+	}
+}
+
+func (c *config) checkStore(f *faults) {
+	switch {
+	case c.Data == "" && c.Redis.URL == "":
+		f.addf("data", "is missing; name a file here, or a Redis in redis.url")
+	case c.Data != "" && c.Redis.URL != "":
+		f.addf("data", "and redis.url exclude each other")
+	case c.Redis.URL == "" && !c.Redis.Password.IsZero():
+		f.addf("redis.password", "is of no use without redis.url")
+	case c.Redis.URL != "":
+		c.checkRedis(f)
+	}
+}
+
+// checkRedis only takes the URL apart: opening doesn't connect.
+func (c *config) checkRedis(f *faults) {
+	url, err := c.redisURL()
+	if err != nil {
+		f.addf("redis.password", "%v", err)
+		return
+	}
+	s, err := redisstore.Open(context.Background(), url)
+	if err != nil {
+		f.addf("redis.url", "%v", err)
+		return
+	}
+	s.Close()
+}
+
+func (c *config) checkSecret(f *faults) {
+	switch {
+	case c.Secret.IsZero():
+		f.addf("secret", "is missing; grantd secrets DIR makes one for secret_file")
+	case len(c.Secret.Reveal()) < opaque.MinSecretLen:
+		f.addf("secret", "must have at least %d bytes", opaque.MinSecretLen)
+	}
+	if c.AdminPassword.IsZero() {
+		return
+	}
+	if err := passhash.CheckNew(c.AdminPassword.Reveal()); err != nil {
+		f.addf("admin_password", "%v", err)
+	}
+}
+
+func (c *config) checkScopes(f *faults) {
+	if len(c.Scopes) == 0 {
+		f.addf("scopes", "must name one scope at least")
+	}
+	if i := slices.IndexFunc(c.Scopes, func(s string) bool { return !scopeToken(s) }); i >= 0 {
+		f.addf("scopes", "number %d is not a scope token (RFC 6749 section 3.3)", i+1)
+	}
+	for _, s := range c.DefaultScopes {
+		if !slices.Contains(c.Scopes, s) {
+			f.addf("default_scopes", "%q is not in scopes", s)
+		}
+	}
+}
+
+// scopeToken checks the grammar of RFC 6749 section 3.3.
+func scopeToken(s string) bool {
+	return visibleASCII(s) && !strings.ContainsAny(s, `"\`)
+}
+
+func visibleASCII(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+func (c *config) checkLifetimes(f *faults) {
+	const day = 24 * time.Hour
+	for _, d := range []struct {
+		key        string
+		value      time.Duration
+		least, top time.Duration
+	}{
+		{"access_lifetime", c.AccessLifetime, time.Second, day},
+		{"refresh_idle", c.RefreshIdle, time.Second, 3660 * day},
+		{"refresh_absolute", c.RefreshAbsolute, time.Second, 3660 * day},
+		{"retry_window", c.RetryWindow, 0, 30 * time.Second},
+		{"shutdown_timeout", c.ShutdownTimeout, time.Second, 5 * time.Minute},
+	} {
+		if d.value < d.least || d.value > d.top || d.value%time.Second != 0 {
+			f.addf(d.key, "must be whole seconds, from %s to %s", d.least, d.top)
+		}
+	}
+	if c.RefreshAbsolute < c.RefreshIdle {
+		f.addf("refresh_absolute", "must not be less than refresh_idle")
+	}
+}
+
+func (c *config) checkTLS(f *faults, addrKey, addr string) {
+	if _, err := parseProxies(c.TrustedProxies); err != nil {
+		f.addf("trusted_proxies", "%v", err)
+	}
+	switch {
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		f.addf("tls_cert", "and tls_key are needed both, or none")
+	case c.TLSCert != "":
+		if _, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey); err != nil {
+			f.addf("tls_cert", "%v", err)
+		}
+	case c.needsProxy() && len(c.TrustedProxies) == 0 && !loopbackAddr(addr):
+		f.addf("tls_cert", "is missing: behind an https issuer, %s %s needs tls_cert and tls_key, or a proxy named in trusted_proxies (RFC 6749 section 2.3.1)", addrKey, addr)
+	}
+}
+
+// needsProxy: an https issuer is served over plain http only behind a proxy that
+// ends TLS.
+func (c *config) needsProxy() bool {
+	return c.TLSCert == "" && strings.HasPrefix(c.Issuer, "https:")
+}
+
+func (c *config) checkLog(f *faults) {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
+		f.addf("log.level", "must be debug, info, warn or error")
+	}
+	if c.Log.Format != "json" && c.Log.Format != "text" {
+		f.addf("log.format", "must be json or text")
+	}
+}
+
+func (c *config) checkHash(f *faults) {
+	if _, err := passhash.New(c.PasswordHash.params()); err != nil {
+		f.addf("password_hash", "%v", err)
+	}
+}
+
+func (h hashConfig) params() passhash.Params {
+	return passhash.Params{Memory: h.Memory, Time: h.Time, Threads: h.Threads, Slots: h.Slots, Queue: h.Queue}
+}

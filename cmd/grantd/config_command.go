@@ -1,0 +1,38 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+)
+
+func configCommand() *cobra.Command {
+	check := &cobra.Command{
+		Use:   "check",
+		Short: "Print the configuration that is in effect, or everything wrong with it",
+		Long: `Print the configuration that flags, environment, file and defaults make
+together, with secrets redacted, or everything that is wrong with it (exit 2).`,
+		Example: "  grantd config check --config grantd.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadConfig(cmd, func(c *config, f *faults) { c.check(f, "addr", c.Addr) })
+			if err != nil {
+				return err
+			}
+			enc := yaml.NewEncoder(cmd.OutOrStdout())
+			enc.SetIndent(2)
+			if err := enc.Encode(c.redacted()); err != nil {
+				return err
+			}
+			return enc.Close()
+		},
+	}
+	addConfigFlags(check, "issuer", "addr", "data", "redis", "log-level", "log-format")
+	return noun("config", "Check the configuration", check)
+}
+
+// redacted is c without what may hold a secret though it is no Secret.
+func (c *config) redacted() config {
+	shown := *c
+	shown.Redis.URL = redactURL(c.Redis.URL)
+	return shown
+}

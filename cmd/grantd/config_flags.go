@@ -1,0 +1,77 @@
+package main
+
+import (
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// override is a flag that overrides a key of the configuration.
+type override struct {
+	usage string
+	set   func(*config, string)
+}
+
+// A flag that names a store replaces the store of the layers below, of either
+// kind.
+var overrides = map[string]override{
+	"issuer":        {"URL that clients reach the server at", func(c *config, v string) { c.Issuer = v }},
+	"data":          {"file of the embedded store", func(c *config, v string) { c.Data, c.Redis = v, redisConfig{} }},
+	"redis":         {"URL of the Redis to use as the store", func(c *config, v string) { c.Data, c.Redis.URL = "", v }},
+	"log-level":     {"debug, info, warn or error", func(c *config, v string) { c.Log.Level = v }},
+	"log-format":    {"json or text", func(c *config, v string) { c.Log.Format = v }},
+	"addr":          {"address to listen on, host:port", func(c *config, v string) { c.Addr = v }},
+	"resource-addr": {"address to listen on, host:port", func(c *config, v string) { c.ResourceAddr = v }},
+}
+
+// addConfigFlags gives the command --config and those flags.
+func addConfigFlags(cmd *cobra.Command, names ...string) {
+	cmd.Flags().String("config", "", "configuration file, YAML (or GRANTD_CONFIG)")
+	for _, name := range names {
+		cmd.Flags().String(name, "", overrides[name].usage)
+	}
+}
+
+// loadConfig returns the configuration of a command that has those flags, or one
+// error that lists every fault, check's included.
+func loadConfig(cmd *cobra.Command, check func(*config, *faults)) (*config, error) {
+	f := &faults{}
+	c := readLayers(cmd, f)
+	check(c, f)
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func readLayers(cmd *cobra.Command, f *faults) *config {
+	flags := cmd.Flags()
+	environ := environment()
+	file := environ[envPrefix+"CONFIG"]
+	if flags.Changed("config") {
+		file = flags.Lookup("config").Value.String()
+	}
+	if flags.Changed("data") && flags.Changed("redis") {
+		f.addf("--data", "and --redis exclude each other")
+	}
+	c := layers{file: file, environ: environ, flags: func(c *config) {
+		for name, o := range overrides {
+			if flags.Changed(name) {
+				o.set(c, flags.Lookup(name).Value.String())
+			}
+		}
+	}}.load(f)
+	return &c
+}
+
+// environment is the GRANTD_ part of the process's environment.
+func environment() map[string]string {
+	found := map[string]string{}
+	for _, pair := range os.Environ() {
+		if name, value, ok := strings.Cut(pair, "="); ok && strings.HasPrefix(name, envPrefix) {
+			found[name] = value
+		}
+	}
+	return found
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/caarlos0/env/v11"
+	"go.yaml.in/yaml/v3"
+)
+
+// fault is one thing wrong with the configuration.
+type fault struct {
+	key  string // of the configuration, or the name of a variable or file
+	text string // holds no secret
+}
+
+// faults are all that is wrong. A *faults is an error only by err.
+type faults struct{ all []fault }
+
+func (f *faults) addf(key, format string, args ...any) {
+	f.all = append(f.all, fault{key, fmt.Sprintf(format, args...)})
+}
+
+// err is nil without faults, else one usage error that lists them.
+func (f *faults) err() error {
+	if len(f.all) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "the configuration is wrong in %d place(s)", len(f.all))
+	for _, one := range f.all {
+		fmt.Fprintf(&b, "\n  %s: %s", one.key, one.text)
+	}
+	return usagef("%s", b.String()).withHint("grantd config check --config FILE shows what is in effect")
+}
+
+// layers are what a configuration is made of, weakest first.
+type layers struct {
+	file    string            // YAML; may be empty
+	environ map[string]string // GRANTD_…
+	flags   func(*config)     // sets what flags say; may be nil
+}
+
+// load lays the layers over the defaults.
+func (l layers) load(f *faults) config {
+	c := defaultConfig()
+	if l.file != "" {
+		overlaySecrets(&c, f, "", func(c *config) { overlayFile(c, l.file, f) })
+	}
+	overlaySecrets(&c, f, envPrefix, func(c *config) { overlayEnviron(c, l.environ, f) })
+	if l.flags != nil {
+		l.flags(&c)
+	}
+	return c
+}
+
+// overlaySecrets runs one layer. Its secrets and its files of secrets win over
+// those of the layer below, whichever of the two forms each was given in.
+func overlaySecrets(c *config, f *faults, prefix string, overlay func(*config)) {
+	fields := c.secretFields()
+	below := make([]Secret, len(fields))
+	for i, s := range fields {
+		below[i], *s.value = *s.value, Secret{}
+	}
+	overlay(c)
+	for i, s := range fields {
+		key := s.key
+		if prefix != "" {
+			key = prefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+		}
+		switch {
+		case *s.file != "" && !s.value.IsZero():
+			f.addf(key, "is given both as a value and as a file")
+		case *s.file != "":
+			*s.value = secretFromFile(*s.file, key, f)
+		case s.value.IsZero():
+			*s.value = below[i]
+		}
+		*s.file = ""
+	}
+}
+
+func secretFromFile(path, key string, f *faults) Secret {
+	text, err := readSecretFile(path)
+	if err != nil {
+		f.addf(key, "its file can't be read: %v", err)
+	} else if text == "" {
+		f.addf(key, "its file %s is empty", path)
+	}
+	return newSecret(text)
+}
+
+// readSecretFile reads a file without the newline that editors and echo add.
+func readSecretFile(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
+}
+
+func overlayFile(c *config, path string, f *faults) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		f.addf("config", "%v", err)
+		return
+	}
+	keys := keysByLine(b)
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	d.KnownFields(true)
+	err = d.Decode(c)
+	var wrong *yaml.TypeError
+	switch {
+	case errors.Is(err, io.EOF): // an empty file
+		return
+	case errors.As(err, &wrong):
+		for _, text := range wrong.Errors {
+			f.all = append(f.all, yamlFault(path, text, keys))
+		}
+	case err != nil:
+		f.addf(path, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
+		return
+	}
+	if d.Decode(&yaml.Node{}) == nil {
+		f.addf(path, "holds more than one document")
+	}
+}
+
+var (
+	yamlLine    = regexp.MustCompile(`^line (\d+): (.*)$`)
+	yamlUnknown = regexp.MustCompile(`^field (\S+) not found in type`)
+	yamlWrong   = regexp.MustCompile("^cannot unmarshal .* into (\\S+)$")
+)
+
+// yamlFault words a fault that yaml found, without what the file holds there: it
+// may be a secret in the wrong place.
+func yamlFault(path, text string, keys map[int]string) fault {
+	at := yamlLine.FindStringSubmatch(text)
+	if at == nil {
+		return fault{path, text}
+	}
+	line, _ := strconv.Atoi(at[1]) // the expression matched digits
+	key := keys[line]
+	if key == "" {
+		key = path
+	}
+	if unknown := yamlUnknown.FindStringSubmatch(at[2]); unknown != nil {
+		return fault{key, "is not a known key (line " + at[1] + ")"}
+	}
+	if wrong := yamlWrong.FindStringSubmatch(at[2]); wrong != nil {
+		return fault{key, "must be " + kindOf(wrong[1]) + " (line " + at[1] + ")"}
+	}
+	return fault{key, at[2] + " (line " + at[1] + ")"}
+}
+
+// kindOf says in words what a Go type takes.
+func kindOf(goType string) string {
+	switch {
+	case goType == "time.Duration":
+		return `a duration such as "15m"`
+	case strings.HasPrefix(goType, "uint"), goType == "int":
+		return "a whole number that fits"
+	case goType == "main.list", goType == "[]string":
+		return "a list"
+	case strings.HasPrefix(goType, "main."):
+		return "a group of keys"
+	}
+	return "a text"
+}
+
+// keysByLine tells which key stands on a line: yaml's errors name lines only.
+func keysByLine(b []byte) map[int]string {
+	keys := map[int]string{}
+	var doc yaml.Node
+	if yaml.Unmarshal(b, &doc) == nil && len(doc.Content) == 1 {
+		collectKeys(doc.Content[0], "", keys)
+	}
+	return keys
+}
+
+func collectKeys(n *yaml.Node, prefix string, keys map[int]string) {
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		path := prefix + key.Value
+		keys[key.Line] = path
+		if _, taken := keys[value.Line]; !taken {
+			keys[value.Line] = path
+		}
+		collectKeys(value, path+".", keys)
+	}
+}
+
+const envPrefix = "GRANTD_"
+
+// overlayEnviron takes what the environment says. An empty variable counts as
+// absent. Unknown GRANTD_ variables are no fault: orchestrators add their own,
+// such as GRANTD_SERVICE_HOST.
+func overlayEnviron(c *config, environ map[string]string, f *faults) {
+	err := env.ParseWithOptions(c, env.Options{Prefix: envPrefix, Environment: environ})
+	var all env.AggregateError
+	if err == nil || !errors.As(err, &all) {
+		return
+	}
+	names := variables(reflect.TypeOf(*c), envPrefix)
+	for _, one := range all.Errors {
+		var wrong env.ParseError
+		if errors.As(one, &wrong) {
+			f.addf(names[wrong.Name], "must be %s", kindOf(wrong.Type.String()))
+		} else {
+			f.addf("environment", "%v", one)
+		}
+	}
+}
+
+// variables maps the names of Go fields, which env's errors tell, to variables.
+// No two fields of config share a name.
+func variables(t reflect.Type, prefix string) map[string]string {
+	names := map[string]string{}
+	for field := range t.Fields() {
+		if group := field.Tag.Get("envPrefix"); group != "" {
+			for name, variable := range variables(field.Type, prefix+group) {
+				names[name] = variable
+			}
+		}
+		if name := field.Tag.Get("env"); name != "" {
+			names[field.Name] = prefix + name
+		}
+	}
+	return names
+}

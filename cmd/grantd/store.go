@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/embedded"
+	"github.com/grantd/grantd/storage/redisstore"
+)
+
+// openStore opens the store that the configuration names. An absent Redis is no
+// error: its calls fail until it is there.
+func openStore(ctx context.Context, c *config) (storage.Store, error) {
+	if c.Redis.URL == "" {
+		s, err := embedded.Open(c.Data)
+		if err != nil {
+			return nil, failedf("opening the embedded store: %w", err)
+		}
+		return s, nil
+	}
+	u, err := c.redisURL()
+	if err != nil {
+		return nil, usagef("redis.password: %w", err)
+	}
+	s, err := redisstore.Open(ctx, u)
+	if err != nil {
+		return nil, usagef("redis.url: %w", err)
+	}
+	return s, nil
+}
+
+// redisURL is redis.url with redis.password in it. It is put together by hand,
+// since net/url takes no list of hosts, and its errors quote what they refuse.
+func (c *config) redisURL() (string, error) {
+	scheme, rest, found := strings.Cut(c.Redis.URL, "://")
+	if c.Redis.Password.IsZero() || !found {
+		return c.Redis.URL, nil
+	}
+	authority, tail := rest, ""
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		authority, tail = rest[:i], rest[i:]
+	}
+	user := ""
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		user, authority = authority[:i], authority[i+1:]
+	}
+	if strings.Contains(user, ":") {
+		return "", errors.New("redis.url holds a password already")
+	}
+	name, err := url.PathUnescape(user)
+	if err != nil {
+		return "", errors.New("the user of redis.url isn't percent-encoded well")
+	}
+	return scheme + "://" + url.UserPassword(name, c.Redis.Password.Reveal()).String() + "@" + authority + tail, nil
+}
+
+// eachUser calls f with every user, by name, until f returns false.
+func eachUser(ctx context.Context, users storage.Users, f func(storage.User) bool) error {
+	return eachPage(func(u storage.User) string { return u.Name }, f, func(after string) ([]storage.User, error) {
+		return users.ListUsers(ctx, after, pageSize)
+	})
+}
+
+// eachClient is to clients what eachUser is to users.
+func eachClient(ctx context.Context, clients storage.Clients, f func(storage.Client) bool) error {
+	return eachPage(func(c storage.Client) string { return c.ID }, f, func(after string) ([]storage.Client, error) {
+		return clients.ListClients(ctx, after, pageSize)
+	})
+}
+
+const pageSize = 500
+
+func eachPage[T any](key func(T) string, f func(T) bool, page func(after string) ([]T, error)) error {
+	after := ""
+	for {
+		records, err := page(after)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if !f(r) {
+				return nil
+			}
+		}
+		if len(records) < pageSize {
+			return nil
+		}
+		after = key(records[len(records)-1])
+	}
+}
+
+// redactURL hides a password in the userinfo of a Redis URL, and all
+// parameters, of which one is a password.
+func redactURL(text string) string {
+	scheme, rest, found := strings.Cut(text, "://")
+	if !found {
+		return text
+	}
+	rest, _, hasQuery := strings.Cut(rest, "?")
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		if user, _, secret := strings.Cut(rest[:i], ":"); secret {
+			rest = user + ":" + redacted + rest[i:]
+		}
+	}
+	if hasQuery {
+		rest += "?" + redacted
+	}
+	return scheme + "://" + rest
+}
