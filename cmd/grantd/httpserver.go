@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// limits bound what a connection may cost. Slow clients are cut off.
+type limits struct {
+	header, read, write, idle time.Duration
+	headerBytes               int
+}
+
+var defaultLimits = limits{
+	header:      5 * time.Second,
+	read:        10 * time.Second,
+	write:       30 * time.Second,
+	idle:        60 * time.Second,
+	headerBytes: 16 << 10,
+}
+
+// newHTTPServer returns a server that isn't listening yet. What net/http has to
+// say, about handshakes and the like, is only of interest when debugging:
+// anybody can provoke it.
+func newHTTPServer(handler http.Handler, l limits, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: l.header,
+		ReadTimeout:       l.read,
+		WriteTimeout:      l.write,
+		IdleTimeout:       l.idle,
+		MaxHeaderBytes:    l.headerBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// listen opens the address, with TLS if the configuration has a certificate.
+func listen(ctx context.Context, addr string, c *config) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, failedf("listening on %s: %w", addr, err).withHint("is another process using the address? choose one with --addr")
+	}
+	if c.TLSCert == "" {
+		return ln, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		ln.Close()
+		return nil, usagef("tls_cert: %w", err)
+	}
+	return tls.NewListener(ln, &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		Certificates: []tls.Certificate{cert},
+		NextProtos:   []string{"h2", "http/1.1"},
+	}), nil
+}
+
+// serveUntil serves on ln until ctx ends, then calls stopping. The listener is
+// still open then: see finish.
+func serveUntil(ctx context.Context, server *http.Server, ln net.Listener, stopping func()) error {
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(ln) }()
+	select {
+	case err := <-failed:
+		return failedf("serving: %w", err)
+	case <-ctx.Done():
+		stopping()
+		return nil
+	}
+}
+
+// finish lets the requests in flight finish, for so long at most.
+func finish(server *http.Server, grace time.Duration) error {
+	late, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	err := server.Shutdown(late)
+	if errors.Is(err, context.DeadlineExceeded) {
+		server.Close()
+		return failedf("some requests took longer than shutdown_timeout and were cut off")
+	}
+	return err
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+)
+
+// observer logs every request once.
+type observer struct {
+	log     *slog.Logger
+	proxies proxies
+}
+
+// wrap gives each request a record and an id, answers 500 when next panics, and
+// logs the record when the request is done.
+func (o *observer) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := records.Get().(*record)
+		from := peer(r)
+		*rec = record{
+			ResponseWriter: w,
+			started:        time.Now(),
+			requestID:      o.requestID(r),
+			remote:         o.proxies.client(r, from),
+		}
+		w.Header()["X-Request-Id"] = []string{rec.requestID}
+		r = r.WithContext(context.WithValue(r.Context(), recordKey{}, rec))
+		defer o.finish(rec, r)
+		next.ServeHTTP(rec, r)
+		rec.route = r.Pattern
+	})
+}
+
+// finish ends the request. When a panic left an answer half written, the
+// connection is cut: the client must not take the half for the whole.
+func (o *observer) finish(rec *record, r *http.Request) {
+	panicked := recover()
+	torn := panicked != nil && rec.status != 0
+	if panicked != nil {
+		rec.route = r.Pattern
+		rec.panicked, rec.stack = panicked, debug.Stack()
+		if !torn {
+			writeJSONError(rec, http.StatusInternalServerError, "server_error")
+		}
+	}
+	if rec.status == 0 {
+		rec.status = http.StatusOK // what net/http sends for a handler that wrote nothing
+	}
+	o.logRequest(rec, r)
+	*rec = record{}
+	records.Put(rec)
+	if torn {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// logRequest writes the line. It holds no query, no header and no path: those
+// can carry tokens and passwords.
+func (o *observer) logRequest(rec *record, r *http.Request) {
+	level := slog.LevelInfo
+	if rec.status >= http.StatusInternalServerError || rec.panicked != nil {
+		level = slog.LevelError
+	}
+	if !o.log.Enabled(r.Context(), level) {
+		return
+	}
+	var room [12]slog.Attr
+	attrs := append(room[:0],
+		slog.String("request_id", rec.requestID),
+		slog.String("method", knownMethod(r.Method)),
+		slog.String("route", rec.route),
+		slog.Int("status", rec.status),
+		slog.Float64("duration_ms", float64(time.Since(rec.started).Microseconds())/1000),
+		slog.Int64("bytes", rec.bytes),
+		slog.String("remote", rec.remote.String()),
+	)
+	if rec.clientID != "" {
+		attrs = append(attrs, slog.String("client_id", printable(rec.clientID, 128)))
+	}
+	if rec.grantType != "" {
+		attrs = append(attrs, slog.String("grant_type", printable(rec.grantType, 64)))
+	}
+	if rec.err != nil {
+		attrs = append(attrs, slog.String("error", rec.errorText()))
+	}
+	if rec.panicked != nil {
+		attrs = append(attrs, slog.String("panic", panicText(rec.panicked)), slog.String("stack", string(rec.stack)))
+	}
+	o.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// panicText is the panic's value, which is our own text or the runtime's, unless
+// it is an error that may quote a request: then only its type.
+func panicText(value any) string {
+	switch v := value.(type) {
+	case string:
+		return printable(v, 200)
+	case interface {
+		error
+		RuntimeError()
+	}:
+		return printable(v.Error(), 200)
+	case error:
+		if errors.Is(v, http.ErrAbortHandler) {
+			return v.Error()
+		}
+	}
+	return fmt.Sprintf("%T", value)
+}
+
+func knownMethod(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodOptions, http.MethodTrace, http.MethodConnect:
+		return m
+	}
+	return "OTHER"
+}
+
+// requestID is the id that a trusted proxy gave the request, or a new one.
+func (o *observer) requestID(r *http.Request) string {
+	if given := r.Header["X-Request-Id"]; len(given) == 1 && validRequestID(given[0]) && o.proxies.trust(peer(r)) {
+		return given[0]
+	}
+	var raw [12]byte
+	rand.Read(raw[:]) // never fails since Go 1.24
+	return base64.RawURLEncoding.EncodeToString(raw[:])
+}
+
+func validRequestID(id string) bool {
+	for i := range len(id) {
+		switch c := id[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return id != "" && len(id) <= 64
+}

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/grantd/grantd/authserver"
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/resource"
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
+)
+
+// process is a running server: dev, serve or resource.
+type process struct {
+	config *config
+	log    *slog.Logger
+	store  storage.Store
+	hasher *passhash.Hasher
+	keys   *gate
+	health *health
+
+	// prepare is what must succeed, once, before anybody is let in. It is
+	// repeated while the store can't answer; any other error ends the process.
+	prepare func(context.Context) error
+
+	// announce is told the address that the process listens on.
+	announce func(net.Addr)
+}
+
+// newProcess opens the store of a checked configuration.
+func newProcess(ctx context.Context, c *config, logTo io.Writer) (*process, error) {
+	log := newLogger(logTo, c.Log)
+	hasher, err := passhash.New(c.PasswordHash.params())
+	if err != nil {
+		return nil, usagef("password_hash: %w", err)
+	}
+	sealer, err := opaque.NewSealer([]byte(c.Secret.Reveal()))
+	if err != nil {
+		return nil, usagef("secret: %w", err)
+	}
+	store, err := openStore(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &process{
+		config:  c,
+		log:     log,
+		store:   store,
+		hasher:  hasher,
+		keys:    &gate{source: opaque.NewLoader(store, sealer)},
+		health:  &health{ping: store.Ping},
+		prepare: func(context.Context) error { return nil },
+		announce: func(a net.Addr) {
+			log.Info("listening", "addr", a.String(), "version", versionText())
+		},
+	}, nil
+}
+
+// authHandler is the authorization server. defaultClient may be empty.
+func (p *process) authHandler(defaultClient string) (http.Handler, error) {
+	server, err := authserver.New(authserver.Config{
+		Store:           p.store,
+		Keys:            p.keys,
+		Passwords:       p.hasher,
+		Scopes:          p.config.Scopes,
+		DefaultScopes:   p.config.DefaultScopes,
+		AccessLifetime:  p.config.AccessLifetime,
+		RefreshIdle:     p.config.RefreshIdle,
+		RefreshAbsolute: p.config.RefreshAbsolute,
+		RetryWindow:     p.config.RetryWindow,
+		DefaultClient:   defaultClient,
+		RemoteAddr:      remoteAddr,
+		Note:            noteEvent,
+	})
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	return server.Handler(), nil
+}
+
+// usersMeHandler is the resource server.
+func (p *process) usersMeHandler() (http.Handler, error) {
+	guard, err := resource.New(resource.Config{
+		Validator: resource.NewStoreValidator(p.keys, p.store),
+		Note:      note,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return guard.UsersMe(), nil
+}
+
+// run serves h on addr until ctx ends, and closes the store.
+func (p *process) run(ctx context.Context, addr string, h handlers) (err error) {
+	defer func() { err = errors.Join(err, p.store.Close()) }()
+	handler, err := p.handler(addr, h)
+	if err != nil {
+		return err
+	}
+	ln, err := listen(ctx, addr, p.config)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	// In the usual case the store is there, and who reads the address may use
+	// it at once.
+	if err := p.start(ctx); err != nil && !retriable(err) {
+		return err
+	}
+	p.announce(ln.Addr())
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var background sync.WaitGroup
+	background.Go(func() { p.keepStarting(ctx, cancel) })
+	background.Go(func() { p.sweepEvery(ctx, time.Minute) })
+
+	server := newHTTPServer(handler, defaultLimits, p.log)
+	err = serveUntil(ctx, server, ln, func() { p.health.stopping.Store(true) })
+	var fatal *failure
+	if errors.As(context.Cause(ctx), &fatal) {
+		err = fatal
+	}
+	cancel(nil)
+	err = errors.Join(err, finish(server, p.config.ShutdownTimeout))
+	background.Wait()
+	return err
+}
+
+// handler is h with everything around it, outermost first: the log, the framing,
+// the routes, the transport.
+func (p *process) handler(addr string, h handlers) (http.Handler, error) {
+	trusted, err := parseProxies(p.config.TrustedProxies)
+	if err != nil {
+		return nil, usagef("trusted_proxies: %w", err)
+	}
+	if len(trusted) == 0 && loopbackAddr(addr) && p.config.needsProxy() {
+		trusted = loopbackProxies
+	}
+	guard := func(next http.Handler) http.Handler { return next }
+	if p.config.needsProxy() {
+		guard = demandTLS(trusted)
+	}
+	h.health = p.health
+	o := &observer{log: p.log, proxies: trusted}
+	return o.wrap(closeChunked(h.routes(guard))), nil
+}
+
+// startTimeout bounds one try to start, so that a store that hangs doesn't keep
+// the listener from answering 503.
+const startTimeout = 5 * time.Second
+
+// start tries once to make the process ready.
+func (p *process) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := p.store.Ping(ctx); err != nil {
+		return fmt.Errorf("asking the store: %w", err)
+	}
+	if err := p.prepare(ctx); err != nil {
+		return err
+	}
+	_, err := p.keys.source.Keyring(ctx)
+	if errors.Is(err, opaque.ErrSealed) {
+		return failedf("%w", err).withHint("give the deployment secret that the store was first used with")
+	}
+	if err != nil {
+		return err
+	}
+	p.keys.open.Store(true)
+	p.health.started.Store(true)
+	return nil
+}
+
+func retriable(err error) bool {
+	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, passhash.ErrBusy)
+}
+
+// keepStarting repeats start until it succeeds. What repeating can't mend ends
+// the process.
+func (p *process) keepStarting(ctx context.Context, fatal context.CancelCauseFunc) {
+	const pause = 250 * time.Millisecond
+	told := false
+	for !p.health.started.Load() {
+		err := p.start(ctx)
+		switch {
+		case err == nil:
+			p.log.Info("ready")
+		case ctx.Err() != nil:
+			return
+		case !retriable(err):
+			fatal(failedf("%w", err))
+			return
+		case !told:
+			told = true
+			p.log.Warn("waiting for the store", "error", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// gate withholds the keys until the store was checked, so that nobody is let in
+// before: without keys no token is made and none is accepted.
+type gate struct {
+	source opaque.Source
+	open   atomic.Bool
+}
+
+// Keyring returns the keyring, or storage.ErrUnavailable before the gate opened.
+func (g *gate) Keyring(ctx context.Context) (*opaque.Keyring, error) {
+	if !g.open.Load() {
+		return nil, fmt.Errorf("%w: the store has not been checked yet", storage.ErrUnavailable)
+	}
+	return g.source.Keyring(ctx)
+}

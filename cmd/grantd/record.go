@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/grantd/grantd/authserver"
+)
+
+// record is what the log will say of one request. It belongs to the goroutine
+// that serves the request, and to nobody once the handler has returned.
+type record struct {
+	http.ResponseWriter
+	status int   // 0 until the header is written
+	bytes  int64 // of the body
+
+	started   time.Time
+	requestID string
+	remote    netip.Addr
+	route     string
+
+	clientID  string
+	grantType string
+	err       error
+	panicked  any
+	stack     []byte
+}
+
+var records = sync.Pool{New: func() any { return new(record) }}
+
+type recordKey struct{}
+
+// recordOf returns the request's record, or nil outside a request.
+func recordOf(ctx context.Context) *record {
+	rec, _ := ctx.Value(recordKey{}).(*record)
+	return rec
+}
+
+// note puts why a request was refused into its record.
+func note(ctx context.Context, err error) {
+	if rec := recordOf(ctx); rec != nil && err != nil {
+		rec.err = err
+	}
+}
+
+// noteEvent puts what became of a token request into its record.
+func noteEvent(ctx context.Context, ev authserver.Event) {
+	rec := recordOf(ctx)
+	if rec == nil {
+		return
+	}
+	rec.clientID, rec.grantType = ev.ClientID, ev.GrantType
+	note(ctx, ev.Err)
+}
+
+// remoteAddr is where the request comes from, as observe found it.
+func remoteAddr(r *http.Request) netip.Addr {
+	if rec := recordOf(r.Context()); rec != nil {
+		return rec.remote
+	}
+	return netip.Addr{}
+}
+
+// WriteHeader remembers the status; informational ones aren't the answer.
+func (rec *record) WriteHeader(status int) {
+	if rec.status == 0 && status >= http.StatusOK {
+		rec.status = status
+	}
+	rec.ResponseWriter.WriteHeader(status)
+}
+
+// Write counts the bytes.
+func (rec *record) Write(b []byte) (int, error) {
+	if rec.status == 0 {
+		rec.status = http.StatusOK
+	}
+	n, err := rec.ResponseWriter.Write(b)
+	rec.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (rec *record) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
+
+// errorText is the error for the log. A cause may quote what a client sent, so
+// nothing in it may forge a line or drive a terminal.
+func (rec *record) errorText() string {
+	const longest = 300
+	var own *authserver.Error
+	text := rec.err.Error()
+	if errors.As(rec.err, &own) && own.Unwrap() == nil {
+		text = own.Code
+	}
+	return printable(text, longest)
+}
+
+// printable replaces what isn't a visible character or a space, and cuts s to
+// at most n bytes.
+func printable(s string, n int) string {
+	clean := make([]byte, 0, min(len(s), n))
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			r = '?'
+		}
+		if len(clean)+len(string(r)) > n {
+			break
+		}
+		clean = append(clean, string(r)...)
+	}
+	return string(clean)
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"path"
+	"strconv"
+)
+
+// handlers are what a process offers; a nil one isn't offered.
+type handlers struct {
+	health  *health
+	auth    http.Handler
+	usersMe http.Handler
+}
+
+// routes is everything that is answered. Only health is served to requests that
+// guard would refuse: probes come by plain http. Handlers answer wrong methods
+// themselves, in JSON.
+func (h handlers) routes(guard func(http.Handler) http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, handler http.Handler) { mux.Handle(pattern, boundBody(handler)) }
+
+	handle("/livez", readOnly(h.health.live))
+	handle("/readyz", readOnly(h.health.ready))
+	if h.auth != nil {
+		handle("/token", guard(h.auth))
+	}
+	if h.usersMe != nil {
+		handle("/users/me", guard(h.usersMe))
+	}
+	handle("/", http.HandlerFunc(notFound))
+	return plainPaths(mux)
+}
+
+// plainPaths answers 404 where the mux would redirect to a tidied path: a POST
+// with a password must not be sent on, and nobody needs //token or /x/../token.
+func plainPaths(mux http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.URL.Path; p != "/" && (p == "" || path.Clean(p) != p || r.URL.RawPath != "") {
+			r.Pattern = "/"
+			notFound(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	writeJSONError(w, http.StatusNotFound, "not_found")
+}
+
+func readOnly(f http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			writeJSONError(w, http.StatusMethodNotAllowed, "invalid_request")
+			return
+		}
+		f(w, r)
+	})
+}
+
+var errPlainHTTP = errors.New("the request came by plain http")
+
+// demandTLS refuses what came unprotected before anything of it is looked at
+// (RFC 6749 section 2.3.1, RFC 6750 section 5.2). What was sent is known to the
+// network by then; refusing makes the fault show at the first try.
+func demandTLS(p proxies) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !p.secure(r) {
+				note(r.Context(), errPlainHTTP)
+				writeJSONError(w, http.StatusForbidden, "invalid_request")
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// maxBody is the largest body that any route takes, in bytes.
+const maxBody = 32 << 10
+
+// boundBody refuses larger bodies, before they are sent where that is possible.
+func boundBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > maxBody {
+			w.Header().Set("Connection", "close")
+			writeJSONError(w, http.StatusRequestEntityTooLarge, "invalid_request")
+			return
+		}
+		if r.ContentLength != 0 {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// closeChunked ends the connection after a request with Transfer-Encoding.
+// Proxies that disagree with us about where such a request ends could smuggle
+// another behind it (RFC 9112 section 6.1); net/http keeps the connection.
+func closeChunked(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TransferEncoding) > 0 {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func writeJSONError(w http.ResponseWriter, status int, code string) {
+	writeJSON(w, status, `{"error":"`+code+`"}`)
+}
+
+func writeJSON(w http.ResponseWriter, status int, body string) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	io.WriteString(w, body) // a client that went away is no fault of ours
+}
