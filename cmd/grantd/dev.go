@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+)
+
+// devDir is where dev keeps its store and its deployment secret.
+const devDir = ".grantd"
+
+type devFlags struct {
+	addr, redis, throttle string
+	memory                bool
+}
+
+func devCommand() *cobra.Command {
+	var f devFlags
+	c := &cobra.Command{
+		Use:   "dev",
+		Short: "Run a server to try things with, on this machine only",
+		Long: `Run a server to try things with: demo users and clients, plain http, loopback
+only. It takes no configuration file and no environment. Users, clients and
+tokens are kept in ./.grantd/grantd.db.`,
+		Example: "  grantd dev\n  grantd dev --memory --addr 127.0.0.1:0\n  grantd dev --redis redis://127.0.0.1:6379/0",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			return dev(cmd.Context(), f, cmd.OutOrStdout())
+		},
+	}
+	c.Flags().StringVar(&f.addr, "addr", "127.0.0.1:8080", "loopback address to listen on; port 0 picks a free one")
+	c.Flags().StringVar(&f.redis, "redis", "", "URL of a Redis to use instead of the file")
+	c.Flags().BoolVar(&f.memory, "memory", false, "keep everything in memory and forget it at the end")
+	c.Flags().StringVar(&f.throttle, "throttle", "off", "limit on guessing passwords; off is the only value")
+	return c
+}
+
+func (f devFlags) check() error {
+	switch {
+	case !loopbackAddr(f.addr):
+		return usagef("dev listens on loopback only, not on %q: its passwords are public", f.addr).
+			withHint("use --addr 127.0.0.1:8080, or grantd serve for others to reach")
+	case f.memory && f.redis != "":
+		return usagef("--memory and --redis exclude each other")
+	case f.throttle != "off":
+		return usagef("--throttle takes the value off only")
+	}
+	return nil
+}
+
+// config is what dev runs with.
+func (f devFlags) config() (*config, error) {
+	c := defaultConfig()
+	c.Addr = f.addr
+	c.Log.Format = "text"
+	c.Issuer = "http://" + f.addr
+	if f.memory {
+		c.Data = ":memory:"
+		c.Secret = newSecret(randomText(32))
+		return &c, nil
+	}
+	c.Redis.URL = f.redis
+	if f.redis == "" {
+		c.Data = filepath.Join(devDir, "grantd.db")
+	}
+	// With Redis too the secret is kept, so that the next run can read the keys
+	// that this one leaves there.
+	if err := os.MkdirAll(devDir, 0o700); err != nil {
+		return nil, failedf("making the directory of dev: %w", err)
+	}
+	path := filepath.Join(devDir, "secret")
+	if _, err := createFile(path, 0o600, randomText(32)+"\n"); err != nil {
+		return nil, failedf("writing the deployment secret: %w", err)
+	}
+	text, err := readSecretFile(path)
+	if err != nil {
+		return nil, failedf("reading the deployment secret: %w", err)
+	}
+	c.Secret = newSecret(text)
+	return &c, nil
+}
+
+func dev(ctx context.Context, f devFlags, out io.Writer) error {
+	c, err := f.config()
+	if err != nil {
+		return err
+	}
+	p, err := newProcess(ctx, c, os.Stderr)
+	if err != nil {
+		return err
+	}
+	p.prepare = func(ctx context.Context) error { return seedDemo(ctx, p.store, p.hasher) }
+	p.announce = func(a net.Addr) { printDev(out, a) }
+	auth, err := p.authHandler(demoPublicClient)
+	if err != nil {
+		return err
+	}
+	me, err := p.usersMeHandler()
+	if err != nil {
+		return err
+	}
+	return p.run(ctx, c.Addr, handlers{auth: auth, usersMe: me})
+}
+
+// printDev prints what to try, ready to paste. Other programs read the address
+// from the first line.
+func printDev(w io.Writer, a net.Addr) {
+	fmt.Fprintf(w, "grantd dev is listening on http://%s\n\nusers\n", a)
+	for _, u := range demoUsers {
+		fmt.Fprintf(w, "  %-12s %s\n", u.name, u.password)
+	}
+	fmt.Fprintf(w, "\nclients\n")
+	for _, c := range demoClients {
+		secret := c.secret
+		if secret == "" {
+			secret = "(public)"
+		}
+		fmt.Fprintf(w, "  %-12s %s\n", c.id, secret)
+	}
+	fmt.Fprintf(w, `
+try
+  curl -u demo:demo-secret -d grant_type=password -d username=alice -d password=secret123 http://%[1]s/token
+  curl -u demo:demo-secret -d grant_type=refresh_token -d refresh_token=grt_... http://%[1]s/token
+  curl -u demo:demo-secret -d grant_type=client_credentials http://%[1]s/token
+  curl -H "Authorization: Bearer gat_..." http://%[1]s/users/me
+`, a)
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func resourceCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "resource",
+		Short:   "Run GET /users/me alone, as a resource server beside serve",
+		Example: "  grantd resource --config grantd.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadConfig(cmd, func(c *config, f *faults) { c.check(f, "resource_addr", c.ResourceAddr) })
+			if err != nil {
+				return err
+			}
+			p, err := newProcess(cmd.Context(), c, os.Stderr)
+			if err != nil {
+				return err
+			}
+			me, err := p.usersMeHandler()
+			if err != nil {
+				return err
+			}
+			return p.run(cmd.Context(), c.ResourceAddr, handlers{usersMe: me})
+		},
+	}
+	addConfigFlags(c, "issuer", "resource-addr", "data", "redis", "log-level", "log-format")
+	return c
+}

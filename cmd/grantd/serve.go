@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func serveCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the authorization server and GET /users/me",
+		Long: `Run the authorization server and GET /users/me on one listener.
+
+It refuses to start with a configuration that is wrong anywhere, and with a
+store that holds the users or clients of grantd dev, whose passwords are public.
+While the store can't answer, requests are answered with 503.`,
+		Example: "  grantd serve --config grantd.yaml\n  GRANTD_CONFIG=/etc/grantd.yaml grantd serve --addr 127.0.0.1:8080",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := loadConfig(cmd, func(c *config, f *faults) { c.check(f, "addr", c.Addr) })
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), c)
+		},
+	}
+	addConfigFlags(c, "issuer", "addr", "data", "redis", "log-level", "log-format")
+	return c
+}
+
+func serve(ctx context.Context, c *config) error {
+	p, err := newProcess(ctx, c, os.Stderr)
+	if err != nil {
+		return err
+	}
+	p.prepare = func(ctx context.Context) error {
+		if err := refuseDemo(ctx, p.store, p.hasher); err != nil {
+			return err
+		}
+		return p.firstAdmin(ctx)
+	}
+	auth, err := p.authHandler("")
+	if err != nil {
+		return err
+	}
+	me, err := p.usersMeHandler()
+	if err != nil {
+		return err
+	}
+	return p.run(ctx, c.Addr, handlers{auth: auth, usersMe: me})
+}
+
+// firstAdmin makes the first admin, when a password for it is configured.
+func (p *process) firstAdmin(ctx context.Context) error {
+	if p.config.AdminPassword.IsZero() {
+		return nil
+	}
+	_, made, err := ensureAdmin(ctx, p.store, newAdmin{
+		name:     defaultAdmin,
+		password: func() (string, error) { return p.config.AdminPassword.Reveal(), nil },
+		hasher:   p.hasher,
+	})
+	if err == nil && made {
+		p.log.Info("made the first admin", "user", defaultAdmin)
+	}
+	return err
+}
