@@ -1,0 +1,151 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// minClientSecret is the least length of a secret that is brought along: secrets
+// are kept as a fast hash, so they must not be guessable.
+const minClientSecret = 24
+
+type clientFlags struct {
+	public         bool
+	grants         []string
+	scopes         []string
+	redirects      []string
+	accessLifetime time.Duration
+	secretFile     string
+}
+
+func clientAddCommand() *cobra.Command {
+	var f clientFlags
+	c := &cobra.Command{
+		Use:   "add ID",
+		Short: "Add a client",
+		Long: `Add a client. A confidential client's secret is made and printed, once, unless
+--secret-file brings one of at least 24 characters. A public client has none.`,
+		Example: `  grantd client add web --grant password --grant refresh_token --scope read
+  grantd client add batch --grant client_credentials --scope write --secret-file batch.secret
+  grantd client add app --public --grant password --grant refresh_token`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			secret, err := f.secret(args[0])
+			if err != nil {
+				return err
+			}
+			return withTools(func(t *tools, cmd *cobra.Command, args []string) error {
+				return f.add(t, cmd, args[0], secret)
+			})(cmd, args)
+		},
+	}
+	c.Flags().BoolVar(&f.public, "public", false, "the client can't keep a secret (RFC 6749 section 2.1)")
+	c.Flags().StringArrayVar(&f.grants, "grant", nil, "grant_type it may use: password, refresh_token, client_credentials or authorization_code; repeatable")
+	c.Flags().StringArrayVar(&f.scopes, "scope", nil, "scope it may be granted; repeatable (default: default_scopes)")
+	c.Flags().StringArrayVar(&f.redirects, "redirect-uri", nil, "redirection URI; repeatable")
+	c.Flags().DurationVar(&f.accessLifetime, "access-lifetime", 0, "how long its access tokens live, such as 5m (default: access_lifetime)")
+	c.Flags().StringVar(&f.secretFile, "secret-file", "", "file with the client's secret")
+	addConfigFlags(c, "data", "redis")
+	return c
+}
+
+// secret checks the flags and returns the client's secret, "" for a public one.
+func (f *clientFlags) secret(id string) (string, error) {
+	if err := f.check(id); err != nil {
+		return "", err
+	}
+	if f.public {
+		return "", nil
+	}
+	if f.secretFile == "" {
+		return randomText(32), nil
+	}
+	secret, err := readSecretFile(f.secretFile)
+	if err != nil {
+		return "", failedf("reading the client's secret: %w", err)
+	}
+	if len(secret) < minClientSecret || !visibleASCII(secret) {
+		return "", usagef("the client's secret needs at least %d characters, all visible ASCII", minClientSecret)
+	}
+	return secret, nil
+}
+
+func (f *clientFlags) check(id string) error {
+	const longestID = 128
+	switch {
+	case !visibleASCII(id) || len(id) > longestID:
+		return usagef("a client's id is at most %d characters, all visible ASCII", longestID)
+	case len(f.grants) == 0:
+		return usagef("the client needs a --grant")
+	case f.public && f.secretFile != "":
+		return usagef("a public client has no secret")
+	case f.public && slices.Contains(f.grants, "client_credentials"):
+		return usagef("a public client may not use client_credentials (RFC 6749 section 4.4)")
+	case f.accessLifetime < 0 || f.accessLifetime > 24*time.Hour || f.accessLifetime%time.Second != 0:
+		return usagef("--access-lifetime must be whole seconds, at most 24h")
+	}
+	for _, g := range f.grants {
+		if !slices.Contains(demoGrants, g) {
+			return usagef("unknown grant %q", g).withHint("password, refresh_token, client_credentials or authorization_code")
+		}
+	}
+	for _, r := range f.redirects {
+		if u, err := url.Parse(r); err != nil || !u.IsAbs() || strings.Contains(r, "#") {
+			return usagef("%q is no absolute URI without a fragment (RFC 6749 section 3.1.2)", r)
+		}
+	}
+	return nil
+}
+
+func (f *clientFlags) add(t *tools, cmd *cobra.Command, id, secret string) error {
+	scopes := f.scopes
+	if len(scopes) == 0 {
+		scopes = t.config.DefaultScopes
+	}
+	for _, s := range scopes {
+		if !slices.Contains(t.config.Scopes, s) {
+			return usagef("unknown scope %q", s).withHint("the configuration's scopes are " + strings.Join(t.config.Scopes, ", "))
+		}
+	}
+	c := storage.Client{
+		ID:             id,
+		Public:         f.public,
+		Grants:         f.grants,
+		Scopes:         scopes,
+		RedirectURIs:   f.redirects,
+		AccessLifetime: f.accessLifetime,
+		Created:        time.Now().UTC(),
+	}
+	if !f.public {
+		c.Secret = storage.NewSecretVerifier(secret)
+	}
+	err := t.store.CreateClient(cmd.Context(), c)
+	if errors.Is(err, storage.ErrExists) {
+		return failedf("client %s exists already", id).withHint("grantd client delete " + id + " removes it with its grants")
+	}
+	if err != nil {
+		return err
+	}
+	return f.printAdded(cmd, id, secret)
+}
+
+// printAdded prints the secret if it was made here: it is not kept, only its
+// hash is.
+func (f *clientFlags) printAdded(cmd *cobra.Command, id, secret string) error {
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "client_id      %s\n", id)
+	if f.public || f.secretFile != "" {
+		return nil
+	}
+	fmt.Fprintf(out, "client_secret  %s\n", secret)
+	fmt.Fprintln(cmd.ErrOrStderr(), "The secret can't be shown again.")
+	return nil
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func healthcheckCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "healthcheck",
+		Short: "Ask the server on this machine whether it is ready",
+		Long: `Ask GET /readyz of the server on this machine, at the address that it is
+configured to listen on, and exit with 0 when it is ready, else with 1. It is for
+the health checks of containers, which have no other program to ask with.`,
+		Example: "  grantd healthcheck\n  grantd healthcheck --url http://127.0.0.1:8081/readyz",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			url := cmd.Flags().Lookup("url").Value.String()
+			if url != "" {
+				return healthcheck(cmd.Context(), http.DefaultTransport, url)
+			}
+			f := &faults{}
+			c := readLayers(cmd, f)
+			checkAddr(f, "addr", c.Addr)
+			if err := f.err(); err != nil {
+				return err
+			}
+			return healthcheck(cmd.Context(), localTransport, localURL(c))
+		},
+	}
+	c.Flags().String("url", "", "URL to ask instead, such as http://127.0.0.1:8081/readyz")
+	addConfigFlags(c)
+	return c
+}
+
+// localTransport doesn't look at the certificate: it is for the issuer's name,
+// not for the loopback address that we ask.
+var localTransport = &http.Transport{
+	TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // no secret is sent, and the peer is this machine
+}
+
+// localURL is where a server with that configuration is reached from its own
+// machine.
+func localURL(c *config) string {
+	host, port, _ := net.SplitHostPort(c.Addr) // checkAddr has seen it
+	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	scheme := "http"
+	if c.TLSCert != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port) + "/readyz"
+}
+
+func healthcheck(ctx context.Context, t http.RoundTripper, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return usagef("--url: %w", err)
+	}
+	resp, err := (&http.Client{Transport: t}).Do(req)
+	if err != nil {
+		return failedf("the server does not answer: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return failedf("the server is not ready: %s", resp.Status)
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage"
+)
+
+// defaultAdmin is the name of the first admin.
+const defaultAdmin = "admin"
+
+func initCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "init",
+		Short: "Make the first admin, if the store has none",
+		Long: `Make the first admin, if the store has none. The password comes from
+--password-file, from admin_password of the configuration (for example
+GRANTD_ADMIN_PASSWORD_FILE), or is asked for on the terminal.`,
+		Example: "  grantd init --config grantd.yaml\n  grantd init --data grantd.db --password-file admin_password",
+		Args:    cobra.NoArgs,
+		RunE:    runInit,
+	}
+	c.Flags().String("name", defaultAdmin, "name of the admin")
+	c.Flags().String("password-file", "", "file with the password; - is standard input")
+	addConfigFlags(c, "data", "redis")
+	return c
+}
+
+func runInit(cmd *cobra.Command, _ []string) error {
+	t, err := openTools(cmd)
+	if err != nil {
+		return err
+	}
+	defer t.store.Close()
+	name, err := username(cmd.Flags().Lookup("name").Value.String())
+	if err != nil {
+		return err
+	}
+	file := cmd.Flags().Lookup("password-file").Value.String()
+	who, made, err := ensureAdmin(cmd.Context(), t.store, newAdmin{
+		name:   name,
+		hasher: t.hasher,
+		password: func() (string, error) {
+			if file == "" && !t.config.AdminPassword.IsZero() {
+				return t.config.AdminPassword.Reveal(), nil
+			}
+			return newPassword(cmd, file)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	state := "is an admin already"
+	if made {
+		state = "is the first admin"
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s %s\n", who, state)
+	return err
+}
+
+// newAdmin is the admin to make; password is asked for only when needed.
+type newAdmin struct {
+	name     string
+	password func() (string, error)
+	hasher   *passhash.Hasher
+}
+
+// ensureAdmin makes the admin, unless there is one, of whatever name. It returns
+// the name of an admin that there is now, and whether it was made.
+func ensureAdmin(ctx context.Context, s storage.Users, a newAdmin) (string, bool, error) {
+	who, err := findAdmin(ctx, s, a.name)
+	if err != nil || who != "" {
+		return who, false, err
+	}
+	password, err := a.password()
+	if err != nil {
+		return "", false, err
+	}
+	hash, err := a.hasher.Hash(ctx, password)
+	if err != nil {
+		return "", false, fmt.Errorf("hashing the password: %w", err)
+	}
+	err = s.CreateUser(ctx, newUser(a.name, hash, true))
+	if errors.Is(err, storage.ErrExists) {
+		u, err := s.LoadUser(ctx, a.name)
+		if err == nil && !u.Admin {
+			err = failedf("user %s exists and is no admin", a.name).withHint("choose another name: grantd init --name NAME")
+		}
+		return a.name, false, err
+	}
+	return a.name, err == nil, err
+}
+
+// findAdmin returns the name of an admin, or "". It looks at the likely name
+// first, so that it seldom has to look at everybody.
+func findAdmin(ctx context.Context, s storage.Users, likely string) (string, error) {
+	u, err := s.LoadUser(ctx, likely)
+	if err == nil && u.Admin {
+		return u.Name, nil
+	}
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return "", err
+	}
+	found := ""
+	err = eachUser(ctx, s, func(u storage.User) bool {
+		if u.Admin {
+			found = u.Name
+		}
+		return found == ""
+	})
+	return found, err
+}
+
+// newUser is a user with a fresh id.
+func newUser(name, hash string, admin bool) storage.User {
+	const idBytes = 12
+	return storage.User{
+		ID:       randomText(idBytes),
+		Name:     name,
+		Password: hash,
+		Admin:    admin,
+		Created:  time.Now().UTC(),
+	}
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/grantd/grantd/authserver/passhash"
+)
+
+// newPassword gets a new password from the file ("-" is standard input), or from
+// the person at the terminal, who types it twice. It is never an argument: those
+// are seen by every user of the machine and kept by shells.
+func newPassword(cmd *cobra.Command, file string) (string, error) {
+	password, err := askPassword(cmd, file)
+	if err != nil {
+		return "", err
+	}
+	if err := passhash.CheckNew(password); err != nil {
+		return "", failedf("%w", err).withHint("choose another password")
+	}
+	return password, nil
+}
+
+func askPassword(cmd *cobra.Command, file string) (string, error) {
+	switch {
+	case file == "-":
+		line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+		if err != nil && (err != io.EOF || line == "") { //nolint:errorlint // ReadString returns io.EOF itself
+			return "", failedf("reading the password from standard input: %w", err)
+		}
+		return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
+	case file != "":
+		password, err := readSecretFile(file)
+		if err != nil {
+			return "", failedf("reading the password: %w", err)
+		}
+		return password, nil
+	case !term.IsTerminal(int(os.Stdin.Fd())):
+		return "", usagef("there is no terminal to ask for a password on").
+			withHint("use --password-file FILE, or --password-file - for standard input")
+	}
+	first, err := typePassword(cmd.Context(), "New password: ")
+	if err != nil {
+		return "", err
+	}
+	second, err := typePassword(cmd.Context(), "Again: ")
+	if err != nil {
+		return "", err
+	}
+	if first != second {
+		return "", failedf("the two passwords differ")
+	}
+	return first, nil
+}
+
+// typePassword reads a line without showing it. When a signal ends ctx, it gives
+// the terminal back as it was.
+func typePassword(ctx context.Context, question string) (string, error) {
+	fd := int(os.Stdin.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", failedf("asking for a password: %w", err)
+	}
+	fmt.Fprint(os.Stderr, question)
+	type line struct {
+		text []byte
+		err  error
+	}
+	typed := make(chan line, 1)
+	go func() {
+		text, err := term.ReadPassword(fd)
+		typed <- line{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		term.Restore(fd, before)
+		fmt.Fprintln(os.Stderr)
+		return "", failedf("interrupted")
+	case l := <-typed:
+		fmt.Fprintln(os.Stderr)
+		if l.err != nil {
+			return "", failedf("reading the password: %w", l.err)
+		}
+		return string(l.text), nil
+	}
+}
+
+// confirm asks the person at the terminal; without one, the command itself was
+// said on purpose.
+func confirm(cmd *cobra.Command, question string) error {
+	if yes, _ := cmd.Flags().GetBool("yes"); yes || !term.IsTerminal(int(os.Stdin.Fd())) {
+		return nil
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)
+	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if err != nil || !strings.EqualFold(strings.TrimSpace(answer), "y") {
+		return failedf("nothing was changed")
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage"
+)
+
+// tools are what the commands work with that act on the store itself.
+type tools struct {
+	config *config
+	store  storage.Store
+	hasher *passhash.Hasher
+}
+
+// openTools opens the store that the command's configuration names. Of the
+// configuration only what such commands need has to be right.
+func openTools(cmd *cobra.Command) (*tools, error) {
+	c, err := loadConfig(cmd, func(c *config, f *faults) {
+		c.checkStore(f)
+		c.checkScopes(f)
+		c.checkHash(f)
+	})
+	if err != nil {
+		return nil, err
+	}
+	hasher, err := passhash.New(c.PasswordHash.params())
+	if err != nil {
+		return nil, usagef("password_hash: %w", err)
+	}
+	store, err := openStore(cmd.Context(), c)
+	if err != nil {
+		return nil, err
+	}
+	return &tools{config: c, store: store, hasher: hasher}, nil
+}
+
+// withTools runs f on the opened store and closes it.
+func withTools(f func(*tools, *cobra.Command, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		t, err := openTools(cmd)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f(t, cmd, args), t.store.Close())
+	}
+}
+
+// endGrants ends all grants of the target and returns how many there were. They
+// are dead before they are counted.
+func endGrants(ctx context.Context, s storage.Revocations, target storage.Target) (int, error) {
+	r, err := s.Revoke(ctx, target)
+	if err != nil {
+		return 0, failedf("ending the grants: %w", err).withHint("run the command again: the grants may still be good")
+	}
+	n, err := s.Sweep(ctx, r)
+	if err != nil {
+		return n, failedf("the grants are ended, but not all are cleared away: %w", err).
+			withHint("a running server clears them away within a minute")
+	}
+	return n, nil
+}
+
+func writeIndented(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// writeTable aligns the columns; the first row is the heading.
+func writeTable(w io.Writer, rows [][]any) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(tw, "\t")
+			}
+			fmt.Fprint(tw, cell)
+		}
+		fmt.Fprintln(tw)
+	}
+	return tw.Flush()
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
