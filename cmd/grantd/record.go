@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -91,12 +90,7 @@ func (rec *record) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
 // nothing in it may forge a line or drive a terminal.
 func (rec *record) errorText() string {
 	const longest = 300
-	var own *authserver.Error
-	text := rec.err.Error()
-	if errors.As(rec.err, &own) && own.Unwrap() == nil {
-		text = own.Code
-	}
-	return printable(text, longest)
+	return printable(rec.err.Error(), longest)
 }
 
 // printable replaces what isn't a visible character or a space, and cuts s to
