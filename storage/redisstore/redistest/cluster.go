@@ -89,3 +89,10 @@ func (c *ThreeMasters) Flush() {
 		s.Flush()
 	}
 }
+
+// Kill kills every node, for good.
+func (c *ThreeMasters) Kill() {
+	for _, s := range c.Nodes {
+		s.Kill()
+	}
+}

@@ -91,7 +91,8 @@ func (p *process) awaitAnswer() error {
 	return fmt.Errorf("no answer within %v", startTimeout)
 }
 
-// answers reports whether the server is ready; one that asks for a password is.
+// answers reports whether the server is ready. One that refuses to serve, for
+// want of a password or of its master, is: it has loaded its data.
 func answers(addr string) bool {
 	c, err := net.DialTimeout("tcp", addr, time.Second)
 	if err != nil {
@@ -104,7 +105,7 @@ func answers(addr string) bool {
 	}
 	line := make([]byte, 64)
 	n, _ := c.Read(line)
-	return bytes.HasPrefix(line[:n], []byte("+PONG")) || bytes.HasPrefix(line[:n], []byte("-NOAUTH"))
+	return n > 0 && !bytes.HasPrefix(line[:n], []byte("-LOADING"))
 }
 
 func (p *process) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port)) }

@@ -135,6 +135,13 @@ func (s *SentinelTrio) KillMaster() {
 	s.awaitOther(m.Addr())
 }
 
+// Kill kills the master and its replicas, for good. The sentinels stay.
+func (s *SentinelTrio) Kill() {
+	for _, server := range s.servers {
+		server.Kill()
+	}
+}
+
 func (s *SentinelTrio) awaitOther(before string) {
 	s.t.Helper()
 	await(s.t, "another master", func() bool {

@@ -1,0 +1,167 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// directory keeps records of one kind by name, each under a key of its own, and
+// their names in a sorted set. Those keys are on different nodes of a Cluster,
+// so index and record can't change in one step. The index may then name a
+// record that isn't there, never lack one that is.
+type directory[T any] struct {
+	client redis.UniversalClient
+	prefix string // of the records' keys
+	index  string // key of the names
+}
+
+// once is a command that go-redis doesn't repeat by itself. A repeated creation
+// or update would find its own work and take it for somebody else's.
+type once struct{ *redis.Cmd }
+
+// NoRetry implements redis.Cmder.
+func (once) NoRetry() bool { return true }
+
+func (d directory[T]) do(ctx context.Context, args ...any) (any, error) {
+	cmd := redis.NewCmd(ctx, args...)
+	d.client.Process(ctx, once{cmd}) // its error is the command's
+	return cmd.Result()
+}
+
+func isNil(err error) bool { return errors.Is(err, redis.Nil) }
+
+// create names the record in the index before, in case this process dies in
+// between, and after, in case a concurrent remove took the name out.
+func (d directory[T]) create(ctx context.Context, name string, record T) error {
+	text, err := json.Marshal(record)
+	if err != nil {
+		return fmt.Errorf("redisstore: %w", err)
+	}
+	if err := d.list(ctx, name); err != nil {
+		return err
+	}
+	_, err = d.do(ctx, "SET", d.prefix+name, text, "NX")
+	if isNil(err) {
+		return storage.ErrExists
+	}
+	if err != nil {
+		return unavailable(ctx, err)
+	}
+	return d.list(ctx, name)
+}
+
+func (d directory[T]) list(ctx context.Context, name string) error {
+	return unavailable(ctx, d.client.ZAdd(ctx, d.index, redis.Z{Member: name}).Err())
+}
+
+// unlist takes the name out of the index, and back in if the record is there
+// after all, because it was created meanwhile.
+func (d directory[T]) unlist(ctx context.Context, name string) error {
+	if err := d.client.ZRem(ctx, d.index, name).Err(); err != nil {
+		return unavailable(ctx, err)
+	}
+	n, err := d.client.Exists(ctx, d.prefix+name).Result()
+	if err != nil || n == 0 {
+		return unavailable(ctx, err)
+	}
+	return d.list(ctx, name)
+}
+
+func (d directory[T]) load(ctx context.Context, name string) (T, error) {
+	return d.decode(ctx, d.client.Get(ctx, d.prefix+name))
+}
+
+func (d directory[T]) decode(ctx context.Context, cmd *redis.StringCmd) (record T, err error) {
+	text, err := cmd.Bytes()
+	if isNil(err) {
+		return record, storage.ErrNotFound
+	}
+	if err != nil {
+		return record, unavailable(ctx, err)
+	}
+	if err := json.Unmarshal(text, &record); err != nil {
+		return record, fmt.Errorf("redisstore: %w", storage.ErrEncoding) // the cause might quote the record
+	}
+	return record, nil
+}
+
+// update replaces the record when it has the revision that is to be replaced.
+func (d directory[T]) update(ctx context.Context, name string, next T, replaced uint64) error {
+	text, err := json.Marshal(next)
+	if err != nil {
+		return fmt.Errorf("redisstore: %w", err)
+	}
+	answer, err := d.do(ctx, "EVAL", updateText, 1, d.prefix+name, text, replaced)
+	switch {
+	case err != nil:
+		return unavailable(ctx, err)
+	case answer == int64(1):
+		return nil
+	case answer == int64(0):
+		return storage.ErrNotFound
+	}
+	return storage.ErrConflict
+}
+
+func (d directory[T]) remove(ctx context.Context, name string) error {
+	if err := d.client.Del(ctx, d.prefix+name).Err(); err != nil {
+		return unavailable(ctx, err)
+	}
+	return d.unlist(ctx, name)
+}
+
+// page returns up to limit records whose name is greater than after.
+func (d directory[T]) page(ctx context.Context, after string, limit int) ([]T, error) {
+	var found []T
+	for len(found) < limit {
+		names, err := d.names(ctx, after, min(limit-len(found), pipelined))
+		if err != nil || len(names) == 0 {
+			return found, err
+		}
+		some, err := d.loadAll(ctx, names)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+		after = names[len(names)-1]
+	}
+	return found, nil
+}
+
+// loadAll loads those of the named records that are there, and unlists the others.
+func (d directory[T]) loadAll(ctx context.Context, names []string) ([]T, error) {
+	cmds, err := pipeline(ctx, d.client, func(p redis.Pipeliner) {
+		for _, name := range names {
+			p.Get(ctx, d.prefix+name)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var found []T
+	for i, cmd := range cmds {
+		record, err := d.decode(ctx, cmd.(*redis.StringCmd))
+		if errors.Is(err, storage.ErrNotFound) {
+			err = d.unlist(ctx, names[i])
+		} else if err == nil {
+			found = append(found, record)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (d directory[T]) names(ctx context.Context, after string, limit int) ([]string, error) {
+	names, err := d.client.ZRangeByLex(ctx, d.index, &redis.ZRangeBy{
+		Min: "(" + after, Max: "+", Count: int64(limit),
+	}).Result()
+	return names, unavailable(ctx, err)
+}

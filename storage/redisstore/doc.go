@@ -1,0 +1,22 @@
+// Package redisstore keeps grantd's records in Redis 7 or newer: a single
+// server, one behind Sentinel, or a Cluster. Start reading at [Open].
+//
+// All grants of a partition share a hash tag, so that every change of a grant
+// is one script on one node, whatever the deployment:
+//
+//	grantd:{ab}g + 15 bytes    the grant; ab is the partition in hex, the bytes are the rest of its id
+//	grantd:{ab}r + 15 bytes    its retry record, while the retry window is open
+//	grantd:{ab}f               epoch and floors of the partition, see floors.go
+//	grantd:{ab}u + user id     index: sorted set of the user's grants by end
+//	grantd:{ab}c + client id   index: the client's grants in the partition, alike
+//	grantd:user:NAME           a user; grantd:users lists the names
+//	grantd:client:ID           a client; grantd:clients lists the ids
+//	grantd:keys                hash of the sealed deployment keys
+//
+// The key of a grant has 27 bytes and its record usually less than 157: from
+// 28 and 157 bytes on Redis needs the next larger block for it.
+//
+// Redis must not evict keys (maxmemory-policy noeviction, the default): an
+// evicted grant is only a lost sign-in, but evicted floors bring revoked grants
+// back.
+package redisstore

@@ -1,0 +1,170 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// trimSlack is how long an index keeps a grant after its end. Trimming goes by
+// the clock of whoever writes; without slack one that runs ahead would take
+// grants that still live from their index, and a sweep would miss them.
+const trimSlack = time.Hour
+
+// What createScript answers when it doesn't answer an epoch.
+const (
+	created = -1
+	taken   = -2
+)
+
+// What swapScript answers.
+const (
+	swapped         = 1
+	gone            = 0
+	otherGeneration = -1
+)
+
+// CreateGrant implements storage.Grants in one round trip.
+//
+// No grant of an earlier epoch can appear once an epoch is raised: the script
+// compares the epoch and keeps the grant in one step, and raising is another
+// such step on the same key. So what a floor must cover was in its index before
+// the floor was there, and the sweep that walks the index finds it.
+func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) error {
+	record, err := storage.AppendGrant(nil, g)
+	if err != nil {
+		return err
+	}
+	keys := append([]string{grantKey(g.ID), floorsKey(g.ID[0])}, indexKeys(g)...)
+	answer, err := createScript.Run(ctx, s.client, keys,
+		record, g.Expiry().UnixMilli(), binary.BigEndian.AppendUint32(nil, g.Epoch),
+		member(g.ID), g.End.UnixMilli(), s.now().Add(-trimSlack).UnixMilli()).Int64()
+	switch {
+	case err != nil:
+		return unavailable(ctx, err)
+	case answer == created:
+		return nil
+	case answer == taken:
+		return storage.ErrExists
+	}
+	s.relearn(g.ID[0], uint32(answer))
+	return storage.ErrRevoked
+}
+
+// LoadGrant implements storage.Grants in one round trip.
+func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
+	replies, err := s.client.MGet(ctx, grantKey(id), floorsKey(id[0])).Result()
+	if err != nil {
+		return storage.Grant{}, unavailable(ctx, err)
+	}
+	f, err := s.floors(id[0], replies[1])
+	if err != nil {
+		return storage.Grant{}, err
+	}
+	g, err := decodeGrant(id, replies[0])
+	if err != nil {
+		return storage.Grant{}, err
+	}
+	if !s.live(g, f) {
+		return storage.Grant{}, storage.ErrNotFound
+	}
+	return g, nil
+}
+
+// live reports whether the grant is neither expired nor revoked.
+func (s *Store) live(g storage.Grant, f floors) bool {
+	return s.now().Before(g.Expiry()) && !f.covers(g)
+}
+
+// decodeGrant takes what GET or MGET gave.
+func decodeGrant(id storage.GrantID, reply any) (storage.Grant, error) {
+	text, ok := reply.(string)
+	if !ok {
+		return storage.Grant{}, storage.ErrNotFound
+	}
+	g, err := storage.DecodeGrant(id, []byte(text))
+	if err != nil {
+		return storage.Grant{}, fmt.Errorf("redisstore: grant: %w", err)
+	}
+	return g, nil
+}
+
+// SwapGrant implements storage.Grants in one round trip. The script looks at
+// the floors again: a grant that was revoked since old was loaded stays dead.
+func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storage.Retry) error {
+	if next.ID != old.ID || next.Epoch != old.Epoch || !next.End.Equal(old.End) || next.Generation != old.Generation+1 {
+		return errors.New("redisstore: not the next generation of the grant")
+	}
+	if !s.now().Before(old.Expiry()) {
+		return storage.ErrNotFound
+	}
+	record, err := storage.AppendGrant(nil, next)
+	if err != nil {
+		return err
+	}
+	var retry []byte
+	if !r.Until.IsZero() {
+		retry = storage.AppendRetry(nil, r)
+	}
+	keys := []string{grantKey(old.ID), floorsKey(old.ID[0]), retryKey(old.ID)}
+	answer, err := swapScript.Run(ctx, s.client, keys,
+		record, next.Expiry().UnixMilli(), storage.GenerationPrefix(old.Generation),
+		old.Epoch, old.UserID, old.ClientID, retry, r.Until.UnixMilli()).Int64()
+	if err != nil {
+		return unavailable(ctx, err)
+	}
+	switch answer {
+	case swapped:
+		return nil
+	case otherGeneration:
+		return storage.ErrConflict
+	}
+	return storage.ErrNotFound
+}
+
+// LoadRetry implements storage.Grants.
+func (s *Store) LoadRetry(ctx context.Context, id storage.GrantID) (storage.Retry, error) {
+	text, err := s.client.Get(ctx, retryKey(id)).Bytes()
+	if isNil(err) {
+		return storage.Retry{}, storage.ErrNotFound
+	}
+	if err != nil {
+		return storage.Retry{}, unavailable(ctx, err)
+	}
+	r, err := storage.DecodeRetry(text)
+	if err != nil {
+		return storage.Retry{}, fmt.Errorf("redisstore: retry: %w", err)
+	}
+	if !s.now().Before(r.Until) {
+		return storage.Retry{}, storage.ErrNotFound
+	}
+	return r, nil
+}
+
+// DeleteGrant implements storage.Grants. It reads the grant first, to know the
+// indexes that it is in; a record that can't be decoded is deleted as well, and
+// the indexes shed it by themselves.
+func (s *Store) DeleteGrant(ctx context.Context, id storage.GrantID) error {
+	text, err := s.client.Get(ctx, grantKey(id)).Result()
+	if isNil(err) {
+		return nil
+	}
+	if err != nil {
+		return unavailable(ctx, err)
+	}
+	c := call{keys: []string{grantKey(id), retryKey(id)}, args: []any{member(id)}}
+	if g, err := decodeGrant(id, text); err == nil {
+		c = forget(g)
+	}
+	return unavailable(ctx, forgetScript.Run(ctx, s.client, c.keys, c.args...).Err())
+}
+
+// forget is the run of forgetScript that ends the grant.
+func forget(g storage.Grant) call {
+	keys := append([]string{grantKey(g.ID), retryKey(g.ID)}, indexKeys(g)...)
+	return call{keys: keys, args: []any{member(g.ID)}}
+}

@@ -1,0 +1,121 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/storagetest"
+)
+
+// open opens a store on the URL that is closed with the test.
+func open(t testing.TB, url string) (*Store, *storagetest.Clock) {
+	t.Helper()
+	c := storagetest.NewClock()
+	s, err := Open(t.Context(), url, WithClock(c.Now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, c
+}
+
+func digest() (d storage.Digest) {
+	rand.Read(d[:])
+	return d
+}
+
+// newGrant is what the password grant leaves behind for alice at a usual
+// client, living for the lifetime.
+func newGrant(now time.Time, userID string, lifetime time.Duration) storage.Grant {
+	now = now.UTC().Truncate(time.Millisecond)
+	return storage.Grant{
+		ID: storage.NewGrantID(userID), Type: storage.Password,
+		UserID: userID, Username: "alice", ClientID: "demo",
+		Scope: "read", AccessScope: "read", Generation: 1,
+		Access: digest(), Refresh: digest(),
+		Created: now, Issued: now,
+		AccessExpiry: now.Add(min(time.Hour, lifetime)), RefreshExpiry: now.Add(lifetime), End: now.Add(lifetime),
+		Address: netip.MustParseAddr("192.0.2.1"), UserAgent: "Go-http-client/1.1",
+	}
+}
+
+func next(g storage.Grant) storage.Grant {
+	g.Generation++
+	g.Access, g.Refresh = digest(), digest()
+	return g
+}
+
+func retry(g storage.Grant) storage.Retry {
+	return storage.Retry{Generation: g.Generation, Refresh: digest(), Until: g.Issued.Add(10 * time.Second), KeyID: 1}
+}
+
+// userID is as the server makes them: 128 random bits in base64url.
+func userID() string { return storage.NewGrantID("").String() }
+
+func mustCreate(t testing.TB, s *Store, g storage.Grant) storage.Grant {
+	t.Helper()
+	epoch, err := s.Epoch(t.Context(), g.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Epoch = epoch
+	if err := s.CreateGrant(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// trips is a hook that counts round trips: commands and pipelines.
+type trips struct{ n atomic.Int64 }
+
+func (c *trips) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (c *trips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		c.n.Add(1)
+		return next(ctx, cmd)
+	}
+}
+
+func (c *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		c.n.Add(1)
+		return next(ctx, cmds)
+	}
+}
+
+// info is a number that INFO tells.
+func info(t testing.TB, c *redis.Client, section, field string) int {
+	t.Helper()
+	text, err := c.Info(t.Context(), section).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(text, "\n"+field+":")
+	value, _, _ := strings.Cut(after, "\r\n")
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		t.Fatalf("INFO %s has no number %s", section, field)
+	}
+	return n
+}
+
+// keysButFloors are the keys that should be gone once no grant lives.
+func keysButFloors(t testing.TB, c *redis.Client) []string {
+	t.Helper()
+	keys, err := c.Keys(t.Context(), "*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(keys, func(k string) bool { return len(k) == idAt && k[kindAt] == kindFloors })
+}

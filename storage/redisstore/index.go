@@ -1,0 +1,131 @@
+package redisstore
+
+import (
+	"cmp"
+	"context"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// position is a place in an index, whose order is by end and then by member.
+// An end never changes, so neither does the place of a grant. The zero position
+// is before all.
+type position struct {
+	end    int64 // milliseconds since 1970
+	member string
+}
+
+func (p position) compare(other position) int {
+	return cmp.Or(cmp.Compare(p.end, other.end), cmp.Compare(p.member, other.member))
+}
+
+func positionOf(g storage.Grant) position {
+	return position{end: g.End.UnixMilli(), member: member(g.ID)}
+}
+
+// populated are the partitions in which the target has an index, in order.
+func (s *Store) populated(ctx context.Context, t storage.Target) ([]byte, error) {
+	partitions := partitionsOf(t)
+	cmds, err := pipeline(ctx, s.client, func(p redis.Pipeliner) {
+		for _, partition := range partitions {
+			p.Exists(ctx, indexKey(partition, t))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var some []byte
+	for i, cmd := range cmds {
+		n, err := cmd.(*redis.IntCmd).Result()
+		if err != nil {
+			return nil, unavailable(ctx, err)
+		}
+		if n > 0 {
+			some = append(some, partitions[i])
+		}
+	}
+	return some, nil
+}
+
+// walk goes through an index from after on, however it changes meanwhile: what
+// is there from beginning to end is met exactly once.
+type walk struct {
+	store     *Store
+	partition byte
+	index     string // key
+	after     position
+}
+
+// batch is a part of an index, with the records.
+type batch struct {
+	len    int // entries passed; 0 at the end of the index
+	grants []storage.Grant
+	floors floors
+}
+
+// next reads up to limit further entries, at least one, and loads the grants.
+// Entries whose grant is gone are removed: the two are written in one step, and
+// an id is never used again, so no such grant will come.
+func (w *walk) next(ctx context.Context, limit int) (batch, error) {
+	entries, err := w.entries(ctx, min(limit, pipelined))
+	if err != nil || len(entries) == 0 {
+		return batch{}, err
+	}
+	keys := make([]string, 0, len(entries)+1)
+	for _, e := range entries {
+		keys = append(keys, partitionKey(w.partition, kindGrant, e.member))
+	}
+	replies, err := w.store.client.MGet(ctx, append(keys, floorsKey(w.partition))...).Result()
+	if err != nil {
+		return batch{}, unavailable(ctx, err)
+	}
+	b := batch{len: len(entries)}
+	if b.floors, err = w.store.floors(w.partition, replies[len(entries)]); err != nil {
+		return batch{}, err
+	}
+	var stale []any
+	for i, e := range entries {
+		id, ours := memberID(w.partition, e.member)
+		if replies[i] == nil || !ours {
+			stale = append(stale, e.member)
+			continue
+		}
+		g, err := decodeGrant(id, replies[i])
+		if err != nil {
+			return batch{}, err
+		}
+		b.grants = append(b.grants, g)
+	}
+	w.after = entries[len(entries)-1]
+	if len(stale) == 0 {
+		return b, nil
+	}
+	return b, unavailable(ctx, w.store.client.ZRem(ctx, w.index, stale...).Err())
+}
+
+// entries reads the positions after w.after. Redis can only be asked for an end
+// and all later ones, so entries of the same end are read again and dropped;
+// they are few.
+func (w *walk) entries(ctx context.Context, limit int) ([]position, error) {
+	for size := limit + 8; ; size *= 2 {
+		found, err := w.store.client.ZRangeByScoreWithScores(ctx, w.index, &redis.ZRangeBy{
+			Min: strconv.FormatInt(w.after.end, 10), Max: "+inf", Count: int64(size),
+		}).Result()
+		if err != nil {
+			return nil, unavailable(ctx, err)
+		}
+		var entries []position
+		for _, z := range found {
+			text, _ := z.Member.(string)
+			if p := (position{end: int64(z.Score), member: text}); p.compare(w.after) > 0 {
+				entries = append(entries, p)
+			}
+		}
+		if len(entries) > 0 || len(found) < size {
+			return entries[:min(limit, len(entries))], nil
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package redisstore
+
+import (
+	"encoding/hex"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// The names of keys, see the package comment.
+
+const (
+	keysKey = "grantd:keys"
+
+	tagPrefix = "grantd:{"
+	kindAt    = len(tagPrefix) + len("ab}")
+	idAt      = kindAt + 1
+	memberLen = len(storage.GrantID{}) - 1 // the partition is in the hash tag
+
+	kindGrant  = 'g'
+	kindRetry  = 'r'
+	kindFloors = 'f'
+	kindUser   = 'u'
+	kindClient = 'c'
+)
+
+// Patterns for SCAN.
+const (
+	grantPattern = tagPrefix + "??}g*"
+	indexPattern = tagPrefix + "??}[uc]*"
+)
+
+func partitionKey[T []byte | string](partition byte, kind byte, rest T) string {
+	b := make([]byte, 0, idAt+len(rest))
+	b = append(b, tagPrefix...)
+	b = hex.AppendEncode(b, []byte{partition})
+	b = append(b, '}', kind)
+	return string(append(b, rest...))
+}
+
+func grantKey(id storage.GrantID) string { return partitionKey(id[0], kindGrant, id[1:]) }
+func retryKey(id storage.GrantID) string { return partitionKey(id[0], kindRetry, id[1:]) }
+func floorsKey(partition byte) string    { return partitionKey(partition, kindFloors, "") }
+
+// indexKey is the index of a user or of a client in the partition.
+func indexKey(partition byte, t storage.Target) string {
+	if t.UserID != "" {
+		return partitionKey(partition, kindUser, t.UserID)
+	}
+	return partitionKey(partition, kindClient, t.ClientID)
+}
+
+// indexKeys are the indexes that the grant is in.
+func indexKeys(g storage.Grant) []string {
+	byClient := indexKey(g.ID[0], storage.Target{ClientID: g.ClientID})
+	if g.UserID == "" {
+		return []string{byClient}
+	}
+	return []string{indexKey(g.ID[0], storage.Target{UserID: g.UserID}), byClient}
+}
+
+// member is the grant's name in an index.
+func member(id storage.GrantID) string { return string(id[1:]) }
+
+func memberID(partition byte, member string) (storage.GrantID, bool) {
+	id := storage.GrantID{partition}
+	return id, len(member) == memberLen && copy(id[1:], member) == memberLen
+}
+
+// grantKeyID reads what grantKey wrote.
+func grantKeyID(key string) (storage.GrantID, bool) {
+	partition, ok := keyPartition(key)
+	if !ok || key[kindAt] != kindGrant {
+		return storage.GrantID{}, false
+	}
+	return memberID(partition, key[idAt:])
+}
+
+// keyPartition reads the partition from a key that has a kind.
+func keyPartition(key string) (byte, bool) {
+	if len(key) < idAt {
+		return 0, false
+	}
+	b, err := hex.DecodeString(key[len(tagPrefix) : len(tagPrefix)+2])
+	if err != nil {
+		return 0, false
+	}
+	return b[0], true
+}

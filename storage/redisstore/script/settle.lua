@@ -1,0 +1,21 @@
+#!lua flags=allow-oom
+-- Takes the floor of a target away after its sweep, unless it was raised again
+-- since: then another sweep is due. Epoch and base stay for ever.
+-- KEYS  floors
+-- ARGV  kind of the target (u, c or a), its id, epoch that was swept
+-- Answers 1 when the floor was taken away, otherwise 0.
+local floors = redis.call('GET', KEYS[1])
+if not floors then return 0 end
+
+local swept = tonumber(ARGV[3])
+local at = 9
+while at <= #floors do
+  local floor, kind, id, after = struct.unpack('>I4c1I2c0', floors, at)
+  if kind == ARGV[1] and id == ARGV[2] then
+    if floor > swept then return 0 end
+    redis.call('SET', KEYS[1], string.sub(floors, 1, at - 1) .. string.sub(floors, after))
+    return 1
+  end
+  at = after
+end
+return 0

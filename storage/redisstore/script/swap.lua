@@ -1,0 +1,37 @@
+-- Replaces a grant by its next generation.
+-- KEYS  grant, floors, retry
+-- ARGV  next record, its expiry (ms), how the generation to be replaced is
+--       written, epoch of the grant, user id, client id,
+--       retry record or '', its end (ms)
+-- Answers 1 swapped, 0 the grant is gone, -1 it has another generation.
+
+local kept = redis.call('GET', KEYS[1])
+if not kept then return 0 end
+
+-- A grant under a floor is dead, though the sweep may not have come to it.
+local floors = redis.call('GET', KEYS[2])
+if floors then
+  local epoch = tonumber(ARGV[4])
+  local _, base = struct.unpack('>I4I4', floors)
+  if epoch < base then return 0 end
+  local at = 9
+  while at <= #floors do
+    local floor, kind, id, after = struct.unpack('>I4c1I2c0', floors, at)
+    if epoch < floor and
+        (kind == 'a' or kind == 'u' and id == ARGV[5] or kind == 'c' and id == ARGV[6]) then
+      return 0
+    end
+    at = after
+  end
+end
+
+if kept == ARGV[1] then return 1 end -- a run whose reply was lost
+if string.sub(kept, 2, 1 + #ARGV[3]) ~= ARGV[3] then return -1 end
+
+redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
+if ARGV[7] == '' then
+  redis.call('DEL', KEYS[3])
+else
+  redis.call('SET', KEYS[3], ARGV[7], 'PXAT', ARGV[8])
+end
+return 1

@@ -1,0 +1,94 @@
+package redisstore
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/grantd/grantd/storage/redisstore/redistest"
+	"github.com/grantd/grantd/storage/storagetest"
+)
+
+// deployment is a running Redis of some shape.
+type deployment interface {
+	URL() string
+	Flush()
+	Kill()
+}
+
+// topologies are the deployments that a store must work on alike.
+var topologies = []struct {
+	name  string
+	start func(testing.TB) deployment
+}{
+	{"single", func(t testing.TB) deployment { return redistest.Single(t) }},
+	{"sentinel", func(t testing.TB) deployment { return redistest.Sentinel(t) }},
+	{"cluster", func(t testing.TB) deployment { return redistest.Cluster(t) }},
+}
+
+func TestContract(t *testing.T) {
+	for _, topology := range topologies {
+		t.Run(topology.name, func(t *testing.T) {
+			d, broken := topology.start(t), false
+			storagetest.Run(t, func(sub *testing.T) storagetest.Fixture {
+				if broken {
+					d, broken = topology.start(t), false
+				}
+				d.Flush()
+				s, clock := open(sub, d.URL())
+				return storagetest.Fixture{
+					Store: s, Now: clock.Now, Advance: clock.Advance,
+					Residue: func() int { return residue(sub, s) },
+					Break: func() {
+						broken = true
+						d.Kill()
+					},
+				}
+			})
+		})
+	}
+}
+
+// residue is what the contract calls so: first everything goes that Redis would
+// have dropped by the clock of the test.
+func residue(t *testing.T, s *Store) int {
+	t.Helper()
+	left := 0
+	keys := func(do func(ctx context.Context, node *redis.Client, key string) error) {
+		err := s.eachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error {
+			for _, key := range node.Keys(ctx, "*").Val() {
+				if err := do(ctx, node, key); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys(func(ctx context.Context, node *redis.Client, key string) error {
+		at := node.PExpireTime(ctx, key).Val()
+		if at > 0 && at <= time.Duration(s.now().UnixMilli())*time.Millisecond {
+			return node.Del(ctx, key).Err()
+		}
+		return nil
+	})
+	if _, err := s.Trim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	keys(func(ctx context.Context, node *redis.Client, key string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if strings.HasPrefix(key, tagPrefix) && key[kindAt] != kindFloors {
+			left++
+		}
+		return nil
+	})
+	return left
+}
