@@ -25,9 +25,12 @@ const (
 	cli   = "cli"
 )
 
-// diff compares records; the zero netip.Addr and time.Time compare by value.
+// diff compares records. Addresses and digests compare by value: a zero Digest
+// is Equal to nothing.
 func diff(want, got any) string {
-	return cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }))
+	return cmp.Diff(want, got,
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b storage.Digest) bool { return a == b }))
 }
 
 // newGrant is a grant of the user at the client, not yet created: its access

@@ -139,6 +139,7 @@ func sweepEarlier(t *testing.T, f Fixture) {
 		wantGone(t.Context(), t, f, b.ID)
 		wantLive(t.Context(), t, f, c)
 		wantNoFloors(t, f)
+		wantErr(t, "DeleteGrant", f.Store.DeleteGrant(t.Context(), c.ID), nil)
 	}
 }
 
