@@ -1,0 +1,142 @@
+package authserver_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+
+	"github.com/grantd/grantd/authserver"
+	"github.com/grantd/grantd/storage"
+)
+
+func (e *events) add(_ context.Context, ev authserver.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = append(e.list, ev)
+}
+
+// The methods of the store that a fault or a hook can be put before.
+
+func (s *faultyStore) failing() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fault
+}
+
+func (s *faultyStore) LoadClient(ctx context.Context, id string) (storage.Client, error) {
+	if err := s.failing(); err != nil {
+		return storage.Client{}, err
+	}
+	return s.Store.LoadClient(ctx, id)
+}
+
+func (s *faultyStore) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
+	if err := s.failing(); err != nil {
+		return storage.Grant{}, err
+	}
+	return s.Store.LoadGrant(ctx, id)
+}
+
+func (s *faultyStore) CreateGrant(ctx context.Context, g storage.Grant) error {
+	s.mu.Lock()
+	hook := s.beforeCreate
+	s.mu.Unlock()
+	if hook != nil {
+		hook()
+	}
+	return s.Store.CreateGrant(ctx, g)
+}
+
+func TestStoreDown(t *testing.T) {
+	f := newFixture(t)
+	pair := wantToken(t, f.post(t, passwordForm("alice", "secret123"), asWeb))
+	f.store.set(func(s *faultyStore) { s.fault = storage.ErrUnavailable })
+
+	for name, body := range map[string]func() answer{
+		"password":      func() answer { return f.post(t, passwordForm("alice", "secret123"), asWeb) },
+		"refresh_token": func() answer { return f.post(t, refreshForm(pair.text("refresh_token")), asWeb) },
+		"client":        func() answer { return f.post(t, passwordForm("alice", "secret123"), basic("ghost", "x")) },
+	} {
+		t.Run(name+" is a 503 with Retry-After, never an invalid_grant or invalid_client", func(t *testing.T) {
+			a := wantError(t, body(), http.StatusServiceUnavailable, "temporarily_unavailable")
+			if a.header.Get("Retry-After") != "1" {
+				t.Errorf("Retry-After is %q", a.header.Get("Retry-After"))
+			}
+		})
+	}
+
+	f.store.set(func(s *faultyStore) { s.fault = nil })
+	t.Run("nothing was spent: the refresh token works when the store is back", func(t *testing.T) {
+		wantToken(t, f.post(t, refreshForm(pair.text("refresh_token")), asWeb))
+	})
+}
+
+func TestRevocationDuringSignIn(t *testing.T) {
+	t.Run("a user who is disabled while signing in gets nothing", func(t *testing.T) {
+		f := newFixture(t)
+		f.store.set(func(s *faultyStore) {
+			s.beforeCreate = func() {
+				u, err := f.store.LoadUser(t.Context(), "alice")
+				if err != nil || u.Disabled {
+					return
+				}
+				u.Disabled = true
+				if err := f.store.UpdateUser(t.Context(), u); err != nil {
+					t.Error(err)
+				}
+				if _, err := f.store.Revoke(t.Context(), storage.Target{UserID: u.ID}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wantError(t, f.post(t, passwordForm("alice", "secret123"), asWeb), http.StatusBadRequest, "invalid_grant")
+		if n := f.grants(t); n != 0 {
+			t.Errorf("%d grants live on", n)
+		}
+	})
+
+	t.Run("a client that is deleted while signing in gets nothing", func(t *testing.T) {
+		f := newFixture(t)
+		f.store.set(func(s *faultyStore) {
+			s.beforeCreate = func() {
+				if err := f.store.DeleteClient(t.Context(), "svc"); err != nil {
+					t.Error(err)
+				}
+				if _, err := f.store.Revoke(t.Context(), storage.Target{ClientID: "svc"}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wantError(t, f.post(t, form("grant_type", "client_credentials"), basic("svc", "s3cret3")), http.StatusUnauthorized, "invalid_client")
+	})
+
+	t.Run("an unrelated revocation only makes the sign-in begin again", func(t *testing.T) {
+		f := newFixture(t)
+		rounds := 0
+		f.store.set(func(s *faultyStore) {
+			s.beforeCreate = func() {
+				if rounds++; rounds == 1 {
+					if _, err := f.store.Revoke(t.Context(), storage.Target{All: true}); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+		a := wantToken(t, f.post(t, passwordForm("alice", "secret123"), asWeb))
+		if rounds != 2 || !f.valid(t, a.text("access_token")) {
+			t.Errorf("issued after %d rounds, valid: %v", rounds, f.valid(t, a.text("access_token")))
+		}
+	})
+
+	t.Run("revocations without end are a 503", func(t *testing.T) {
+		f := newFixture(t)
+		f.store.set(func(s *faultyStore) {
+			s.beforeCreate = func() {
+				if _, err := f.store.Revoke(t.Context(), storage.Target{All: true}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wantError(t, f.post(t, passwordForm("alice", "secret123"), asWeb), http.StatusServiceUnavailable, "temporarily_unavailable")
+	})
+}

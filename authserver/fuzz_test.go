@@ -1,0 +1,86 @@
+package authserver
+
+import (
+	"encoding/base64"
+	"net/url"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// What parseForm accepts is what url.ParseQuery reads, each name once, and
+// clean text; nothing makes it panic.
+func FuzzParseForm(f *testing.F) {
+	for _, seed := range []string{"", "a=b", "a=b&a=c", "a=%zz", "a=%00", "resource=a&resource=b", "a;b=c", "=&&=", "%FF=1", "a=+%25"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		form, err := parseForm(body)
+		if err != nil {
+			return
+		}
+		want, err := url.ParseQuery(strings.ReplaceAll(body, ";", "%3B"))
+		if err != nil {
+			t.Fatalf("accepted %q, which does not parse: %v", body, err)
+		}
+		if len(form) != len(want) {
+			t.Fatalf("%q has %d names, want %d", body, len(form), len(want))
+		}
+		for name, value := range form {
+			if values := want[name]; values[len(values)-1] != value || len(values) > 1 && name != "resource" {
+				t.Errorf("%q: %q is %q, want one of %q", body, name, value, values)
+			}
+			if !utf8.ValidString(name+value) || strings.Contains(name+value, "\x00") {
+				t.Errorf("%q: unclean text got through", body)
+			}
+		}
+	})
+}
+
+// A form-encoded pair comes back from Basic as it was, and no header yields
+// credentials with control characters.
+func FuzzBasicCredentials(f *testing.F) {
+	f.Add("odd id", "p%+ :é")
+	f.Add("", "")
+	f.Add("web\x00", "s\n")
+	f.Fuzz(func(t *testing.T, id, secret string) {
+		encoded := url.QueryEscape(id) + ":" + url.QueryEscape(secret)
+		readings, err := basicCredentials("Basic "+base64.StdEncoding.EncodeToString([]byte(encoded)), params{})
+		if err != nil {
+			t.Fatalf("form-encoded credentials refused: %v", err)
+		}
+		if cleanCredentials(id+secret) && readings[0] != (credentials{id, secret}) {
+			t.Errorf("got %q, want %q %q", readings, id, secret)
+		}
+		raw, err := basicCredentials("Basic "+base64.StdEncoding.EncodeToString([]byte(id+":"+secret)), params{})
+		if err != nil {
+			return
+		}
+		for _, r := range append(readings, raw...) {
+			if strings.ContainsAny(r.id+r.secret, "\x00\n\r\t\x7f") {
+				t.Errorf("control characters got through: %q", r)
+			}
+		}
+	})
+}
+
+// What parseScope accepts is the grammar of RFC 6749 section 3.3.
+func FuzzParseScope(f *testing.F) {
+	for _, seed := range []string{"read", "read write", "", " ", "a  b", `"`, `\`, "é", "a\tb"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, scope string) {
+		tokens, err := parseScope(scope)
+		grammatical := scope != ""
+		for token := range strings.SplitSeq(scope, " ") {
+			outside := func(r rune) bool { return r < 0x21 || r > 0x7e || r == '"' || r == '\\' }
+			grammatical = grammatical && token != "" && !strings.ContainsFunc(token, outside)
+		}
+		if grammatical != (err == nil) && strings.Count(scope, " ") < maxScopes {
+			t.Errorf("%q: %v", scope, err)
+		}
+		if err == nil && len(tokens) == 0 {
+			t.Errorf("%q gave no tokens", scope)
+		}
+	})
+}
