@@ -1,0 +1,93 @@
+# Type make to see what there is. Upgrade modules by name, never all at once:
+# one of them can only be had by its exact version.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 60s
+PACKAGES ?= ./...
+COMPOSE  ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
+GO_FILES  = $(shell git ls-files -- '*.go')
+LDFLAGS   = -s -w -X main.version=$(VERSION)
+TEST      = go test -timeout 10m
+
+# Under CI a skipped test fails the run.
+ifeq ($(CI),true)
+NOSKIP    = -json | go run ./.ci/noskip/main.go
+endif
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/grantd, one static file
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/grantd ./cmd/grantd
+
+.PHONY: run
+run: ## Start a demo server on http://127.0.0.1:8080; it needs nothing else
+	go run ./cmd/grantd dev
+
+.PHONY: test
+test: ## Run all tests (they start their own Redis servers: see deps)
+	$(TEST) $(PACKAGES) $(NOSKIP)
+
+.PHONY: race
+race: ## Run all tests under the race detector (needs a C compiler)
+	$(TEST) -race $(PACKAGES) $(NOSKIP)
+
+.PHONY: cover
+cover: ## Run all tests and print how much of each function they reach
+	@mkdir -p bin
+	$(TEST) -coverpkg=./... -coverprofile=bin/cover.out $(PACKAGES)
+	go tool cover -func=bin/cover.out
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target; FUZZTIME (60s) is for all of them together
+	.ci/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Run the benchmarks of the packages
+	go test -run '^$$' -bench . -benchmem $(PACKAGES)
+
+.PHONY: lint
+lint: bin/golangci-lint ## Check the code, and who imports what (.golangci.yml)
+	bin/golangci-lint run
+
+.PHONY: law
+law: bin/golangci-lint ## Show that the linter finds every breach of the import law
+	.ci/law
+
+.PHONY: vuln
+vuln: bin/govulncheck ## Look for known vulnerabilities (asks vuln.go.dev)
+	bin/govulncheck ./...
+
+.PHONY: verify
+verify: ## Check go.mod, go.sum, formatting and go vet
+	go mod tidy -diff
+	go mod verify
+	@test -z "$$(gofmt -l $(GO_FILES))" || { echo 'gofmt would change:'; gofmt -l $(GO_FILES); exit 1; }
+	go vet ./...
+
+.PHONY: up
+up: ## Start Redis, the authorization server (8080) and the resource server (8081)
+	$(COMPOSE) up --build --detach
+
+.PHONY: down
+down: ## Stop what up started; its volumes stay
+	$(COMPOSE) down
+
+.PHONY: image
+image: build ## Build the last stage of the Dockerfile with buildah and look into it
+	.ci/image
+
+.PHONY: deps
+deps: ## Install the Debian packages that tests and images need, where missing
+	.ci/deps
+
+# The linter is built once for every version that .ci/tools/go.mod pins.
+bin/golangci-lint bin/govulncheck &: .ci/tools/go.mod .ci/tools/go.sum
+	GOBIN=$(CURDIR)/bin go -C .ci/tools install tool
+	@touch bin/golangci-lint bin/govulncheck
