@@ -79,7 +79,7 @@ func (s *Server) issue(ctx context.Context, req tokenRequest, b beginning, scope
 		return tokenResponse{}, err
 	}
 	req.event.UserID, req.event.GrantID = b.user.ID, b.id.String()
-	return s.respond(in.grant, info.GetAccess(), info.GetRefresh()), nil
+	return respond(in.grant, now, info.GetAccess(), info.GetRefresh()), nil
 }
 
 // generator mints opaque tokens for the manager.

@@ -117,7 +117,7 @@ func (r refreshing) rotate(ctx context.Context, g storage.Grant, scope string) (
 		}
 		return tokenResponse{}, err
 	}
-	return r.respond(next, pair.access, pair.refresh), nil
+	return respond(next, now, pair.access, pair.refresh), nil
 }
 
 // retry answers a refresh token that was spent before: with the same pair when
@@ -143,7 +143,7 @@ func (r refreshing) retry(ctx context.Context, g storage.Grant, scope string) (t
 	if err != nil {
 		return tokenResponse{}, err
 	}
-	return r.respond(g, pair.access, pair.refresh), nil
+	return respond(g, r.now(), pair.access, pair.refresh), nil
 }
 
 func (r refreshing) reused(ctx context.Context, g storage.Grant) error {

@@ -85,13 +85,13 @@ func (s *Server) grant(ctx context.Context, req tokenRequest) (tokenResponse, er
 	return grant(ctx, req)
 }
 
-// respond describes the pair. expires_in is what remains of the access token's
-// life, in whole seconds, never more than it lives.
-func (s *Server) respond(g storage.Grant, access, refresh string) tokenResponse {
+// respond describes the pair as of now: expires_in is what remains of the access
+// token's life, in whole seconds.
+func respond(g storage.Grant, now time.Time, access, refresh string) tokenResponse {
 	return tokenResponse{
 		AccessToken:  access,
 		TokenType:    "Bearer",
-		ExpiresIn:    int64(g.AccessExpiry.Sub(s.now()) / time.Second),
+		ExpiresIn:    max(0, int64(g.AccessExpiry.Sub(now)/time.Second)),
 		RefreshToken: refresh,
 		Scope:        g.AccessScope,
 	}
