@@ -1,0 +1,54 @@
+package embedded
+
+import (
+	"context"
+	"time"
+)
+
+// cleanEvery is how long expired grants and closed retry windows may stay in
+// the file. No load, swap or list sees them meanwhile.
+const cleanEvery = time.Minute
+
+// batch is how many grants one write of a cleaning or a sweep takes: few enough that others
+// need not wait long behind it.
+const batch = 500
+
+const (
+	deleteExpired = `DELETE FROM grants
+		WHERE id IN (SELECT id FROM grants WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
+	eraseRetries = `UPDATE grants SET retry = NULL, retry_until = NULL
+		WHERE id IN (SELECT id FROM grants WHERE retry_until <= ? ORDER BY retry_until LIMIT ?)`
+)
+
+// cleanAlways cleans from time to time until the store closes.
+func (s *Store) cleanAlways() {
+	tick := time.NewTicker(cleanEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.closing:
+			return
+		case <-tick.C:
+			s.Clean(context.Background()) // what fails now is tried again at the next tick
+		}
+	}
+}
+
+// Clean deletes the grants that have expired and what is kept of retry windows
+// that have closed, and returns how many rows it changed. The store does so
+// every minute by itself; several may do it at once.
+func (s *Store) Clean(ctx context.Context) (int, error) {
+	total := 0
+	for _, statement := range []string{deleteExpired, eraseRetries} {
+		for n := batch; n == batch; total += n {
+			err := s.write(ctx, func(c *conn) (err error) {
+				n, err = c.exec(statement, s.millis(), batch)
+				return err
+			})
+			if err != nil {
+				return total, err
+			}
+		}
+	}
+	return total, nil
+}

@@ -1,0 +1,87 @@
+package embedded
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+)
+
+// conn is one connection and the statements prepared on it. It is used by one
+// goroutine at a time.
+//
+// Its methods take no context: every statement is short, none waits for a
+// lock, and a context that can be cancelled costs the driver a goroutine for
+// each statement. Callers look at the context before and while they wait.
+type conn struct {
+	raw        *sql.Conn
+	statements map[string]*sql.Stmt
+}
+
+func newConn(raw *sql.Conn) *conn {
+	return &conn{raw: raw, statements: make(map[string]*sql.Stmt)}
+}
+
+func (c *conn) prepared(query string) (*sql.Stmt, error) {
+	if st, found := c.statements[query]; found {
+		return st, nil
+	}
+	st, err := c.raw.PrepareContext(context.Background(), query)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	c.statements[query] = st
+	return st, nil
+}
+
+// exec runs a statement and returns how many rows it changed.
+func (c *conn) exec(query string, args ...any) (int, error) {
+	st, err := c.prepared(query)
+	if err != nil {
+		return 0, err
+	}
+	result, err := st.Exec(args...)
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	n, err := result.RowsAffected()
+	return int(n), unavailable(err)
+}
+
+// row reads the one row of a query into dest and reports whether there is one.
+func (c *conn) row(query string, args []any, dest ...any) (bool, error) {
+	st, err := c.prepared(query)
+	if err != nil {
+		return false, err
+	}
+	err = st.QueryRow(args...).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, unavailable(err)
+}
+
+// each calls scan for every row of a query.
+func (c *conn) each(query string, args []any, scan func(*sql.Rows) error) error {
+	st, err := c.prepared(query)
+	if err != nil {
+		return err
+	}
+	rows, err := st.Query(args...)
+	if err != nil {
+		return unavailable(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return unavailable(err)
+		}
+	}
+	return unavailable(rows.Err())
+}
+
+func (c *conn) close() {
+	for _, st := range c.statements {
+		st.Close()
+	}
+	c.raw.Close() // it goes back to the database, which is closed next and reports
+}

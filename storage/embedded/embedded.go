@@ -1,0 +1,108 @@
+package embedded
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// Store is a storage.Store on SQLite.
+type Store struct {
+	now     func() time.Time
+	db      *sql.DB
+	readers pool
+	writers pool // of one; in memory it is readers
+	queue   chan *write
+
+	closing   chan struct{} // closed when Close begins
+	written   chan struct{} // closed when the writer has ended
+	workers   sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error
+}
+
+var _ storage.Store = (*Store)(nil)
+
+// Option changes how a store is opened.
+type Option func(*Store)
+
+// WithClock makes the store go by now instead of time.Now. now must be safe
+// for concurrent use.
+func WithClock(now func() time.Time) Option {
+	return func(s *Store) { s.now = now }
+}
+
+// Memory is the path of a store that lives in memory and ends with Close.
+const Memory = ":memory:"
+
+// Open opens the store in the file at path and makes the file (mode 0600) and
+// its directories (mode 0700) when they aren't there. It returns an error that
+// wraps storage.ErrUnavailable when the file can't be opened, isn't a grantd
+// store or was written by a newer grantd.
+func Open(path string, opts ...Option) (*Store, error) {
+	s := &Store{
+		now:     time.Now,
+		queue:   make(chan *write, maxQueue),
+		closing: make(chan struct{}),
+		written: make(chan struct{}),
+	}
+	for _, opt := range opts {
+		opt(s)
+	}
+	if err := s.open(path); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the store %s: %w", path, err), s.release())
+	}
+	s.workers.Go(s.writeAll)
+	s.workers.Go(s.cleanAlways)
+	return s, nil
+}
+
+// Ping returns nil when the store can answer.
+func (s *Store) Ping(ctx context.Context) error {
+	_, err := s.Epoch(ctx, storage.GrantID{})
+	return err
+}
+
+// Close finishes the writes that wait, and closes the file. Calls that come
+// later get an error that wraps storage.ErrUnavailable.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		close(s.closing)
+		s.workers.Wait()
+		s.closeErr = s.release()
+	})
+	return s.closeErr
+}
+
+// release takes every connection out of the pools, so that calls under way
+// come to their end first, and closes the database.
+func (s *Store) release() error {
+	s.readers.drain()
+	if s.writers != s.readers {
+		s.writers.drain()
+	}
+	if s.db == nil {
+		return nil
+	}
+	return unavailable(s.db.Close())
+}
+
+// millis is the store's clock in milliseconds since 1970, as the tables have
+// it.
+func (s *Store) millis() int64 { return s.now().UnixMilli() }
+
+var errClosed = errors.New("the store is closed")
+
+// unavailable wraps what SQLite or a context said, so that no caller takes it
+// for an answer about a record.
+func unavailable(err error) error {
+	if err == nil || errors.Is(err, storage.ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+}

@@ -1,0 +1,126 @@
+package embedded
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// A dead grant is one that has expired or is below a floor; no statement but
+// those that delete looks at it.
+const (
+	insertGrant = `INSERT INTO grants (id, user_id, client_id, epoch, generation, ends_at, expires_at, record)
+		SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE ?4 = (SELECT epoch FROM epochs) ON CONFLICT DO NOTHING`
+	loadGrant = `SELECT record FROM grants WHERE id = ? AND expires_at > ? AND ` + aboveFloors
+	swapGrant = `UPDATE grants SET generation = ?, expires_at = ?, record = ?, retry = ?, retry_until = ?
+		WHERE id = ? AND generation = ? AND expires_at > ? AND ` + aboveFloors
+	loadRetry = `SELECT retry FROM grants WHERE id = ? AND retry_until > ?2 AND expires_at > ?2 AND ` + aboveFloors
+)
+
+// CreateGrant keeps g; see storage.Grants.
+func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) error {
+	record, err := storage.AppendGrant(nil, g)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, func(c *conn) error {
+		n, err := c.exec(insertGrant, g.ID[:], g.UserID, g.ClientID, g.Epoch, g.Generation,
+			g.End.UnixMilli(), g.Expiry().UnixMilli(), record)
+		if err != nil || n == 1 {
+			return err
+		}
+		return createdBefore(c, g.ID, record)
+	})
+}
+
+// createdBefore says why a grant wasn't inserted: because it is a repeat,
+// because the id is taken, or because the epoch has passed.
+func createdBefore(c *conn, id storage.GrantID, record []byte) error {
+	const query = `SELECT record, ` + aboveFloors + ` FROM grants WHERE id = ?`
+	var kept []byte
+	var above bool
+	found, err := c.row(query, []any{id[:]}, &kept, &above)
+	switch {
+	case err != nil:
+		return err
+	case !found || !above:
+		return storage.ErrRevoked
+	case !bytes.Equal(kept, record):
+		return storage.ErrExists
+	}
+	return nil
+}
+
+// LoadGrant returns the live grant; see storage.Grants.
+func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
+	var record []byte
+	err := s.read(ctx, func(c *conn) error {
+		return orNotFound(c.row(loadGrant, []any{id[:], s.millis()}, &record))
+	})
+	if err != nil {
+		return storage.Grant{}, err
+	}
+	g, err := storage.DecodeGrant(id, record)
+	return g, unavailable(err)
+}
+
+// orNotFound turns what conn.row answers into storage.ErrNotFound.
+func orNotFound(found bool, err error) error {
+	if err == nil && !found {
+		return storage.ErrNotFound
+	}
+	return err
+}
+
+// SwapGrant replaces old by next; see storage.Grants.
+func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storage.Retry) error {
+	record, err := storage.AppendGrant(nil, next)
+	if err != nil {
+		return err
+	}
+	var retry, until any // NULL
+	if !r.Until.IsZero() {
+		retry, until = storage.AppendRetry(nil, r), r.Until.UnixMilli()
+	}
+	return s.write(ctx, func(c *conn) error {
+		n, err := c.exec(swapGrant, next.Generation, next.Expiry().UnixMilli(), record, retry, until,
+			old.ID[:], old.Generation, s.millis())
+		if err != nil || n == 1 {
+			return err
+		}
+		return s.swappedBefore(c, old.ID, record)
+	})
+}
+
+// swappedBefore says why a swap changed nothing: because it is a repeat,
+// because another was faster, or because the grant is gone.
+func (s *Store) swappedBefore(c *conn, id storage.GrantID, record []byte) error {
+	var kept []byte
+	err := orNotFound(c.row(loadGrant, []any{id[:], s.millis()}, &kept))
+	if err == nil && !bytes.Equal(kept, record) {
+		return storage.ErrConflict
+	}
+	return err
+}
+
+// LoadRetry returns what the last swap kept; see storage.Grants.
+func (s *Store) LoadRetry(ctx context.Context, id storage.GrantID) (storage.Retry, error) {
+	var retry []byte
+	err := s.read(ctx, func(c *conn) error {
+		return orNotFound(c.row(loadRetry, []any{id[:], s.millis()}, &retry))
+	})
+	if err != nil {
+		return storage.Retry{}, err
+	}
+	r, err := storage.DecodeRetry(retry)
+	return r, unavailable(err)
+}
+
+// DeleteGrant ends the grant; see storage.Grants.
+func (s *Store) DeleteGrant(ctx context.Context, id storage.GrantID) error {
+	return s.write(ctx, func(c *conn) error {
+		_, err := c.exec(`DELETE FROM grants WHERE id = ?`, id[:])
+		return err
+	})
+}

@@ -1,0 +1,180 @@
+package embedded
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	sqlite "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// maxBusy bounds how long a write waits for another process's transaction. A
+// write that queued behind one which waits in vain waits twice as long.
+const maxBusy = 500 * time.Millisecond
+
+// minReaders keeps point reads going while a list is read.
+const minReaders = 4
+
+func (s *Store) open(path string) error {
+	if path == Memory {
+		return s.openMemory()
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return unavailable(err)
+	}
+	if err := makeFile(abs); err != nil {
+		return unavailable(err)
+	}
+	return s.openFile(abs)
+}
+
+// makeFile makes an empty file that nobody else may read; SQLite gives its
+// companions (-wal, -shm) the same mode. It never opens a file that is there:
+// closing it would drop the locks that this process has on it.
+func makeFile(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// filePragmas: secure_delete overwrites what is deleted, so that a closed
+// retry window leaves no mix behind in the pages of the file. The writer waits
+// for other processes itself, see begin.
+var filePragmas = []string{"journal_mode(WAL)", "synchronous(FULL)", "secure_delete(FAST)", "busy_timeout(0)"}
+
+func (s *Store) openFile(path string) error {
+	uri := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": filePragmas}.Encode()}
+	if err := s.connect(uri.String()); err != nil {
+		return err
+	}
+	writer, err := s.conn()
+	if err != nil {
+		return err
+	}
+	s.writers = newPool(writer)
+	if err := migrate(writer); err != nil {
+		return err
+	}
+	var readers []*conn
+	for range max(minReaders, runtime.GOMAXPROCS(0)) {
+		c, err := s.conn()
+		if err != nil {
+			return err
+		}
+		readers = append(readers, c)
+	}
+	s.readers = newPool(readers...)
+	return nil
+}
+
+// openMemory has one connection for everything: the database is the
+// connection's own and would vanish with it.
+func (s *Store) openMemory() error {
+	if err := s.connect(Memory); err != nil {
+		return err
+	}
+	c, err := s.conn()
+	if err != nil {
+		return err
+	}
+	s.readers = newPool(c)
+	s.writers = s.readers
+	return migrate(c)
+}
+
+func (s *Store) connect(dsn string) error {
+	connector, err := sqlite.NewConnector(dsn)
+	if err != nil {
+		return unavailable(err)
+	}
+	s.db = sql.OpenDB(connector)
+	return nil
+}
+
+// conn opens one more connection. Turning the log on fails when another
+// process is just doing the same, whatever the busy timeout.
+func (s *Store) conn() (*conn, error) {
+	var c *conn
+	err := whileBusy(func() error {
+		raw, err := s.db.Conn(context.Background())
+		if err == nil {
+			c = newConn(raw)
+		}
+		return unavailable(err)
+	})
+	return c, err
+}
+
+// whileBusy repeats do while another process holds the lock that it needs, for
+// maxBusy at the most. SQLite's own waiting sleeps ever longer, and starves
+// beside a process that writes without a pause.
+func whileBusy(do func() error) error {
+	const pause = time.Millisecond
+	for end := time.Now().Add(maxBusy); ; time.Sleep(pause) {
+		err := do()
+		if !busy(err) || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+func busy(err error) bool {
+	var e *sqlite.Error
+	const primary = 0xff // an extended code has its primary code in the low byte
+	return errors.As(err, &e) && e.Code()&primary == sqlite3.SQLITE_BUSY
+}
+
+// migrate makes the tables in an empty database, and refuses one that isn't
+// ours.
+func migrate(c *conn) error {
+	if err := begin(c); err != nil {
+		return err
+	}
+	err := makeTables(c)
+	if err == nil {
+		_, err = c.exec("COMMIT")
+	}
+	if err != nil {
+		_, failed := c.exec("ROLLBACK")
+		return errors.Join(unavailable(err), failed)
+	}
+	return nil
+}
+
+func makeTables(c *conn) error {
+	var version, tables int
+	_, err := c.row("SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version", nil, &version, &tables)
+	switch {
+	case err != nil:
+		return err
+	case version > schemaVersion:
+		return fmt.Errorf("a newer grantd wrote it: its schema is %d, and this one knows up to %d", version, schemaVersion)
+	case version == schemaVersion:
+		return nil
+	case tables != 0:
+		return errors.New("it is a database, but not of grantd")
+	}
+	for _, statement := range schema {
+		if _, err := c.exec(statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}

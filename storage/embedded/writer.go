@@ -1,0 +1,144 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+
+	"github.com/grantd/grantd/storage"
+)
+
+const (
+	maxQueue = 1024 // writes that wait; more wait to be queued
+	maxGroup = 256  // writes in one transaction
+)
+
+// write is one call that waits for the writer. do may run more than once, so
+// it sets its results and adds to none. An error of its own that doesn't wrap
+// storage.ErrUnavailable is an answer, and then it must have changed nothing.
+type write struct {
+	ctx  context.Context
+	do   func(c *conn) error
+	done chan error
+}
+
+// write runs do in a transaction and returns once that is on disk. Writes that
+// wait together share one. When ctx ends first, whether the write took place
+// is unknown.
+func (s *Store) write(ctx context.Context, do func(c *conn) error) error {
+	if err := s.refused(ctx); err != nil {
+		return err
+	}
+	w := &write{ctx: ctx, do: do, done: make(chan error, 1)}
+	select {
+	case s.queue <- w:
+	case <-ctx.Done():
+		return unavailable(ctx.Err())
+	case <-s.closing:
+		return unavailable(errClosed)
+	}
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		return unavailable(ctx.Err())
+	case <-s.written:
+	}
+	select {
+	case err := <-w.done: // the writer's last
+		return err
+	default:
+		return unavailable(errClosed)
+	}
+}
+
+// writeAll is the one writer of the process. After Close began it finishes
+// what is queued.
+func (s *Store) writeAll() {
+	defer close(s.written)
+	for {
+		select {
+		case w := <-s.queue:
+			s.commit(s.group(w))
+		case <-s.closing:
+			for len(s.queue) > 0 {
+				s.commit(s.group(<-s.queue))
+			}
+			return
+		}
+	}
+}
+
+// group is the first write and those that wait behind it. It waits for none:
+// while one group is being synced, the next one gathers by itself.
+func (s *Store) group(first *write) []*write {
+	group := []*write{first}
+	for len(group) < maxGroup {
+		select {
+		case w := <-s.queue:
+			group = append(group, w)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+// commit runs the group in one transaction, and each write in its own when
+// that fails, so that none fails for another's sake.
+func (s *Store) commit(group []*write) {
+	c := <-s.writers
+	defer func() { s.writers <- c }()
+	answers, err := transact(c, group)
+	if err != nil && len(group) > 1 && !busy(err) {
+		for _, w := range group {
+			s.answer(c, w)
+		}
+		return
+	}
+	for i, w := range group {
+		w.done <- errors.Join(err, answers[i])
+	}
+}
+
+func (s *Store) answer(c *conn, w *write) {
+	answers, err := transact(c, []*write{w})
+	w.done <- errors.Join(err, answers[0])
+}
+
+// transact runs the writes in one transaction. It returns the answer of each,
+// all nil when the transaction failed.
+func transact(c *conn, group []*write) ([]error, error) {
+	answers := make([]error, len(group))
+	if err := begin(c); err != nil {
+		return answers, err
+	}
+	for i, w := range group {
+		answers[i] = unavailable(w.ctx.Err()) // nobody waits any more
+		if answers[i] != nil {
+			continue
+		}
+		if answers[i] = w.do(c); errors.Is(answers[i], storage.ErrUnavailable) {
+			return make([]error, len(group)), rollback(c, answers[i])
+		}
+	}
+	if _, err := c.exec("COMMIT"); err != nil {
+		return make([]error, len(group)), rollback(c, err)
+	}
+	return answers, nil
+}
+
+// begin takes the write lock at once: a transaction that only reads first
+// could find, when it comes to write, that another process was faster.
+func begin(c *conn) error {
+	return whileBusy(func() error {
+		_, err := c.exec("BEGIN IMMEDIATE")
+		return err
+	})
+}
+
+// rollback returns why. SQLite has rolled back by itself after some errors,
+// and says so by failing here, which is no news.
+func rollback(c *conn, why error) error {
+	c.exec("ROLLBACK")
+	return why
+}
