@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/grantd/grantd/resource"
+	"github.com/grantd/grantd/storage"
 )
 
 // discard is a ResponseWriter that costs next to nothing, so that what is
@@ -37,31 +38,44 @@ func serve(b *testing.B, h http.Handler, token string, status int) {
 	}
 }
 
-func benchGuard(b *testing.B) (*api, *resource.Guard) {
+// benchGuard returns a guard that finds its grants with load, and a token.
+func benchGuard(b *testing.B, load func(*api, storage.Grant) resource.GrantLoader) (*resource.Guard, string) {
 	b.Helper()
 	a := newAPI(b)
-	v := resource.NewStoreValidator(a.keys, a.store, resource.WithClock(a.now))
+	grant, token, _ := a.grant(b)
+	v := resource.NewStoreValidator(a.keys, load(a, grant), resource.WithClock(a.now))
 	g, err := resource.New(resource.Config{Validator: v})
 	if err != nil {
 		b.Fatal(err)
 	}
-	return a, g
+	return g, token
 }
 
+// free is a look-up that costs nothing: what is left is the guard's own cost.
+func free(_ *api, g storage.Grant) resource.GrantLoader {
+	return loaderFunc(func() (storage.Grant, error) { return g, nil })
+}
+
+func embeddedStore(a *api, _ storage.Grant) resource.GrantLoader { return a.store }
+
 func BenchmarkUsersMe(b *testing.B) {
-	a, g := benchGuard(b)
-	serve(b, g.UsersMe(), a.accessToken(b), http.StatusOK)
+	g, token := benchGuard(b, free)
+	serve(b, g.UsersMe(), token, http.StatusOK)
+}
+
+func BenchmarkUsersMeEmbedded(b *testing.B) {
+	g, token := benchGuard(b, embeddedStore)
+	serve(b, g.UsersMe(), token, http.StatusOK)
 }
 
 func BenchmarkRequire(b *testing.B) {
-	a, g := benchGuard(b)
+	g, token := benchGuard(b, free)
 	h := g.Require("read")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
-	serve(b, h, a.accessToken(b), http.StatusOK)
+	serve(b, h, token, http.StatusOK)
 }
 
 // An invented token must be cheap to refuse: it costs no look-up.
 func BenchmarkInventedToken(b *testing.B) {
-	a, g := benchGuard(b)
-	token := a.accessToken(b)
+	g, token := benchGuard(b, free)
 	serve(b, g.UsersMe(), token[:79]+string(token[79]^1), http.StatusUnauthorized)
 }

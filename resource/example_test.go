@@ -9,6 +9,7 @@ import (
 
 	"github.com/grantd/grantd/resource"
 	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/embedded"
 	"github.com/grantd/grantd/storage/opaque"
 )
 
@@ -16,7 +17,8 @@ import (
 // scope read.
 func Example() {
 	keys, _ := opaque.NewKeyring(opaque.NewKey(1))
-	store := grants{}
+	store, _ := embedded.Open(":memory:") // or the Redis of the authorization server
+	defer store.Close()
 
 	guard, _ := resource.New(resource.Config{
 		Validator: resource.NewStoreValidator(keys, store),
@@ -27,19 +29,9 @@ func Example() {
 		fmt.Fprintf(w, "orders of %s", id.Username)
 	}))
 
-	// The authorization server does this when alice signs in.
-	alice := storage.Grant{
-		ID: storage.NewGrantID("u1"), UserID: "u1", Username: "alice", ClientID: "shop",
-		Scope: "read", AccessScope: "read", Generation: 1,
-		AccessExpiry: time.Now().Add(time.Hour), End: time.Now().Add(time.Hour),
-	}
-	token, digest := keys.Mint(opaque.Access, alice.ID, alice.Generation)
-	alice.Access = digest
-	store[alice.ID] = alice
-
-	for _, authorization := range []string{"Bearer " + token, "Bearer guess"} {
+	for _, token := range []string{signInAlice(keys, store), "guess"} {
 		r := httptest.NewRequest("GET", "/orders", nil)
-		r.Header.Set("Authorization", authorization)
+		r.Header.Set("Authorization", "Bearer "+token)
 		w := httptest.NewRecorder()
 		orders.ServeHTTP(w, r)
 		fmt.Println(w.Code, w.Body)
@@ -49,13 +41,17 @@ func Example() {
 	// 401 {"error":"invalid_token","error_description":"The access token is malformed, unknown, expired or revoked."}
 }
 
-// grants is a store in memory; yours is the one that the authorization server
-// writes to, such as redisstore.Open.
-type grants map[storage.GrantID]storage.Grant
-
-func (g grants) LoadGrant(_ context.Context, id storage.GrantID) (storage.Grant, error) {
-	if grant, ok := g[id]; ok {
-		return grant, nil
-	}
-	return storage.Grant{}, storage.ErrNotFound
+// signInAlice makes a grant and returns its access token: the authorization
+// server's part.
+func signInAlice(keys *opaque.Keyring, store storage.Store) string {
+	ctx, now := context.Background(), time.Now()
+	id := storage.NewGrantID("u1")
+	token, digest := keys.Mint(opaque.Access, id, 1)
+	epoch, _ := store.Epoch(ctx, id)
+	_ = store.CreateGrant(ctx, storage.Grant{
+		ID: id, Type: storage.Password, UserID: "u1", Username: "alice", ClientID: "shop",
+		Scope: "read", AccessScope: "read", Generation: 1, Access: digest, Epoch: epoch,
+		Created: now, Issued: now, AccessExpiry: now.Add(time.Hour), End: now.Add(time.Hour),
+	})
+	return token
 }

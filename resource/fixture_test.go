@@ -28,7 +28,7 @@ const accessLifetime = time.Hour
 type api struct {
 	*httptest.Server
 	keys    *opaque.Keyring
-	store   store
+	store   storage.Store
 	lookups atomic.Int64
 	clock   atomic.Pointer[time.Time]
 
