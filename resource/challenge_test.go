@@ -96,7 +96,7 @@ func TestRefusalsEchoNothing(t *testing.T) {
 		a.post(t, "/form", "access_token="+input+"é"),
 		a.do(t, input, "/users/me", http.Header{"Authorization": {"Bearer " + a.accessToken(t)}}, ""),
 	} {
-		t.Run("6750-3-10 nothing of the request is echoed", func(t *testing.T) {
+		t.Run("6750-3-10 6750-5.3-04 nothing of the request is echoed", func(t *testing.T) {
 			for name, values := range got.header {
 				if strings.Contains(name+strings.Join(values, " "), input) {
 					t.Errorf("header %s: %q", name, values)
