@@ -73,7 +73,7 @@ verify: ## Check go.mod, go.sum, formatting and go vet
 
 .PHONY: up
 up: ## Start Redis, the authorization server (8080) and the resource server (8081)
-	$(COMPOSE) up --build --detach
+	VERSION=$(VERSION) $(COMPOSE) up --build --detach
 
 .PHONY: down
 down: ## Stop what up started; its volumes stay
