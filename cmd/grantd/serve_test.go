@@ -1,0 +1,335 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/embedded"
+	"github.com/grantd/grantd/storage/redisstore/redistest"
+)
+
+// serveEnv is what serve needs besides a store, on a plain loopback issuer.
+var serveEnv = []string{"GRANTD_ISSUER=http://127.0.0.1", "GRANTD_ADDR=127.0.0.1:0", "GRANTD_RESOURCE_ADDR=127.0.0.1:0", "GRANTD_SECRET=" + secret32}
+
+func must(t testing.TB, l launch) string {
+	t.Helper()
+	code, stdout, stderr := l.run(t)
+	if code != 0 {
+		t.Fatalf("grantd %q: exit %d\n%s", l.args, code, stderr)
+	}
+	return stdout
+}
+
+func TestServeAndResourceOnOneStore(t *testing.T) {
+	dir := t.TempDir()
+	env := append([]string{"GRANTD_DATA=grantd.db", "GRANTD_ADMIN_PASSWORD_FILE=" + writeFile(t, "pw", "first-admin-password\n")}, serveEnv...)
+	must(t, launch{args: []string{"client", "add", "web", "--grant", "password", "--scope", "read", "--scope", "admin", "--secret-file", writeFile(t, "s", secret32)}, dir: dir, env: env})
+	as := launch{args: []string{"serve"}, dir: dir, env: env}.start(t)
+	rs := launch{args: []string{"resource"}, dir: dir, env: env}.start(t)
+
+	status, answer := tokenFor(t, as.URL, "web", secret32, passwordForm("admin", "first-admin-password", "read admin"))
+	if status != 200 || answer["scope"] != "read admin" {
+		t.Fatalf("the first admin: %d %v", status, answer)
+	}
+	token := answer["access_token"].(string)
+	for _, base := range []string{as.URL, rs.URL} {
+		if status, body := getUsersMe(t, base, token); status != 200 || !strings.Contains(body, `"username":"admin"`) {
+			t.Errorf("%s/users/me: %d %s", base, status, body)
+		}
+	}
+	if status, _ := tokenFor(t, rs.URL, "web", secret32, passwordForm("admin", "first-admin-password", "")); status != 404 {
+		t.Errorf("resource offers /token: %d", status)
+	}
+
+	// healthcheck asks the address that it is told.
+	must(t, launch{args: []string{"healthcheck"}, env: []string{"GRANTD_ADDR=" + strings.TrimPrefix(as.URL, "http://")}})
+	must(t, launch{args: []string{"healthcheck", "--url", rs.URL + "/readyz"}})
+
+	out := must(t, launch{args: []string{"user", "passwd", "admin", "--password-file", writeFile(t, "pw", "second-admin-password")}, dir: dir, env: env})
+	if !strings.Contains(out, "1 grants ended") {
+		t.Errorf("user passwd printed %q", out)
+	}
+	for _, base := range []string{as.URL, rs.URL} {
+		if status, _ := getUsersMe(t, base, token); status != 401 {
+			t.Errorf("%s/users/me after the change of the password: %d", base, status)
+		}
+	}
+	for _, g := range []*running{as, rs} {
+		if code := g.Stop(); code != 0 {
+			t.Errorf("exit %d\n%s", code, g.Stderr())
+		}
+	}
+	if code, _, _ := (launch{args: []string{"healthcheck", "--url", rs.URL + "/readyz"}}).run(t); code != 1 {
+		t.Errorf("healthcheck of a stopped server: exit %d", code)
+	}
+}
+
+func TestServeRefusesAStoreWithDemoCredentials(t *testing.T) {
+	dir := t.TempDir()
+	launch{args: []string{"dev", "--addr", "127.0.0.1:0"}, dir: dir}.start(t).Stop()
+	l := launch{args: []string{"serve", "--data", ".grantd/grantd.db"}, dir: dir,
+		env: append([]string{"GRANTD_SECRET_FILE=" + filepath.Join(dir, ".grantd/secret")}, serveEnv[:3]...)}
+	code, _, stderr := l.run(t)
+	if code != 1 || !strings.Contains(stderr, "demo") || !strings.Contains(stderr, "hint: ") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+func TestEachDemoCredentialIsFound(t *testing.T) {
+	h, err := passhash.New(passhash.Params{Memory: 64, Time: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func() storage.Store {
+		s, err := embedded.Open(":memory:")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s
+	}
+	for _, d := range demoClients {
+		s := open()
+		if err := s.CreateClient(t.Context(), d.record()); err != nil {
+			t.Fatal(err)
+		}
+		if err := refuseDemo(t.Context(), s, h); err == nil || !strings.Contains(err.Error(), d.id) {
+			t.Errorf("%s: %v", d.id, err)
+		}
+	}
+	for _, d := range demoUsers {
+		s := open()
+		if err := seedUser(t.Context(), s, h, d); err != nil {
+			t.Fatal(err)
+		}
+		if err := refuseDemo(t.Context(), s, h); err == nil || !strings.Contains(err.Error(), d.name) {
+			t.Errorf("%s: %v", d.name, err)
+		}
+	}
+
+	s := open() // the names alone are no fault
+	for _, d := range demoUsers {
+		d.password = "something-else"
+		if err := seedUser(t.Context(), s, h, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own := demoClient{id: "demo", secret: secret32}
+	if err := s.CreateClient(t.Context(), own.record()); err != nil {
+		t.Fatal(err)
+	}
+	if err := refuseDemo(t.Context(), s, h); err != nil {
+		t.Errorf("own credentials under demo names: %v", err)
+	}
+}
+
+func TestServeStartsBeforeItsRedis(t *testing.T) {
+	r := redistest.Single(t)
+	r.Kill()
+	env := append([]string{"GRANTD_REDIS_URL=" + r.URL()}, serveEnv...)
+	g := launch{args: []string{"serve"}, env: env}.start(t)
+	if status, _ := get(t, g.URL+"/livez"); status != 200 {
+		t.Errorf("/livez without Redis: %d", status)
+	}
+	if status, _ := get(t, g.URL+"/readyz"); status != 503 {
+		t.Errorf("/readyz without Redis: %d", status)
+	}
+	if status, _ := tokenFor(t, g.URL, "web", secret32, passwordForm("a", "b", "")); status != 503 {
+		t.Errorf("/token without Redis: %d", status)
+	}
+	if status, _ := getUsersMe(t, g.URL, "gat_"+strings.Repeat("A", 76)); status != 503 {
+		t.Errorf("/users/me without Redis: %d", status)
+	}
+	r.Restart()
+	g.awaitLog(`"ready"`)
+	if status, body := get(t, g.URL+"/readyz"); status != 200 {
+		t.Errorf("/readyz with Redis: %d %s", status, body)
+	}
+	if status, _ := tokenFor(t, g.URL, "web", secret32, passwordForm("a", "b", "")); status != 401 {
+		t.Errorf("/token of an unknown client: %d", status)
+	}
+}
+
+func get(t testing.TB, url string) (int, string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b)
+}
+
+func TestAnotherDeploymentSecretEndsTheProcess(t *testing.T) {
+	dir := t.TempDir()
+	env := append([]string{"GRANTD_DATA=grantd.db"}, serveEnv...)
+	launch{args: []string{"serve"}, dir: dir, env: env}.start(t).Stop()
+	code, _, stderr := launch{args: []string{"serve"}, dir: dir, env: append(env, "GRANTD_SECRET="+strings.Repeat("x", 32))}.run(t)
+	if code != 1 || !strings.Contains(stderr, "deployment secret") || !strings.Contains(stderr, "hint: ") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+// RFC 6749 section 2.3.1, RFC 6750 section 5.2.
+func TestPlainHTTPBehindAnHTTPSIssuerIsRefused(t *testing.T) {
+	env := append(append([]string{"GRANTD_DATA=grantd.db"}, serveEnv...), "GRANTD_ISSUER=https://login.example.com")
+	g := launch{args: []string{"serve"}, env: env}.start(t)
+	for _, path := range []string{"/token", "/users/me"} {
+		if status, body := get(t, g.URL+path); status != 403 || body != `{"error":"invalid_request"}` {
+			t.Errorf("%s by plain http: %d %s", path, status, body)
+		}
+	}
+	if status, _ := get(t, g.URL+"/readyz"); status != 200 {
+		t.Errorf("/readyz by plain http: %d", status)
+	}
+	// On a loopback listener every peer is the proxy's machine.
+	r, err := http.NewRequest(http.MethodGet, g.URL+"/users/me", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Forwarded-Proto", "https")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 401 {
+		t.Errorf("/users/me by a proxy with TLS: %d, want 401 for the missing token", resp.StatusCode)
+	}
+}
+
+func TestServeSpeaksTLS(t *testing.T) {
+	cert, key, pool := certificate(t)
+	env := append(append([]string{"GRANTD_DATA=grantd.db", "GRANTD_TLS_CERT=" + cert, "GRANTD_TLS_KEY=" + key}, serveEnv...), "GRANTD_ISSUER=https://localhost")
+	g := launch{args: []string{"serve"}, env: env}.start(t)
+	addr := strings.TrimPrefix(g.URL, "http://")
+
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
+	resp, err := client.Get("https://" + addr + "/users/me")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 401 || resp.ProtoMajor != 2 {
+		t.Errorf("/users/me: %d over HTTP/%d", resp.StatusCode, resp.ProtoMajor)
+	}
+	if _, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}); err == nil {
+		t.Error("TLS 1.1 was accepted")
+	}
+	must(t, launch{args: []string{"healthcheck"}, env: []string{"GRANTD_ADDR=" + addr, "GRANTD_TLS_CERT=" + cert}})
+}
+
+// certificate writes a certificate for 127.0.0.1 that signs itself.
+func certificate(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	pool = x509.NewCertPool()
+	pool.AppendCertsFromPEM(certPEM)
+	return writeFile(t, "cert.pem", string(certPEM)),
+		writeFile(t, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))), pool
+}
+
+func TestJanitorFinishesSweeps(t *testing.T) {
+	s := &halfSwept{left: []storage.Revocation{{Target: storage.Target{UserID: "u"}}, {Target: storage.Target{ClientID: "c"}}}}
+	p := &process{store: s, log: slog.New(slog.DiscardHandler)}
+	p.sweep(t.Context())
+	if len(s.swept) != 2 || s.swept[0].Target.UserID != "u" || s.swept[1].Target.ClientID != "c" {
+		t.Errorf("swept %+v", s.swept)
+	}
+	s.swept, s.err = nil, errors.New("down")
+	p.sweep(t.Context()) // must not panic, and leaves the rest for later
+	if len(s.swept) != 1 {
+		t.Errorf("went on after a fault: %+v", s.swept)
+	}
+}
+
+// halfSwept is a store with revocations that nobody swept.
+type halfSwept struct {
+	storage.Store
+	left, swept []storage.Revocation
+	err         error
+}
+
+func (h *halfSwept) Unswept(context.Context) ([]storage.Revocation, error) { return h.left, nil }
+func (h *halfSwept) Sweep(_ context.Context, r storage.Revocation) (int, error) {
+	h.swept = append(h.swept, r)
+	return 1, h.err
+}
+
+func TestSecretsAreWrittenOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "secrets")
+	read := func() map[string]string {
+		t.Helper()
+		files := map[string]string{}
+		for _, name := range []string{"secret", "admin_password", "redis_password", "redis.conf"} {
+			b, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Stat(filepath.Join(dir, name))
+			if err != nil || info.Mode().Perm() != 0o644 {
+				t.Errorf("%s: mode %v, %v; other containers' users must read it", name, info.Mode(), err)
+			}
+			files[name] = string(b)
+		}
+		return files
+	}
+	if err := writeSecrets(io.Discard, dir); err != nil {
+		t.Fatal(err)
+	}
+	first := read()
+	if first["redis.conf"] != "requirepass "+first["redis_password"] {
+		t.Errorf("redis.conf is %q", first["redis.conf"])
+	}
+	if len(first["secret"]) < 33 || first["secret"] == first["admin_password"] {
+		t.Errorf("weak secrets: %q", first)
+	}
+	if err := writeSecrets(io.Discard, dir); err != nil {
+		t.Fatal(err)
+	}
+	if second := read(); second["secret"] != first["secret"] || second["redis.conf"] != first["redis.conf"] {
+		t.Error("the second run changed the files")
+	}
+	os.Remove(filepath.Join(dir, "redis_password"))
+	if err := writeSecrets(io.Discard, dir); err == nil {
+		t.Error("a redis.conf whose password is lost must be a failure")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".new-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
