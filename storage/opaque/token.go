@@ -59,6 +59,13 @@ type Token struct {
 	secret     [secretLen]byte
 }
 
+// String tells the kind and the grant, never the secret, in whatever a Token is
+// printed into.
+func (t Token) String() string { return t.Kind.prefix() + "[redacted] of grant " + t.Grant.String() }
+
+// GoString is String.
+func (t Token) GoString() string { return t.String() }
+
 // Digest is what a store keeps of the token.
 func (t Token) Digest() storage.Digest {
 	var in [1 + rawLen]byte

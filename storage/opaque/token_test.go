@@ -322,3 +322,18 @@ func TestKnownTokens(t *testing.T) {
 const knownRefresh = "grt_BasAAAAAAAAAAAAAAAAAAM0AAAAHvk0QE8er3fggXfWHXEY_0jzBs8HsRCUgtY0IlDaFUJ8W8TaW"
 
 var knownGrant = storage.GrantID{0: 0xab, 15: 0xcd}
+
+func TestATokenPrintsWithoutItsSecret(t *testing.T) {
+	keys := newKeyring(t, 1)
+	text, _ := keys.Mint(opaque.Refresh, storage.NewGrantID("u"), 7)
+	token, err := keys.Parse(opaque.Refresh, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "grt_[redacted] of grant " + token.Grant.String()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		if got := fmt.Sprintf(verb, token); got != want {
+			t.Errorf("%s prints %q, want %q", verb, got, want)
+		}
+	}
+}
