@@ -81,13 +81,13 @@ func clientRows(clients []listedClient) [][]any {
 			kind = "public"
 		}
 		rows = append(rows, []any{
-			c.ID, kind, yesNo(c.PasswordGrant), words(c.Grants), words(c.Scopes), cmp.Or(c.AccessLifetime, "default"),
+			c.ID, kind, yesNo(c.PasswordGrant), spaced(c.Grants), spaced(c.Scopes), cmp.Or(c.AccessLifetime, "default"),
 		})
 	}
 	return rows
 }
 
-func words(s []string) string { return cmp.Or(strings.Join(s, " "), "-") }
+func spaced(s []string) string { return cmp.Or(strings.Join(s, " "), "-") }
 
 // clientDeleteCommand takes the client's rights away first and forgets it last,
 // for the reason that userDeleteCommand gives.
