@@ -1,0 +1,160 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// readme is what a newcomer follows; it is in the directory above the commands.
+func readme(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// blocks are the code blocks of that language under the heading, or of the
+// whole text if it is empty.
+func blocks(t *testing.T, text, heading, language string) []string {
+	t.Helper()
+	if heading != "" {
+		_, after, found := strings.Cut(text, "\n## "+heading+"\n")
+		if !found {
+			t.Fatalf("README has no heading %q", heading)
+		}
+		text, _, _ = strings.Cut(after, "\n## ")
+	}
+	var found []string
+	for _, m := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(text, -1) {
+		found = append(found, m[1])
+	}
+	if len(found) == 0 {
+		t.Fatalf("README has no %s under %q", language, heading)
+	}
+	return found
+}
+
+// shell runs a line of the README and returns what it prints.
+func shell(t *testing.T, line string, env ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", strings.Replace(line, "curl ", "curl -sS ", 1))
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+	return string(out)
+}
+
+// members are the names in a JSON object.
+func members(t *testing.T, text string) (names []string, object map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &object); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	return slices.Sorted(maps.Keys(object)), object
+}
+
+// TestReadmeSession runs the curl lines of the section Start, and compares the
+// members of what comes back with what the README shows.
+func TestReadmeSession(t *testing.T) {
+	g := startDev(t, "--memory")
+	session := blocks(t, readme(t), "Start", "console")
+	if strings.TrimSpace(session[0]) != "$ make run" {
+		t.Errorf("the first command is %q", session[0])
+	}
+	var env []string
+	ran := 0
+	for step := range strings.SplitSeq(strings.TrimSpace(session[1]), "\n\n") {
+		line, shown, _ := strings.Cut(step, "\n")
+		line = strings.ReplaceAll(strings.TrimPrefix(line, "$ "), "http://127.0.0.1:8080", g.URL)
+		wantNames, _ := members(t, shown)
+		gotNames, got := members(t, shell(t, line, env...))
+		if !slices.Equal(gotNames, wantNames) {
+			t.Errorf("%s: got the members %q, README shows %q", line, gotNames, wantNames)
+		}
+		if env == nil {
+			env = []string{fmt.Sprint("ACCESS_TOKEN=", got["access_token"]), fmt.Sprint("REFRESH_TOKEN=", got["refresh_token"])}
+		}
+		ran++
+	}
+	if ran != 4 {
+		t.Errorf("ran %d lines, want 4", ran)
+	}
+}
+
+// TestReadmeGoCompiles builds the programs that the README shows, as somebody
+// would who copies them into a module of their own.
+func TestReadmeGoCompiles(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, program := range blocks(t, readme(t), "", "go") {
+		t.Run(fmt.Sprint("program ", i+1), func(t *testing.T) {
+			dir := t.TempDir()
+			mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			own := strings.Replace(string(mod), "module github.com/grantd/grantd", "module example.org/readme", 1) +
+				"\nrequire github.com/grantd/grantd v0.0.0\nreplace github.com/grantd/grantd => " + root + "\n"
+			sum, err := os.ReadFile(filepath.Join(root, "go.sum"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, text := range map[string]string{"go.mod": own, "go.sum": string(sum), "main.go": program} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd := exec.CommandContext(t.Context(), "go", "build", "-mod=mod", "-o", os.DevNull, ".")
+			cmd.Dir = dir
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("does not compile: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// TestReadmeConfiguration checks the example of the configuration file, and that
+// the table names every key and no other.
+func TestReadmeConfiguration(t *testing.T) {
+	text := readme(t)
+	dir := t.TempDir()
+	example := strings.ReplaceAll(blocks(t, text, "Run it for real", "yaml")[0], "/etc/grantd", dir)
+	if err := os.WriteFile(filepath.Join(dir, "grantd.yaml"), []byte(example), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := launch{args: []string{"secrets", dir}}.run(t)
+	if code != 0 {
+		t.Fatalf("secrets: exit %d\n%s", code, stderr)
+	}
+	certFile, keyFile, _ := certificate(t)
+	for from, to := range map[string]string{certFile: "tls.crt", keyFile: "tls.key"} {
+		if err := os.Rename(from, filepath.Join(dir, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, out, stderr := (launch{args: []string{"config", "check", "--config", "grantd.yaml"}, dir: dir}).run(t); code != 0 {
+		t.Errorf("config check of the example: exit %d\n%s%s", code, out, stderr)
+	}
+
+	defaults := shell(t, "grep -hoE 'yaml:\"[a-z_]+' config.go | cut -d'\"' -f2")
+	for key := range strings.FieldsSeq(defaults) {
+		group := key == "redis" || key == "log" || key == "password_hash"
+		if !group && !strings.HasSuffix(key, "_file") && !strings.Contains(text, key+"`") {
+			t.Errorf("README's table lacks the key %q", key)
+		}
+	}
+}
