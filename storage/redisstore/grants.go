@@ -61,11 +61,16 @@ func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Gran
 	if err != nil {
 		return storage.Grant{}, unavailable(ctx, err)
 	}
-	f, err := s.floors(id[0], replies[1])
+	return s.liveGrant(id, replies[0], replies[1])
+}
+
+// liveGrant takes what MGET gave for the grant and for its partition's floors.
+func (s *Store) liveGrant(id storage.GrantID, record, revoked any) (storage.Grant, error) {
+	f, err := s.floors(id[0], revoked)
 	if err != nil {
 		return storage.Grant{}, err
 	}
-	g, err := decodeGrant(id, replies[0])
+	g, err := decodeGrant(id, record)
 	if err != nil {
 		return storage.Grant{}, err
 	}
@@ -110,10 +115,11 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 	if !r.Until.IsZero() {
 		retry = storage.AppendRetry(nil, r)
 	}
+	expiry := next.Expiry().UnixMilli()
 	keys := []string{grantKey(old.ID), floorsKey(old.ID[0]), retryKey(old.ID)}
 	answer, err := swapScript.Run(ctx, s.client, keys,
-		record, next.Expiry().UnixMilli(), storage.GenerationPrefix(old.Generation),
-		old.Epoch, old.UserID, old.ClientID, retry, r.Until.UnixMilli()).Int64()
+		record, expiry, storage.GenerationPrefix(old.Generation),
+		old.Epoch, old.UserID, old.ClientID, retry, min(r.Until.UnixMilli(), expiry)).Int64()
 	if err != nil {
 		return unavailable(ctx, err)
 	}
@@ -126,16 +132,21 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 	return storage.ErrNotFound
 }
 
-// LoadRetry implements storage.Grants.
+// LoadRetry implements storage.Grants in one round trip. The retry of a grant
+// that has ended is not found, whatever its window.
 func (s *Store) LoadRetry(ctx context.Context, id storage.GrantID) (storage.Retry, error) {
-	text, err := s.client.Get(ctx, retryKey(id)).Bytes()
-	if isNil(err) {
-		return storage.Retry{}, storage.ErrNotFound
-	}
+	replies, err := s.client.MGet(ctx, grantKey(id), floorsKey(id[0]), retryKey(id)).Result()
 	if err != nil {
 		return storage.Retry{}, unavailable(ctx, err)
 	}
-	r, err := storage.DecodeRetry(text)
+	if _, err := s.liveGrant(id, replies[0], replies[1]); err != nil {
+		return storage.Retry{}, err
+	}
+	text, ok := replies[2].(string)
+	if !ok {
+		return storage.Retry{}, storage.ErrNotFound
+	}
+	r, err := storage.DecodeRetry([]byte(text))
 	if err != nil {
 		return storage.Retry{}, fmt.Errorf("redisstore: retry: %w", err)
 	}

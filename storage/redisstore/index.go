@@ -1,8 +1,8 @@
 package redisstore
 
 import (
-	"cmp"
 	"context"
+	"slices"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -16,10 +16,6 @@ import (
 type position struct {
 	end    int64 // milliseconds since 1970
 	member string
-}
-
-func (p position) compare(other position) int {
-	return cmp.Or(cmp.Compare(p.end, other.end), cmp.Compare(p.member, other.member))
 }
 
 func positionOf(g storage.Grant) position {
@@ -106,26 +102,19 @@ func (w *walk) next(ctx context.Context, limit int) (batch, error) {
 	return b, unavailable(ctx, w.store.client.ZRem(ctx, w.index, stale...).Err())
 }
 
-// entries reads the positions after w.after. Redis can only be asked for an end
-// and all later ones, so entries of the same end are read again and dropped;
-// they are few.
+// entries reads up to limit positions after w.after.
 func (w *walk) entries(ctx context.Context, limit int) ([]position, error) {
-	for size := limit + 8; ; size *= 2 {
-		found, err := w.store.client.ZRangeByScoreWithScores(ctx, w.index, &redis.ZRangeBy{
-			Min: strconv.FormatInt(w.after.end, 10), Max: "+inf", Count: int64(size),
-		}).Result()
-		if err != nil {
-			return nil, unavailable(ctx, err)
-		}
-		var entries []position
-		for _, z := range found {
-			text, _ := z.Member.(string)
-			if p := (position{end: int64(z.Score), member: text}); p.compare(w.after) > 0 {
-				entries = append(entries, p)
-			}
-		}
-		if len(entries) > 0 || len(found) < size {
-			return entries[:min(limit, len(entries))], nil
-		}
+	flat, err := pageScript.Run(ctx, w.store.client, []string{w.index}, w.after.end, w.after.member, limit).StringSlice()
+	if err != nil {
+		return nil, unavailable(ctx, err)
 	}
+	var entries []position
+	for pair := range slices.Chunk(flat, 2) {
+		end, err := strconv.ParseFloat(pair[1], 64)
+		if err != nil {
+			return nil, storage.ErrEncoding
+		}
+		entries = append(entries, position{end: int64(end), member: pair[0]})
+	}
+	return entries, nil
 }

@@ -32,6 +32,10 @@ var (
 	settleText   string
 	settleScript = redis.NewScript(settleText)
 
+	//go:embed script/page.lua
+	pageText   string
+	pageScript = redis.NewScript(pageText)
+
 	//go:embed script/update.lua
 	updateText   string
 	updateScript = redis.NewScript(updateText)
@@ -39,7 +43,7 @@ var (
 
 // pipelined is how many commands share a pipeline at most: enough to make the
 // round trip cheap, few enough to be answered well within callTimeout.
-const pipelined = 128
+const pipelined = 256
 
 // call is one run of a script.
 type call struct {
