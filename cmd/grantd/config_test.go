@@ -366,9 +366,9 @@ func TestRedisPasswordIsPutIntoTheURL(t *testing.T) {
 
 func TestRedactURL(t *testing.T) {
 	for url, want := range map[string]string{
-		"redis://h:1/2":                             "redis://h:1/2",
-		"redis://u:p@ss@h:1/2":                      "redis://u:[redacted]@h:1/2",
-		"redis://u@h":                               "redis://u@h",
+		"redis://h:1/2":        "redis://h:1/2",
+		"redis://u:p@ss@h:1/2": "redis://u:[redacted]@h:1/2",
+		"redis://u@h":          "redis://u@h",
 		"redis+sentinel://h/m?sentinel_password=p@": "redis+sentinel://h/m?[redacted]",
 	} {
 		if got := redactURL(url); got != want {

@@ -68,11 +68,14 @@ func (o *observer) logRequest(rec *record, r *http.Request) {
 	if rec.status >= http.StatusInternalServerError || rec.panicked != nil {
 		level = slog.LevelError
 	}
-	if !o.log.Enabled(r.Context(), level) {
+	ctx, h := r.Context(), o.log.Handler()
+	if !h.Enabled(ctx, level) {
 		return
 	}
-	var room [12]slog.Attr
-	attrs := append(room[:0],
+	// Straight to the handler: the logger would look up its caller first, which
+	// is always this line.
+	line := slog.NewRecord(time.Now(), level, "request", 0)
+	line.AddAttrs(
 		slog.String("request_id", rec.requestID),
 		slog.String("method", knownMethod(r.Method)),
 		slog.String("route", rec.route),
@@ -82,18 +85,18 @@ func (o *observer) logRequest(rec *record, r *http.Request) {
 		slog.String("remote", rec.remote.String()),
 	)
 	if rec.clientID != "" {
-		attrs = append(attrs, slog.String("client_id", printable(rec.clientID, 128)))
+		line.AddAttrs(slog.String("client_id", printable(rec.clientID, 128)))
 	}
 	if rec.grantType != "" {
-		attrs = append(attrs, slog.String("grant_type", printable(rec.grantType, 64)))
+		line.AddAttrs(slog.String("grant_type", printable(rec.grantType, 64)))
 	}
 	if rec.err != nil {
-		attrs = append(attrs, slog.String("error", rec.errorText()))
+		line.AddAttrs(slog.String("error", rec.errorText()))
 	}
 	if rec.panicked != nil {
-		attrs = append(attrs, slog.String("panic", panicText(rec.panicked)), slog.String("stack", string(rec.stack)))
+		line.AddAttrs(slog.String("panic", panicText(rec.panicked)), slog.String("stack", string(rec.stack)))
 	}
-	o.log.LogAttrs(r.Context(), level, "request", attrs...)
+	h.Handle(ctx, line) // nobody is left to tell that standard error is gone
 }
 
 // panicText is the panic's value, which is our own text or the runtime's, unless
