@@ -22,6 +22,7 @@ const (
 	raceWriters  = 8  // half of them refresh what they signed in
 	raceRounds   = 4  // revocations of each revoker
 	raceProgress = 40 // sign-ins between two revocations
+	raceRecent   = 80 // of the latest sign-ins are looked at right after a revocation; all are at the end
 )
 
 // race lets writers sign in as alice at web while revokers end their grants. A
@@ -171,6 +172,7 @@ func (r *race) revokeAndSweep() {
 	r.cut = max(r.cut, cut)
 	r.mu.Unlock()
 	known := r.snapshot()
+	known = known[max(0, len(known)-raceRecent):]
 	r.wantDead(known, cut)
 	if _, err := r.f.Store.Sweep(ctx, revocation); err != nil {
 		r.t.Errorf("Sweep: %v", err)
