@@ -20,6 +20,10 @@ import (
 // write that queued behind one which waits in vain waits twice as long.
 const maxBusy = 500 * time.Millisecond
 
+// maxOpening bounds how long Open waits for other processes that are opening
+// the file as well, one of which makes the tables.
+const maxOpening = 10 * time.Second
+
 // minReaders keeps point reads going while a list is read.
 const minReaders = 4
 
@@ -74,7 +78,7 @@ func (s *Store) openFile(path string) error {
 	}
 	var readers []*conn
 	for range max(minReaders, runtime.GOMAXPROCS(0)) {
-		c, err := s.conn()
+		c, err := s.reader()
 		if err != nil {
 			return err
 		}
@@ -82,6 +86,18 @@ func (s *Store) openFile(path string) error {
 	}
 	s.readers = newPool(readers...)
 	return nil
+}
+
+// reader opens a connection that only reads. Readers wait for nobody but who
+// recovers the log after a crash.
+func (s *Store) reader() (*conn, error) {
+	c, err := s.conn()
+	for _, pragma := range []string{"PRAGMA busy_timeout = 250", "PRAGMA query_only = 1"} {
+		if err == nil {
+			_, err = c.exec(pragma)
+		}
+	}
+	return c, err
 }
 
 // openMemory has one connection for everything: the database is the
@@ -112,7 +128,7 @@ func (s *Store) connect(dsn string) error {
 // process is just doing the same, whatever the busy timeout.
 func (s *Store) conn() (*conn, error) {
 	var c *conn
-	err := whileBusy(func() error {
+	err := whileBusy(maxOpening, func() error {
 		raw, err := s.db.Conn(context.Background())
 		if err == nil {
 			c = newConn(raw)
@@ -122,12 +138,12 @@ func (s *Store) conn() (*conn, error) {
 	return c, err
 }
 
-// whileBusy repeats do while another process holds the lock that it needs, for
-// maxBusy at the most. SQLite's own waiting sleeps ever longer, and starves
+// whileBusy repeats do while another process holds the lock that it needs, up
+// to the limit. SQLite's own waiting sleeps ever longer, and starves
 // beside a process that writes without a pause.
-func whileBusy(do func() error) error {
+func whileBusy(limit time.Duration, do func() error) error {
 	const pause = time.Millisecond
-	for end := time.Now().Add(maxBusy); ; time.Sleep(pause) {
+	for end := time.Now().Add(limit); ; time.Sleep(pause) {
 		err := do()
 		if !busy(err) || time.Now().After(end) {
 			return err
@@ -144,7 +160,7 @@ func busy(err error) bool {
 // migrate makes the tables in an empty database, and refuses one that isn't
 // ours.
 func migrate(c *conn) error {
-	if err := begin(c); err != nil {
+	if err := begin(c, maxOpening); err != nil {
 		return err
 	}
 	err := makeTables(c)

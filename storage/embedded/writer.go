@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/grantd/grantd/storage"
 )
@@ -109,7 +110,7 @@ func (s *Store) answer(c *conn, w *write) {
 // all nil when the transaction failed.
 func transact(c *conn, group []*write) ([]error, error) {
 	answers := make([]error, len(group))
-	if err := begin(c); err != nil {
+	if err := begin(c, maxBusy); err != nil {
 		return answers, err
 	}
 	for i, w := range group {
@@ -129,8 +130,8 @@ func transact(c *conn, group []*write) ([]error, error) {
 
 // begin takes the write lock at once: a transaction that only reads first
 // could find, when it comes to write, that another process was faster.
-func begin(c *conn) error {
-	return whileBusy(func() error {
+func begin(c *conn, limit time.Duration) error {
+	return whileBusy(limit, func() error {
 		_, err := c.exec("BEGIN IMMEDIATE")
 		return err
 	})
