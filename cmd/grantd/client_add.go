@@ -92,6 +92,10 @@ func (f *clientFlags) check(id string) error {
 	case f.accessLifetime < 0 || f.accessLifetime > 24*time.Hour || f.accessLifetime%time.Second != 0:
 		return usagef("--access-lifetime must be whole seconds, at most 24h")
 	}
+	return f.checkLists()
+}
+
+func (f *clientFlags) checkLists() error {
 	for _, g := range f.grants {
 		if !slices.Contains(demoGrants, g) {
 			return usagef("unknown grant %q", g).withHint("password, refresh_token, client_credentials or authorization_code")

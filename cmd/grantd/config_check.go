@@ -93,7 +93,9 @@ func (c *config) checkRedis(f *faults) {
 		f.addf("redis.url", "%v", err)
 		return
 	}
-	s.Close()
+	if err := s.Close(); err != nil {
+		f.addf("redis.url", "%v", err)
+	}
 }
 
 func (c *config) checkSecret(f *faults) {

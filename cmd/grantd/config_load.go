@@ -136,7 +136,7 @@ func overlayFile(c *config, path string, f *faults) {
 var (
 	yamlLine    = regexp.MustCompile(`^line (\d+): (.*)$`)
 	yamlUnknown = regexp.MustCompile(`^field (\S+) not found in type`)
-	yamlWrong   = regexp.MustCompile("^cannot unmarshal .* into (\\S+)$")
+	yamlWrong   = regexp.MustCompile(`^cannot unmarshal .* into (\S+)$`)
 )
 
 // yamlFault words a fault that yaml found, without what the file holds there: it

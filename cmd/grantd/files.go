@@ -23,7 +23,7 @@ func createFile(path string, mode fs.FileMode, text string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer os.Remove(tmp.Name())
+	defer func() { _ = os.Remove(tmp.Name()) }() // what matters is path
 	_, err = tmp.WriteString(text)
 	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
 	if err != nil {

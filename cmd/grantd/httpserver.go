@@ -51,8 +51,7 @@ func listen(ctx context.Context, addr string, c *config) (net.Listener, error) {
 	}
 	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
 	if err != nil {
-		ln.Close()
-		return nil, usagef("tls_cert: %w", err)
+		return nil, errors.Join(usagef("tls_cert: %w", err), ln.Close())
 	}
 	return tls.NewListener(ln, &tls.Config{
 		MinVersion:   tls.VersionTLS12,
@@ -81,8 +80,7 @@ func finish(server *http.Server, grace time.Duration) error {
 	defer cancel()
 	err := server.Shutdown(late)
 	if errors.Is(err, context.DeadlineExceeded) {
-		server.Close()
-		return failedf("some requests took longer than shutdown_timeout and were cut off")
+		return errors.Join(failedf("some requests took longer than shutdown_timeout and were cut off"), server.Close())
 	}
 	return err
 }

@@ -24,7 +24,7 @@ func initCommand() *cobra.Command {
 GRANTD_ADMIN_PASSWORD_FILE), or is asked for on the terminal.`,
 		Example: "  grantd init --config grantd.yaml\n  grantd init --data grantd.db --password-file admin_password",
 		Args:    cobra.NoArgs,
-		RunE:    runInit,
+		RunE:    withTools(runInit),
 	}
 	c.Flags().String("name", defaultAdmin, "name of the admin")
 	c.Flags().String("password-file", "", "file with the password; - is standard input")
@@ -32,12 +32,7 @@ GRANTD_ADMIN_PASSWORD_FILE), or is asked for on the terminal.`,
 	return c
 }
 
-func runInit(cmd *cobra.Command, _ []string) error {
-	t, err := openTools(cmd)
-	if err != nil {
-		return err
-	}
-	defer t.store.Close()
+func runInit(t *tools, cmd *cobra.Command, _ []string) error {
 	name, err := username(cmd.Flags().Lookup("name").Value.String())
 	if err != nil {
 		return err
@@ -48,7 +43,8 @@ func runInit(cmd *cobra.Command, _ []string) error {
 		hasher: t.hasher,
 		password: func() (string, error) {
 			if file == "" && !t.config.AdminPassword.IsZero() {
-				return t.config.AdminPassword.Reveal(), nil
+				password := t.config.AdminPassword.Reveal()
+				return password, passhash.CheckNew(password)
 			}
 			return newPassword(cmd, file)
 		},

@@ -96,7 +96,7 @@ func (o *observer) logRequest(rec *record, r *http.Request) {
 	if rec.panicked != nil {
 		line.AddAttrs(slog.String("panic", panicText(rec.panicked)), slog.String("stack", string(rec.stack)))
 	}
-	h.Handle(ctx, line) // nobody is left to tell that standard error is gone
+	_ = h.Handle(ctx, line) // nobody is left to tell that standard error is gone
 }
 
 // panicText is the panic's value, which is our own text or the runtime's, unless

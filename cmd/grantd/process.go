@@ -110,10 +110,10 @@ func (p *process) run(ctx context.Context, addr string, h handlers) (err error) 
 	if err != nil {
 		return err
 	}
-	defer ln.Close()
+	defer func() { _ = ln.Close() }() // the server closed it already, unless starting failed
 	// In the usual case the store is there, and who reads the address may use
 	// it at once.
-	if err := p.start(ctx); err != nil && !retriable(err) {
+	if err := p.start(ctx); err != nil && !retriable(err) && ctx.Err() == nil {
 		return err
 	}
 	p.announce(ln.Addr())

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -32,7 +33,7 @@ func askPassword(cmd *cobra.Command, file string) (string, error) {
 	switch {
 	case file == "-":
 		line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-		if err != nil && (err != io.EOF || line == "") { //nolint:errorlint // ReadString returns io.EOF itself
+		if err != nil && (!errors.Is(err, io.EOF) || line == "") {
 			return "", failedf("reading the password from standard input: %w", err)
 		}
 		return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
@@ -80,9 +81,8 @@ func typePassword(ctx context.Context, question string) (string, error) {
 	}()
 	select {
 	case <-ctx.Done():
-		term.Restore(fd, before)
 		fmt.Fprintln(os.Stderr)
-		return "", failedf("interrupted")
+		return "", errors.Join(failedf("interrupted"), term.Restore(fd, before))
 	case l := <-typed:
 		fmt.Fprintln(os.Stderr)
 		if l.err != nil {
