@@ -105,7 +105,7 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 		return errors.New("redisstore: not the next generation of the grant")
 	}
 	if !s.now().Before(old.Expiry()) {
-		return storage.ErrNotFound
+		return s.notSwapped(ctx, next)
 	}
 	record, err := storage.AppendGrant(nil, next)
 	if err != nil {
@@ -127,9 +127,22 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 	case swapped:
 		return nil
 	case otherGeneration:
-		return storage.ErrConflict
+		return s.notSwapped(ctx, next)
 	}
 	return storage.ErrNotFound
+}
+
+// notSwapped tells what is there instead of the predecessor of next: an earlier
+// swap may have prolonged the grant, or Redis may still keep an expired one.
+func (s *Store) notSwapped(ctx context.Context, next storage.Grant) error {
+	g, err := s.LoadGrant(ctx, next.ID)
+	if err != nil {
+		return err
+	}
+	if g.Generation == next.Generation && g.Access == next.Access {
+		return nil // a repeated call
+	}
+	return storage.ErrConflict
 }
 
 // LoadRetry implements storage.Grants in one round trip. The retry of a grant

@@ -41,6 +41,9 @@ func partitionsOf(t storage.Target) []byte {
 // Epoch implements storage.Revocations. It costs a round trip only for the
 // first sign-in of the process in that partition.
 func (s *Store) Epoch(ctx context.Context, id storage.GrantID) (uint32, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, unavailable(ctx, err)
+	}
 	if known := s.epochs[id[0]].Load(); known > 0 {
 		return uint32(known - 1), nil
 	}
