@@ -55,13 +55,21 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) error {
 	return storage.ErrRevoked
 }
 
-// LoadGrant implements storage.Grants in one round trip.
+// LoadGrant implements storage.Grants in one round trip, which concurrent calls
+// may share.
 func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
-	replies, err := s.client.MGet(ctx, grantKey(id), floorsKey(id[0])).Result()
+	replies, err := s.mget(ctx, grantKey(id), floorsKey(id[0]))
 	if err != nil {
 		return storage.Grant{}, unavailable(ctx, err)
 	}
 	return s.liveGrant(id, replies[0], replies[1])
+}
+
+func (s *Store) mget(ctx context.Context, keys ...string) ([]any, error) {
+	if s.loads == nil {
+		return s.client.MGet(ctx, keys...).Result()
+	}
+	return s.loads.mget(ctx, keys...)
 }
 
 // liveGrant takes what MGET gave for the grant and for its partition's floors.

@@ -26,6 +26,7 @@ const (
 // Store is a storage.Store on Redis. It is safe for concurrent use.
 type Store struct {
 	client  redis.UniversalClient
+	loads   *batcher // nil in a Cluster
 	now     func() time.Time
 	users   directory[storage.User]
 	clients directory[storage.Client]
@@ -73,6 +74,9 @@ func Open(_ context.Context, url string, opts ...Option) (*Store, error) {
 		now:     time.Now,
 		users:   directory[storage.User]{client: client, prefix: "grantd:user:", index: "grantd:users"},
 		clients: directory[storage.Client]{client: client, prefix: "grantd:client:", index: "grantd:clients"},
+	}
+	if !o.IsClusterMode {
+		s.loads = &batcher{client: client}
 	}
 	for _, opt := range opts {
 		opt(s)

@@ -1,0 +1,74 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/redisstore/redistest"
+)
+
+func TestConcurrentLoadsShareRoundTripsAndGetTheirOwnGrant(t *testing.T) {
+	s, clock := open(t, redistest.Single(t).URL())
+	const callers, each = 64, 50
+	var grants []storage.Grant
+	for range callers {
+		grants = append(grants, mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour)))
+	}
+	count := &trips{}
+	s.client.AddHook(count)
+	var wg sync.WaitGroup
+	for _, g := range grants {
+		wg.Go(func() {
+			for range each {
+				got, err := s.LoadGrant(t.Context(), g.ID)
+				if err != nil || got.ID != g.ID || got.Access != g.Access {
+					t.Errorf("another's grant or none: %v", err)
+				}
+				if _, err := s.LoadGrant(t.Context(), storage.NewGrantID("")); !errors.Is(err, storage.ErrNotFound) {
+					t.Errorf("unknown grant: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := count.n.Load(); n > callers*each {
+		t.Errorf("%d round trips for %d loads", n, 2*callers*each)
+	}
+	if s.loads.flying != 0 || len(s.loads.waiting) != 0 {
+		t.Errorf("%d flights, %d waiting when all is done", s.loads.flying, len(s.loads.waiting))
+	}
+}
+
+func TestSharedLoadsFailInTimeAndRecover(t *testing.T) {
+	server := redistest.Single(t)
+	s, clock := open(t, server.URL())
+	g := mustCreate(t, s, newGrant(clock.Now(), "u1", time.Hour))
+	load := func(ctx context.Context) error { _, err := s.LoadGrant(ctx, g.ID); return err }
+	server.Stop()
+	var wg sync.WaitGroup
+	for i := range 100 {
+		ctx, want := context.Background(), storage.ErrUnavailable
+		if i%2 == 0 { // one that gives up doesn't take the others along
+			impatient, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+			defer cancel()
+			ctx, want = impatient, context.DeadlineExceeded
+		}
+		wg.Go(func() {
+			began := time.Now()
+			err := load(ctx)
+			if !errors.Is(err, want) || !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("%v, want %v", err, want)
+			}
+			if took := time.Since(began); took > tolerable {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+	wg.Wait()
+	server.Cont()
+	expectRecovery(t, time.Second, func() error { return load(t.Context()) })
+}
