@@ -38,8 +38,9 @@ func TestConcurrentLoadsShareRoundTripsAndGetTheirOwnGrant(t *testing.T) {
 	if n := count.n.Load(); n > callers*each {
 		t.Errorf("%d round trips for %d loads", n, 2*callers*each)
 	}
-	if s.loads.flying != 0 || len(s.loads.waiting) != 0 {
-		t.Errorf("%d flights, %d waiting when all is done", s.loads.flying, len(s.loads.waiting))
+	b := s.shared.(*batcher)
+	if b.flying != 0 || len(b.waiting) != 0 {
+		t.Errorf("%d flights, %d waiting when all is done", b.flying, len(b.waiting))
 	}
 }
 

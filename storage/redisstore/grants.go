@@ -40,7 +40,7 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) error {
 		return err
 	}
 	keys := append([]string{grantKey(g.ID), floorsKey(g.ID[0])}, indexKeys(g)...)
-	answer, err := createScript.Run(ctx, s.client, keys,
+	answer, err := createScript.Run(ctx, s.shared, keys,
 		record, g.Expiry().UnixMilli(), binary.BigEndian.AppendUint32(nil, g.Epoch),
 		member(g.ID), g.End.UnixMilli(), s.now().Add(-trimSlack).UnixMilli()).Int64()
 	switch {
@@ -58,18 +58,11 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) error {
 // LoadGrant implements storage.Grants in one round trip, which concurrent calls
 // may share.
 func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
-	replies, err := s.mget(ctx, grantKey(id), floorsKey(id[0]))
+	replies, err := s.shared.MGet(ctx, grantKey(id), floorsKey(id[0])).Result()
 	if err != nil {
 		return storage.Grant{}, unavailable(ctx, err)
 	}
 	return s.liveGrant(id, replies[0], replies[1])
-}
-
-func (s *Store) mget(ctx context.Context, keys ...string) ([]any, error) {
-	if s.loads == nil {
-		return s.client.MGet(ctx, keys...).Result()
-	}
-	return s.loads.mget(ctx, keys...)
 }
 
 // liveGrant takes what MGET gave for the grant and for its partition's floors.
@@ -125,7 +118,7 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 	}
 	expiry := next.Expiry().UnixMilli()
 	keys := []string{grantKey(old.ID), floorsKey(old.ID[0]), retryKey(old.ID)}
-	answer, err := swapScript.Run(ctx, s.client, keys,
+	answer, err := swapScript.Run(ctx, s.shared, keys,
 		record, expiry, storage.GenerationPrefix(old.Generation),
 		old.Epoch, old.UserID, old.ClientID, retry, min(r.Until.UnixMilli(), expiry)).Int64()
 	if err != nil {

@@ -26,7 +26,7 @@ const (
 // Store is a storage.Store on Redis. It is safe for concurrent use.
 type Store struct {
 	client  redis.UniversalClient
-	loads   *batcher // nil in a Cluster
+	shared  redis.UniversalClient // client, or a batcher where that is right
 	now     func() time.Time
 	users   directory[storage.User]
 	clients directory[storage.Client]
@@ -70,14 +70,15 @@ func Open(_ context.Context, url string, opts ...Option) (*Store, error) {
 	client := redis.NewUniversalClient(o)
 	client.AddHook(bounded{})
 	s := &Store{
-		client:  client,
-		now:     time.Now,
-		users:   directory[storage.User]{client: client, prefix: "grantd:user:", index: "grantd:users"},
-		clients: directory[storage.Client]{client: client, prefix: "grantd:client:", index: "grantd:clients"},
+		client: client,
+		now:    time.Now,
+		shared: client,
 	}
 	if !o.IsClusterMode {
-		s.loads = &batcher{client: client}
+		s.shared = &batcher{UniversalClient: client}
 	}
+	s.users = directory[storage.User]{client: s.shared, prefix: "grantd:user:", index: "grantd:users"}
+	s.clients = directory[storage.Client]{client: s.shared, prefix: "grantd:client:", index: "grantd:clients"}
 	for _, opt := range opts {
 		opt(s)
 	}
