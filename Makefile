@@ -54,6 +54,8 @@ bench: ## Run the benchmarks of the packages
 
 .PHONY: lint
 lint: bin/golangci-lint ## Check the code, and who imports what (.golangci.yml)
+	@# golangci-lint drops every finding in a path that begins with GOCACHE's, as /tmp/go-src does with /tmp/go.
+	@case '$(CURDIR)' in "$$(go env GOCACHE)"*) echo 'lint: GOCACHE must not be the beginning of $(CURDIR)'; exit 1;; esac
 	bin/golangci-lint run
 
 .PHONY: law
