@@ -29,7 +29,7 @@ func (s *Store) cleanAlways() {
 		case <-s.closing:
 			return
 		case <-tick.C:
-			s.Clean(context.Background()) // what fails now is tried again at the next tick
+			_, _ = s.Clean(context.Background()) // what fails now is tried again at the next tick
 		}
 	}
 }

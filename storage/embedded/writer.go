@@ -140,6 +140,6 @@ func begin(c *conn, limit time.Duration) error {
 // rollback returns why. SQLite has rolled back by itself after some errors,
 // and says so by failing here, which is no news.
 func rollback(c *conn, why error) error {
-	c.exec("ROLLBACK")
+	_, _ = c.exec("ROLLBACK")
 	return why
 }

@@ -30,7 +30,7 @@ func (once) NoRetry() bool { return true }
 
 func (d directory[T]) do(ctx context.Context, args ...any) (any, error) {
 	cmd := redis.NewCmd(ctx, args...)
-	d.client.Process(ctx, once{cmd}) // its error is the command's
+	_ = d.client.Process(ctx, once{cmd}) // its error is the command's
 	return cmd.Result()
 }
 

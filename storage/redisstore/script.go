@@ -37,8 +37,7 @@ var (
 	pageScript = redis.NewScript(pageText)
 
 	//go:embed script/update.lua
-	updateText   string
-	updateScript = redis.NewScript(updateText)
+	updateText string // run by EVAL: see directory.update
 )
 
 // pipelined is how many commands share a pipeline at most: enough to make the

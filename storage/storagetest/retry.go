@@ -44,9 +44,9 @@ func retryWindow(t *testing.T, f Fixture) {
 
 func retryReplaced(t *testing.T, f Fixture) {
 	first := created(t, f, alice, web)
-	second, third := successor(f, first), storage.Grant{}
+	second := successor(f, first)
 	swap(t, f, first, second, retryOf(f, first, time.Minute))
-	third = successor(f, second)
+	third := successor(f, second)
 	r := retryOf(f, second, time.Second)
 	swap(t, f, second, third, r)
 	wantRetry(t, f, first.ID, r)
