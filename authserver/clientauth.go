@@ -39,6 +39,10 @@ func (s *Server) authenticateClient(ctx context.Context, h http.Header, form par
 }
 
 func (s *Server) verifyClient(ctx context.Context, c credentials) (storage.Client, error) {
+	now := s.now()
+	if client, known := s.clients.recent(c.id, now); known && c.of(client) {
+		return client, nil
+	}
 	client, err := s.loadClient(ctx, c.id)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -46,10 +50,20 @@ func (s *Server) verifyClient(ctx context.Context, c credentials) (storage.Clien
 		return client, ErrInvalidClient.reason("unknown client")
 	case err != nil:
 		return client, err
-	case client.Public && c.secret == "", !client.Public && client.Secret.Verify(c.secret):
-		return client, nil
+	case !c.of(client):
+		return client, ErrInvalidClient.reason("wrong client secret")
 	}
-	return client, ErrInvalidClient.reason("wrong client secret")
+	s.clients.remember(client, now)
+	return client, nil
+}
+
+// of reports whether the credentials are the client's: its secret, or none for
+// a public client.
+func (c credentials) of(client storage.Client) bool {
+	if client.Public {
+		return c.secret == ""
+	}
+	return client.Secret.Verify(c.secret)
 }
 
 func (s *Server) loadClient(ctx context.Context, id string) (storage.Client, error) {

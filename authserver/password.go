@@ -94,6 +94,10 @@ func (s *Server) begin(ctx context.Context, req tokenRequest, name string) (begi
 	return b, err
 }
 
+// errClientChanged is the cause of a refusal whose client has to be
+// authenticated once more.
+var errClientChanged = errors.New("the client was changed meanwhile")
+
 // sameClient reads the authenticated client again: it must not have changed
 // since.
 func (s *Server) sameClient(ctx context.Context, client storage.Client) (storage.Client, error) {
@@ -102,7 +106,8 @@ func (s *Server) sameClient(ctx context.Context, client storage.Client) (storage
 	case errors.Is(err, storage.ErrNotFound):
 		return again, ErrInvalidClient.reason("the client was deleted meanwhile")
 	case err == nil && again.Revision != client.Revision:
-		return again, errUnavailable.reason("the client was changed meanwhile")
+		s.clients.forget(client.ID)
+		return again, errUnavailable.because(errClientChanged)
 	}
 	return again, err
 }

@@ -85,6 +85,7 @@ type Server struct {
 	challenge string                 // of a 401, RFC 7617
 	nobody    storage.SecretVerifier // of no client
 	issuer    issuer
+	clients   clientCache
 }
 
 // New returns a server, or an error that names every fault of c.

@@ -2,6 +2,7 @@ package authserver
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -19,10 +20,10 @@ const (
 	grantRefreshToken      = "refresh_token"
 )
 
-// tokenRequest is a request whose client is authenticated.
+// tokenRequest is a request as the grants see it.
 type tokenRequest struct {
 	params
-	client    storage.Client
+	client    storage.Client // authenticated
 	address   netip.Addr
 	userAgent string
 	event     *Event
@@ -43,23 +44,31 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, ev *Event) error 
 	if err != nil {
 		return err
 	}
-	client, err := s.authenticateClient(r.Context(), r.Header, form)
-	if err != nil {
-		return err
-	}
-	ev.ClientID = client.ID
-	pair, err := s.grant(r.Context(), tokenRequest{
+	req := tokenRequest{
 		params:    form,
-		client:    client,
 		address:   s.cfg.RemoteAddr(r),
 		userAgent: cutText(r.UserAgent(), storage.MaxUserAgent),
 		event:     ev,
-	})
+	}
+	pair, err := s.authenticateAndGrant(r, req)
+	if errors.Is(err, errClientChanged) {
+		pair, err = s.authenticateAndGrant(r, req)
+	}
 	if err != nil {
 		return err
 	}
 	writeJSON(w, http.StatusOK, pair)
 	return nil
+}
+
+func (s *Server) authenticateAndGrant(r *http.Request, req tokenRequest) (tokenResponse, error) {
+	client, err := s.authenticateClient(r.Context(), r.Header, req.params)
+	if err != nil {
+		return tokenResponse{}, err
+	}
+	req.client = client
+	req.event.ClientID = client.ID
+	return s.grant(r.Context(), req)
 }
 
 // grant hands the request to its grant type, if the client may use it.

@@ -1,0 +1,88 @@
+package authserver_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+)
+
+func TestAChangedClientIsNoticed(t *testing.T) {
+	asService := basic("svc", "s3cret3")
+	ask := func(t *testing.T, f *fixture, as change) answer {
+		t.Helper()
+		return f.post(t, form("grant_type", "client_credentials"), as)
+	}
+	load := func(t *testing.T, f *fixture) storage.Client {
+		t.Helper()
+		c, err := f.store.Store.LoadClient(t.Context(), "svc")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+
+	t.Run("a new secret works at once", func(t *testing.T) {
+		f := newFixture(t)
+		wantToken(t, ask(t, f, asService))
+		c := load(t, f)
+		c.Secret = storage.NewSecretVerifier("another secret")
+		if err := f.store.UpdateClient(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		wantToken(t, ask(t, f, basic("svc", "another secret")))
+		wantError(t, ask(t, f, asService), http.StatusUnauthorized, "invalid_client")
+	})
+	t.Run("the old secret gets nothing, also while it is remembered", func(t *testing.T) {
+		f := newFixture(t)
+		wantToken(t, ask(t, f, asService))
+		c := load(t, f)
+		c.Secret = storage.NewSecretVerifier("another secret")
+		if err := f.store.UpdateClient(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, ask(t, f, asService), http.StatusUnauthorized, "invalid_client")
+	})
+	t.Run("a right that was taken away is gone", func(t *testing.T) {
+		f := newFixture(t)
+		wantToken(t, ask(t, f, asService))
+		c := load(t, f)
+		c.Grants = []string{"password"}
+		if err := f.store.UpdateClient(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, ask(t, f, asService), http.StatusBadRequest, "unauthorized_client")
+	})
+	t.Run("a deleted client gets nothing", func(t *testing.T) {
+		f := newFixture(t)
+		wantToken(t, ask(t, f, asService))
+		if err := f.store.DeleteClient(t.Context(), "svc"); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, ask(t, f, asService), http.StatusUnauthorized, "invalid_client")
+	})
+	t.Run("a deleted client can't refresh what was revoked with it", func(t *testing.T) {
+		f := newFixture(t)
+		pair := signIn(t, f)
+		if err := f.store.DeleteClient(t.Context(), "web"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.store.Revoke(t.Context(), storage.Target{ClientID: "web"}); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, f.post(t, refreshForm(pair.text("refresh_token")), asWeb), http.StatusBadRequest, "invalid_grant")
+		f.advance(time.Second)
+		wantError(t, f.post(t, refreshForm(pair.text("refresh_token")), asWeb), http.StatusUnauthorized, "invalid_client")
+	})
+	t.Run("an authentication that fails always looks", func(t *testing.T) {
+		f := newFixture(t)
+		wantError(t, ask(t, f, basic("late", "a late secret")), http.StatusUnauthorized, "invalid_client")
+		if err := f.store.CreateClient(t.Context(), storage.Client{
+			ID: "late", Secret: storage.NewSecretVerifier("a late secret"), Grants: []string{"client_credentials"}, Scopes: []string{"read"},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		wantToken(t, ask(t, f, basic("late", "a late secret")))
+	})
+}
