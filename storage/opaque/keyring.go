@@ -32,16 +32,37 @@ type Keyring struct {
 
 // key holds what is derived from a deployment key: one sub-key for each use.
 type key struct {
-	derive [sha256.Size]byte
-	macs   sync.Pool // of *mac under the tag sub-key
+	tags       *prf
+	successors *prf
 }
+
+// prf is HMAC-SHA-256 under one key.
+type prf struct{ macs sync.Pool } // of *mac
 
 // mac is an HMAC and the memory that it works on, kept together so that
 // checking a token allocates nothing.
 type mac struct {
 	hash.Hash
-	in  [1 + tagAt]byte
-	sum [sha256.Size]byte
+	in  []byte
+	out [sha256.Size]byte
+}
+
+func newPRF(key []byte) *prf {
+	return &prf{sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, key)} }}}
+}
+
+// sum is the HMAC of the parts, joined.
+func (p *prf) sum(parts ...[]byte) [sha256.Size]byte {
+	m := p.macs.Get().(*mac)
+	defer p.macs.Put(m)
+	m.in = m.in[:0]
+	for _, part := range parts {
+		m.in = append(m.in, part...)
+	}
+	m.Reset()
+	m.Write(m.in)
+	clear(m.in) // it may hold a token's secret
+	return [sha256.Size]byte(m.Sum(m.out[:0]))
 }
 
 // NewKeyring returns a keyring that recognises tokens of all the keys and mints
@@ -67,27 +88,17 @@ func NewKeyring(keys ...Key) (*Keyring, error) {
 }
 
 func newKey(k Key) (*key, error) {
-	tag, err := hkdf.Key(sha256.New, k.Data[:], nil, "grantd token tag", sha256.Size)
-	if err != nil {
+	tag, errTag := hkdf.Key(sha256.New, k.Data[:], nil, "grantd token tag", sha256.Size)
+	successor, errSuccessor := hkdf.Key(sha256.New, k.Data[:], nil, "grantd token successor", sha256.Size)
+	if err := errors.Join(errTag, errSuccessor); err != nil {
 		return nil, err
 	}
-	derive, err := hkdf.Key(sha256.New, k.Data[:], nil, "grantd token successor", sha256.Size)
-	if err != nil {
-		return nil, err
-	}
-	sub := &key{derive: [sha256.Size]byte(derive)}
-	sub.macs.New = func() any { return &mac{Hash: hmac.New(sha256.New, tag)} }
-	return sub, nil
+	return &key{tags: newPRF(tag), successors: newPRF(successor)}, nil
 }
 
 func (k *key) tag(kind Kind, raw *[rawLen]byte) [tagLen]byte {
-	m := k.macs.Get().(*mac)
-	defer k.macs.Put(m)
-	m.in[0] = byte(kind)
-	copy(m.in[1:], raw[:tagAt])
-	m.Reset()
-	m.Write(m.in[:])
-	return [tagLen]byte(m.Sum(m.sum[:0]))
+	sum := k.tags.sum([]byte{byte(kind)}, raw[:tagAt])
+	return [tagLen]byte(sum[:])
 }
 
 func (k *key) tagged(kind Kind, raw *[rawLen]byte) bool {
@@ -117,13 +128,10 @@ func (r *Keyring) Successor(spent Token, kind Kind, keyID byte, mix [16]byte) (s
 	}
 	t := Token{Kind: kind, KeyID: keyID, Grant: spent.Grant, Generation: spent.Generation + 1}
 
-	ikm := append(spent.secret[:], mix[:]...)
-	info := append([]byte{byte(kind)}, spent.Grant[:]...)
-	info = binary.BigEndian.AppendUint32(info, t.Generation)
-	secret, err := hkdf.Key(sha256.New, ikm, k.derive[:], string(info), secretLen)
-	if err != nil {
-		return "", storage.Digest{}, err
-	}
-	t.secret = [secretLen]byte(secret)
+	// HKDF-Expand (RFC 5869 section 2.3), of which one block is enough.
+	var generation [4]byte
+	binary.BigEndian.PutUint32(generation[:], t.Generation)
+	block := k.successors.sum([]byte{byte(kind)}, spent.Grant[:], generation[:], spent.secret[:], mix[:], []byte{1})
+	t.secret = [secretLen]byte(block[:])
 	return t.text(k), t.Digest(), nil
 }

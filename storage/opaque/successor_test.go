@@ -94,8 +94,8 @@ func TestKnownSuccessors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for kind, want := range map[opaque.Kind]string{
-		opaque.Access:  "gat_BasAAAAAAAAAAAAAAAAAAM0AAAAIt2gIu6K3er2sJtztc5FKLD3ZPnHaK7PiFB80gxpUUipAmdRY",
-		opaque.Refresh: "grt_BasAAAAAAAAAAAAAAAAAAM0AAAAIWSuT0cEtgu5ipjB6MkgT-iT8B-1vxiMFn2V9JkhVeGXyyFAX",
+		opaque.Access:  "gat_BasAAAAAAAAAAAAAAAAAAM0AAAAIM7WLdHGQxfNCQDgSXtblEymbZ6klZjRSwL00ALm2PGRVvjRq",
+		opaque.Refresh: "grt_BasAAAAAAAAAAAAAAAAAAM0AAAAIUMQfiuR5yhmbfkTOGwjDSvctAHzxhVlLUkHeblSw56XIf3ym",
 	} {
 		if got := successor(t, r, spent, kind, 5, [16]byte{1, 2, 3}).text; got != want {
 			t.Errorf("got %s, want %s", got, want)
