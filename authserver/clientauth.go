@@ -82,10 +82,17 @@ func (s *Server) readCredentials(h http.Header, form params) ([]credentials, err
 		return basicCredentials(authorization[0], form)
 	case form["client_assertion"] != "" || form["client_assertion_type"] != "":
 		return nil, ErrInvalidClient.reason("client assertions are not offered")
-	case form["client_id"] == "" && form["client_secret"] == "" && s.cfg.DefaultClient != "":
+	case s.namesNoClient(h, form):
 		return []credentials{{id: s.cfg.DefaultClient}}, nil
 	}
 	return []credentials{{form["client_id"], form["client_secret"]}}, nil
+}
+
+// namesNoClient reports whether the request is the default client's: there is
+// one, and the request names none.
+func (s *Server) namesNoClient(h http.Header, form params) bool {
+	return s.cfg.DefaultClient != "" && len(h.Values("Authorization")) == 0 &&
+		form["client_id"] == "" && form["client_secret"] == ""
 }
 
 // basicCredentials reads the Authorization header, RFC 7617 section 2 and

@@ -133,6 +133,14 @@ func TestDefaultClient(t *testing.T) {
 			t.Errorf("attributed to %q", got)
 		}
 	})
+	t.Run("such a form needs no grant_type", func(t *testing.T) {
+		wantToken(t, f.post(t, form("username", "alice", "password", "secret123")))
+		wantError(t, f.post(t, form("username", "alice")), http.StatusBadRequest, "invalid_request")
+		wantError(t, f.post(t, form("password", "secret123")), http.StatusBadRequest, "invalid_request")
+	})
+	t.Run("6749-5.2-03 a form that names a client does", func(t *testing.T) {
+		wantError(t, f.post(t, form("username", "alice", "password", "secret123", "client_id", "spa")), http.StatusBadRequest, "invalid_request")
+	})
 	t.Run("bad credentials don't fall back to it", func(t *testing.T) {
 		wantError(t, f.post(t, passwordForm("alice", "secret123"), basic("web", "wrong")), http.StatusUnauthorized, "invalid_client")
 		wantError(t, f.post(t, bodyClient("", "x")), http.StatusUnauthorized, "invalid_client")

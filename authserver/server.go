@@ -56,7 +56,8 @@ type Config struct {
 	RetryWindow time.Duration
 
 	// DefaultClient is the public client that a request is attributed to when
-	// it names no client. Empty: such a request is refused.
+	// it names no client; such a request needs no grant_type for a username and
+	// a password. Empty: it is refused.
 	DefaultClient string
 
 	// Now is the clock. Defaults to time.Now.

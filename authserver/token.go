@@ -44,6 +44,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, ev *Event) error 
 	if err != nil {
 		return err
 	}
+	if form["grant_type"] == "" && s.namesNoClient(r.Header, form) && form["username"] != "" {
+		form["grant_type"] = grantPassword // the bare form of a username and a password
+	}
 	req := tokenRequest{
 		params:    form,
 		address:   s.cfg.RemoteAddr(r),
