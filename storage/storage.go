@@ -171,6 +171,7 @@ type Client struct {
 	Grants         []string       `json:"grants"` // values of grant_type that it may use
 	Scopes         []string       `json:"scopes"` // that it may be granted
 	RedirectURIs   []string       `json:"redirect_uris,omitempty"`
+	Introspect     bool           `json:"introspect,omitempty"`      // may introspect any token (RFC 7662), as a resource server does
 	AccessLifetime time.Duration  `json:"access_lifetime,omitempty"` // of its access tokens; zero: the server's default
 	Created        time.Time      `json:"created"`
 	Revision       uint64         `json:"revision"` // counts changes, from 1; the store sets it
