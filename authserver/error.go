@@ -10,7 +10,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Error is an error response of the token endpoint, RFC 6749 section 5.2. Its
+// Error is an error response of an endpoint, RFC 6749 section 5.2. Its
 // texts are fixed: they hold nothing of the request and no secret.
 type Error struct {
 	Status      int    // HTTP status code
@@ -55,7 +55,7 @@ var (
 var (
 	errMethod = &Error{
 		Status: http.StatusMethodNotAllowed, Code: "invalid_request", allow: http.MethodPost,
-		Description: "The token endpoint takes POST only.",
+		Description: "The endpoint takes POST only.",
 	}
 	errMediaType = &Error{
 		Status: http.StatusUnsupportedMediaType, Code: "invalid_request",

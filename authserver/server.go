@@ -77,7 +77,7 @@ type Event struct {
 	ClientID  string // of the authenticated client
 	UserID    string // of the user who was granted something
 	GrantID   string // of the grant that was made, refreshed or ended
-	Err       error  // nil when a token was issued; else an *Error
+	Err       error  // nil when the request was answered as asked; else an *Error
 }
 
 // Server is the authorization server. It is safe for concurrent use.
@@ -165,6 +165,7 @@ func realmText(s string) bool {
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/token", s.endpoint(s.token)) // every method: the answer to a wrong one is JSON too
+	mux.Handle("/revoke", s.endpoint(s.revoke))
 	return mux
 }
 

@@ -1,0 +1,94 @@
+package authserver
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
+)
+
+// revoke answers POST /revoke, RFC 7009. Whichever token of a grant is
+// presented, the whole grant ends, so a logout leaves nothing behind.
+//
+// A token that would end a grant, but was issued to another client, is refused
+// with invalid_grant, because section 2.1 wants the client to be informed. Any
+// other token is a 200 without effect (section 2.2), whoever presents it: so
+// nobody learns more of a grant than who could have used its token.
+//
+// token_type_hint is not read: the token itself tells its kind, so no hint can
+// be wrong or multiply the look-ups (section 5).
+func (s *Server) revoke(w http.ResponseWriter, r *http.Request, ev *Event) error {
+	form, err := parseParams(w, r)
+	if err != nil {
+		return err
+	}
+	ctx := r.Context()
+	client, err := s.authenticateClient(ctx, r.Header, form)
+	if err != nil {
+		return err
+	}
+	ev.ClientID = client.ID
+	if form["token"] == "" {
+		return ErrInvalidRequest.reason("token is missing")
+	}
+	g, err := s.revocable(ctx, form["token"])
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		w.WriteHeader(http.StatusOK)
+		return nil
+	case err != nil:
+		return err
+	case g.ClientID != client.ID:
+		return ErrInvalidGrant.reason("the token was issued to another client")
+	}
+	// By its id, whatever its generation is by now: a refresh that runs beside
+	// this ends with the grant.
+	if err := s.cfg.Store.DeleteGrant(ctx, g.ID); err != nil {
+		return err
+	}
+	ev.UserID, ev.GrantID = g.UserID, g.ID.String()
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// revocable returns the grant that the token may end, or ErrNotFound. That is
+// the grant of a current token, and that of a refresh token which was spent,
+// but may still be retried: a client that lost the answer to its refresh has no
+// other token to log out with.
+func (s *Server) revocable(ctx context.Context, text string) (storage.Grant, error) {
+	keys, err := s.cfg.Keys.Keyring(ctx)
+	if err != nil {
+		return storage.Grant{}, err
+	}
+	token, err := keys.Parse(opaque.Access, text)
+	if err != nil {
+		token, err = keys.Parse(opaque.Refresh, text)
+	}
+	if err != nil {
+		return storage.Grant{}, storage.ErrNotFound // made up: the store isn't asked
+	}
+	g, err := s.cfg.Store.LoadGrant(ctx, token.Grant)
+	if err != nil || current(g, token, s.now()) {
+		return g, err
+	}
+	if token.Kind != opaque.Refresh {
+		return storage.Grant{}, storage.ErrNotFound
+	}
+	kept, err := s.cfg.Store.LoadRetry(ctx, token.Grant)
+	if err == nil && !kept.Refresh.Equal(token.Digest()) {
+		err = storage.ErrNotFound
+	}
+	return g, err
+}
+
+// current reports whether the token is the grant's of its kind, and not expired.
+func current(g storage.Grant, token opaque.Token, now time.Time) bool {
+	digest, expiry := g.Access, g.AccessExpiry
+	if token.Kind == opaque.Refresh {
+		digest, expiry = g.Refresh, g.RefreshExpiry
+	}
+	return digest.Equal(token.Digest()) && now.Before(expiry)
+}
