@@ -3,6 +3,7 @@ package authserver
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -18,6 +19,7 @@ type Error struct {
 	Description string // the "error_description" member
 
 	allow      string // the Allow header, for 405
+	challenge  string // the WWW-Authenticate header of a 401, with %s for the realm; empty: Basic
 	retryAfter int    // seconds, the Retry-After header; 0 sends none
 	cause      error  // logged, never sent
 }
@@ -119,6 +121,8 @@ func asError(err error) *Error {
 func (s *Server) writeError(w http.ResponseWriter, e *Error) {
 	h := w.Header()
 	switch {
+	case e.challenge != "":
+		h.Set("WWW-Authenticate", fmt.Sprintf(e.challenge, s.cfg.Realm))
 	case e.Status == http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", s.challenge)
 	case e.allow != "":

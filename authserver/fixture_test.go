@@ -104,7 +104,8 @@ func (f *fixture) seed(t *testing.T, passwords *passhash.Hasher) {
 		{ID: oddID, Secret: storage.NewSecretVerifier(oddSecret), Grants: all[:2], Scopes: []string{"read"}},
 		{ID: "colon", Secret: storage.NewSecretVerifier("a:b"), Grants: all[:2], Scopes: []string{"read"}},
 		{ID: "percent", Secret: storage.NewSecretVerifier("100%+1"), Grants: all[:2], Scopes: []string{"read"}},
-		{ID: "secretless", Grants: all, Scopes: []string{"read"}}, // confidential, but was given no secret
+		{ID: "rs1", Secret: storage.NewSecretVerifier("rs1-secret"), Introspect: true}, // a resource server
+		{ID: "secretless", Grants: all, Scopes: []string{"read"}},                      // confidential, but was given no secret
 	} {
 		c.Created = f.clock
 		if err := f.store.CreateClient(t.Context(), c); err != nil {

@@ -32,7 +32,7 @@ type Config struct {
 	Keys      opaque.Source
 	Passwords *passhash.Hasher
 
-	// Realm of the Basic challenge. Defaults to "grantd".
+	// Realm of the challenges. Defaults to "grantd".
 	Realm string
 
 	// Scopes that the server knows. DefaultScopes are granted to a request
@@ -166,6 +166,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/token", s.endpoint(s.token)) // every method: the answer to a wrong one is JSON too
 	mux.Handle("/revoke", s.endpoint(s.revoke))
+	mux.Handle("/introspect", s.endpoint(s.introspect))
 	return mux
 }
 

@@ -1,0 +1,159 @@
+package authserver
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
+)
+
+// IntrospectScope is the scope of an access token that may be used to
+// introspect others. The server offers it only when it is among Config.Scopes.
+const IntrospectScope = "introspect"
+
+// Why a caller may not introspect, RFC 7662 section 2.3. That section wants 401
+// for a bearer token of too little scope too, where RFC 6750 has 403. It says
+// nothing of a client that is known, but has no right: authenticating again
+// wouldn't help it, so that is a 403.
+var (
+	errMayNotIntrospect = &Error{
+		Status: http.StatusForbidden, Code: "unauthorized_client",
+		Description: "The client may not introspect tokens.",
+	}
+	errBearerToken = &Error{
+		Status: http.StatusUnauthorized, Code: "invalid_token",
+		Description: "The access token is malformed, unknown, expired or revoked.",
+		challenge:   `Bearer realm="%s", error="invalid_token"`,
+	}
+	errBearerScope = &Error{
+		Status: http.StatusUnauthorized, Code: "insufficient_scope",
+		Description: "The access token may not introspect tokens.",
+		challenge:   `Bearer realm="%s", error="insufficient_scope", scope="` + IntrospectScope + `"`,
+	}
+)
+
+// introspection is the answer of RFC 7662 section 2.2; times are seconds since
+// 1970. An inactive one has no member but active.
+type introspection struct {
+	Active    bool   `json:"active"`
+	Scope     string `json:"scope,omitempty"`
+	ClientID  string `json:"client_id,omitempty"`
+	Username  string `json:"username,omitempty"` // left out when there is no user
+	TokenType string `json:"token_type,omitempty"`
+	Expires   int64  `json:"exp,omitempty"`
+	IssuedAt  int64  `json:"iat,omitempty"`
+	NotBefore int64  `json:"nbf,omitempty"`
+	Subject   string `json:"sub,omitempty"` // the client when there is no user, as RFC 9068 section 2.2 has it
+}
+
+// introspect answers POST /introspect, RFC 7662. Only an access token is ever
+// active: callers are resource servers, and many look at nothing but active, so
+// one that asked about a refresh token would take it for a bearer token.
+func (s *Server) introspect(w http.ResponseWriter, r *http.Request, ev *Event) error {
+	form, err := parseParams(w, r)
+	if err != nil {
+		return err
+	}
+	ctx := r.Context()
+	if ev.ClientID, err = s.introspector(ctx, r.Header, form); err != nil {
+		return err
+	}
+	if form["token"] == "" {
+		return ErrInvalidRequest.reason("token is missing")
+	}
+	g, err := s.accessGrant(ctx, form["token"])
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		writeJSON(w, http.StatusOK, introspection{})
+	case err != nil:
+		return err
+	default:
+		writeJSON(w, http.StatusOK, introspectionOf(g))
+	}
+	return nil
+}
+
+func introspectionOf(g storage.Grant) introspection {
+	subject := g.UserID
+	if subject == "" {
+		subject = g.ClientID
+	}
+	return introspection{
+		Active:    true,
+		Scope:     g.AccessScope,
+		ClientID:  g.ClientID,
+		Username:  g.Username,
+		TokenType: "Bearer",
+		Expires:   g.AccessExpiry.Unix(),
+		IssuedAt:  g.Issued.Unix(),
+		NotBefore: g.Issued.Unix(), // no token is issued ahead of its use
+		Subject:   subject,
+	}
+}
+
+// introspector returns the client that may introspect: a confidential one with
+// that right, or whoever holds an access token of IntrospectScope.
+func (s *Server) introspector(ctx context.Context, h http.Header, form params) (string, error) {
+	if text, given := bearerToken(h); given {
+		return s.bearerIntrospector(ctx, text, form)
+	}
+	client, err := s.authenticateClient(ctx, h, form)
+	switch {
+	case err != nil:
+		return "", err
+	case client.Public:
+		return "", ErrInvalidClient.reason("a public client proves nothing: the call is as good as anonymous")
+	case !client.Introspect:
+		return client.ID, errMayNotIntrospect
+	}
+	return client.ID, nil
+}
+
+func (s *Server) bearerIntrospector(ctx context.Context, text string, form params) (string, error) {
+	if form["client_secret"] != "" || form["client_assertion"] != "" {
+		return "", ErrInvalidRequest.reason("a bearer token and client credentials at once")
+	}
+	g, err := s.accessGrant(ctx, text)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return "", errBearerToken.because(err)
+	case err != nil:
+		return "", err
+	case !slices.Contains(strings.Fields(g.AccessScope), IntrospectScope):
+		return g.ClientID, errBearerScope
+	}
+	return g.ClientID, nil
+}
+
+// bearerToken takes the token out of the one Authorization header, if its scheme
+// is Bearer (RFC 6750 section 2.1). A malformed one is no token of ours.
+func bearerToken(h http.Header) (text string, given bool) {
+	headers := h["Authorization"]
+	if len(headers) != 1 {
+		return "", false
+	}
+	scheme, text, _ := strings.Cut(headers[0], " ")
+	return strings.TrimLeft(text, " "), strings.EqualFold(scheme, "Bearer")
+}
+
+// accessGrant returns the grant whose access token this is now, or ErrNotFound.
+// It asks the store once, and not at all when the text isn't a token of ours.
+func (s *Server) accessGrant(ctx context.Context, text string) (storage.Grant, error) {
+	keys, err := s.cfg.Keys.Keyring(ctx)
+	if err != nil {
+		return storage.Grant{}, err
+	}
+	token, err := keys.Parse(opaque.Access, text)
+	if err != nil {
+		return storage.Grant{}, storage.ErrNotFound
+	}
+	g, err := s.cfg.Store.LoadGrant(ctx, token.Grant)
+	if err == nil && !current(g, token, s.now()) {
+		err = storage.ErrNotFound
+	}
+	return g, err
+}
