@@ -19,6 +19,7 @@ const minClientSecret = 24
 
 type clientFlags struct {
 	public         bool
+	introspect     bool
 	grants         []string
 	scopes         []string
 	redirects      []string
@@ -35,7 +36,8 @@ func clientAddCommand() *cobra.Command {
 --secret-file brings one of at least 24 characters. A public client has none.`,
 		Example: `  grantd client add web --grant password --grant refresh_token --scope read
   grantd client add batch --grant client_credentials --scope write --secret-file batch.secret
-  grantd client add app --public --grant password --grant refresh_token`,
+  grantd client add app --public --grant password --grant refresh_token
+  grantd client add orders-api --introspect`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			secret, err := f.secret(args[0])
@@ -52,6 +54,7 @@ func clientAddCommand() *cobra.Command {
 	c.Flags().StringArrayVar(&f.scopes, "scope", nil, "scope it may be granted; repeatable (default: default_scopes)")
 	c.Flags().StringArrayVar(&f.redirects, "redirect-uri", nil, "redirection URI; repeatable")
 	c.Flags().DurationVar(&f.accessLifetime, "access-lifetime", 0, "how long its access tokens live, such as 5m (default: access_lifetime)")
+	c.Flags().BoolVar(&f.introspect, "introspect", false, "it may ask POST /introspect about any access token (RFC 7662), as a resource server does")
 	c.Flags().StringVar(&f.secretFile, "secret-file", "", "file with the client's secret")
 	addConfigFlags(c, "data", "redis")
 	return c
@@ -83,8 +86,10 @@ func (f *clientFlags) check(id string) error {
 	switch {
 	case !visibleASCII(id) || len(id) > longestID:
 		return usagef("a client's id is at most %d characters, all visible ASCII", longestID)
-	case len(f.grants) == 0:
-		return usagef("the client needs a --grant")
+	case len(f.grants) == 0 && !f.introspect:
+		return usagef("the client needs a --grant, or --introspect")
+	case f.public && f.introspect:
+		return usagef("a public client may not introspect: anybody can use its name (RFC 7662 section 2.1)")
 	case f.public && f.secretFile != "":
 		return usagef("a public client has no secret")
 	case f.public && slices.Contains(f.grants, "client_credentials"):
@@ -111,7 +116,7 @@ func (f *clientFlags) checkLists() error {
 
 func (f *clientFlags) add(t *tools, cmd *cobra.Command, id, secret string) error {
 	scopes := f.scopes
-	if len(scopes) == 0 {
+	if len(scopes) == 0 && len(f.grants) > 0 {
 		scopes = t.config.DefaultScopes
 	}
 	for _, s := range scopes {
@@ -125,6 +130,7 @@ func (f *clientFlags) add(t *tools, cmd *cobra.Command, id, secret string) error
 		Grants:         f.grants,
 		Scopes:         scopes,
 		RedirectURIs:   f.redirects,
+		Introspect:     f.introspect,
 		AccessLifetime: f.accessLifetime,
 		Created:        time.Now().UTC(),
 	}

@@ -22,6 +22,7 @@ type demoClient struct {
 	grants         []string
 	scopes         []string
 	redirects      []string
+	introspect     bool
 	accessLifetime time.Duration
 }
 
@@ -47,7 +48,7 @@ var (
 			id: demoPublicClient, grants: publicGrants, scopes: demoScopes,
 			redirects: []string{"http://127.0.0.1/callback", "http://127.0.0.1:8080/docs/oauth2-redirect.html"},
 		},
-		{id: "demo-api", secret: "demo-api-secret"},
+		{id: "demo-api", secret: "demo-api-secret", introspect: true},
 		{id: "demo-admin", secret: "demo-admin-secret", grants: []string{"client_credentials"}, scopes: []string{"admin"}},
 		{
 			id: "demo-short", secret: "demo-short-secret", grants: demoGrants, scopes: demoScopes,
@@ -83,6 +84,7 @@ func (d demoClient) record() storage.Client {
 		Grants:         d.grants,
 		Scopes:         d.scopes,
 		RedirectURIs:   d.redirects,
+		Introspect:     d.introspect,
 		AccessLifetime: d.accessLifetime,
 		Created:        time.Now().UTC(),
 	}

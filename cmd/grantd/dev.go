@@ -131,5 +131,7 @@ try
   curl -u demo:demo-secret -d grant_type=refresh_token -d refresh_token=grt_... http://%[1]s/token
   curl -u demo:demo-secret -d grant_type=client_credentials http://%[1]s/token
   curl -H "Authorization: Bearer gat_..." http://%[1]s/users/me
+  curl -u demo-api:demo-api-secret -d token=gat_... http://%[1]s/introspect
+  curl -u demo:demo-secret -d token=grt_... http://%[1]s/revoke
 `, a)
 }

@@ -26,6 +26,8 @@ func (h handlers) routes(guard func(http.Handler) http.Handler) http.Handler {
 	handle("/readyz", readOnly(h.health.ready))
 	if h.auth != nil {
 		handle("/token", guard(h.auth))
+		handle("/revoke", guard(h.auth))
+		handle("/introspect", guard(h.auth))
 	}
 	if h.usersMe != nil {
 		handle("/users/me", guard(h.usersMe))

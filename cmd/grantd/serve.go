@@ -11,7 +11,8 @@ func serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the authorization server and GET /users/me",
-		Long: `Run the authorization server and GET /users/me on one listener.
+		Long: `Run the authorization server (POST /token, /revoke and /introspect) and
+GET /users/me on one listener.
 
 It refuses to start with a configuration that is wrong anywhere, and with a
 store that holds the users or clients of grantd dev, whose passwords are public.
