@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/grantd/grantd/storage"
@@ -61,12 +62,17 @@ func WithClock(now func() time.Time) Option {
 // Open doesn't connect: an absent Redis makes calls fail with
 // storage.ErrUnavailable until it is there. Every call fails within a second
 // for each round trip that it needs, even if ctx has no deadline.
+//
+// Open silences go-redis's logger for the whole process.
 func Open(_ context.Context, url string, opts ...Option) (*Store, error) {
 	o, err := parseURL(url)
 	if err != nil {
 		return nil, err
 	}
 	tune(o)
+	// What it prints to standard error would mix with the log of the program,
+	// and every fault is returned as an error besides.
+	logging.Disable()
 	client := redis.NewUniversalClient(o)
 	client.AddHook(bounded{})
 	s := &Store{
