@@ -126,7 +126,7 @@ func clientDeleteCommand() *cobra.Command {
 			return err
 		}),
 	}
-	c.Flags().Bool("yes", false, "don't ask")
+	c.Flags().Bool("yes", false, "don't ask; needed without a terminal")
 	addConfigFlags(c, "data", "redis")
 	return c
 }

@@ -92,16 +92,39 @@ func typePassword(ctx context.Context, question string) (string, error) {
 	}
 }
 
-// confirm asks the person at the terminal; without one, the command itself was
-// said on purpose.
+// confirm asks the person at the terminal. Without one, --yes has to say it: a
+// command that was pasted into a script must not delete by itself.
 func confirm(cmd *cobra.Command, question string) error {
-	if yes, _ := cmd.Flags().GetBool("yes"); yes || !term.IsTerminal(int(os.Stdin.Fd())) {
+	if yes, _ := cmd.Flags().GetBool("yes"); yes {
 		return nil
 	}
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		return usagef("there is no terminal to ask for confirmation on").withHint("use --yes")
+	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)
-	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if err != nil || !strings.EqualFold(strings.TrimSpace(answer), "y") {
+	answer, err := readAnswer(cmd.Context(), cmd.InOrStdin())
+	if err != nil {
+		fmt.Fprintln(cmd.ErrOrStderr())
+		return err
+	}
+	if !strings.EqualFold(answer, "y") && !strings.EqualFold(answer, "yes") {
 		return failedf("nothing was changed")
 	}
 	return nil
+}
+
+// readAnswer reads a line, unless a signal ends ctx first. The end of the input
+// is an answer too: none.
+func readAnswer(ctx context.Context, r io.Reader) (string, error) {
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(r).ReadString('\n')
+		answer <- strings.TrimSpace(line)
+	}()
+	select {
+	case <-ctx.Done():
+		return "", failedf("interrupted")
+	case text := <-answer:
+		return text, nil
+	}
 }

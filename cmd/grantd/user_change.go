@@ -94,7 +94,7 @@ func userDeleteCommand() *cobra.Command {
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s is deleted, %d grants ended\n", u.Name, n)
 			return err
 		})
-	c.Flags().Bool("yes", false, "don't ask")
+	c.Flags().Bool("yes", false, "don't ask; needed without a terminal")
 	return c
 }
 
