@@ -24,7 +24,7 @@ func initCommand() *cobra.Command {
 GRANTD_ADMIN_PASSWORD_FILE), or is asked for on the terminal.`,
 		Example: "  grantd init --config grantd.yaml\n  grantd init --data grantd.db --password-file admin_password",
 		Args:    cobra.NoArgs,
-		RunE:    withTools(runInit),
+		RunE:    withNewStore(runInit),
 	}
 	c.Flags().String("name", defaultAdmin, "name of the admin")
 	c.Flags().String("password-file", "", "file with the password; - is standard input")

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -23,7 +25,7 @@ type tools struct {
 
 // openTools opens the store that the command's configuration names. Of the
 // configuration only what such commands need has to be right.
-func openTools(cmd *cobra.Command) (*tools, error) {
+func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	c, err := loadConfig(cmd, func(c *config, f *faults) {
 		c.checkStore(f)
 		c.checkScopes(f)
@@ -36,6 +38,11 @@ func openTools(cmd *cobra.Command) (*tools, error) {
 	if err != nil {
 		return nil, usagef("password_hash: %w", err)
 	}
+	if !mayCreate && cmd.Flags().Changed("data") {
+		if err := storeExists(c.Data); err != nil {
+			return nil, err
+		}
+	}
 	store, err := openStore(cmd.Context(), c)
 	if err != nil {
 		return nil, err
@@ -43,10 +50,26 @@ func openTools(cmd *cobra.Command) (*tools, error) {
 	return &tools{config: c, store: store, hasher: hasher}, nil
 }
 
-// withTools runs f on the opened store and closes it.
-func withTools(f func(*tools, *cobra.Command, []string) error) func(*cobra.Command, []string) error {
+// storeExists keeps a slip of the pen in the file's name from making a new store,
+// in which the command then finds nothing.
+func storeExists(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) || path == ":memory:" {
+		return nil // what else is wrong with the file, opening tells
+	}
+	return failedf("no store at %s", path).withHint("grantd init --data " + path + " makes one")
+}
+
+type toolFunc = func(*tools, *cobra.Command, []string) error
+
+// withTools runs f on the store and closes it.
+func withTools(f toolFunc) func(*cobra.Command, []string) error { return withStore(f, false) }
+
+// withNewStore is withTools for a command that makes a store where none is.
+func withNewStore(f toolFunc) func(*cobra.Command, []string) error { return withStore(f, true) }
+
+func withStore(f toolFunc, mayCreate bool) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		t, err := openTools(cmd)
+		t, err := openTools(cmd, mayCreate)
 		if err != nil {
 			return err
 		}
