@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,7 +33,7 @@ func (c *config) check(f *faults, addrKey, addr string) {
 
 func (c *config) checkIssuer(f *faults) {
 	if c.Issuer == "" {
-		f.addf("issuer", "is missing; it is the URL that clients reach the server at, such as https://login.example.com")
+		f.missing("issuer", "; it is the URL that clients reach the server at, such as https://login.example.com")
 		return
 	}
 	u, err := url.Parse(c.Issuer)
@@ -71,10 +72,10 @@ func checkAddr(f *faults, key, addr string) {
 func (c *config) checkStore(f *faults) {
 	switch {
 	case c.Data == "" && c.Redis.URL == "":
-		f.addf("data", "is missing; name a file here, or a Redis in redis.url")
+		f.missing("data", "; name a file here, or a Redis in redis.url")
 	case c.Data != "" && c.Redis.URL != "":
 		f.addf("data", "and redis.url exclude each other")
-	case c.Redis.URL == "" && !c.Redis.Password.IsZero():
+	case c.Redis.URL == "" && !c.Redis.Password.IsZero() && !f.unread:
 		f.addf("redis.password", "is of no use without redis.url")
 	case c.Redis.URL != "":
 		c.checkRedis(f)
@@ -101,7 +102,7 @@ func (c *config) checkRedis(f *faults) {
 func (c *config) checkSecret(f *faults) {
 	switch {
 	case c.Secret.IsZero():
-		f.addf("secret", "is missing; grantd secrets DIR makes one for secret_file")
+		f.missing("secret", "; grantd secrets DIR makes one for secret_file")
 	case len(c.Secret.Reveal()) < opaque.MinSecretLen:
 		f.addf("secret", "must have at least %d bytes", opaque.MinSecretLen)
 	}
@@ -166,11 +167,26 @@ func (c *config) checkTLS(f *faults, addrKey, addr string) {
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		f.addf("tls_cert", "and tls_key are needed both, or none")
 	case c.TLSCert != "":
-		if _, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey); err != nil {
-			f.addf("tls_cert", "%v", err)
-		}
-	case c.needsProxy() && len(c.TrustedProxies) == 0 && !loopbackAddr(addr):
+		c.checkKeyPair(f)
+	case c.needsProxy() && len(c.TrustedProxies) == 0 && !loopbackAddr(addr) && !f.unread:
 		f.addf("tls_cert", "is missing: behind an https issuer, %s %s needs tls_cert and tls_key, or a proxy named in trusted_proxies (RFC 6749 section 2.3.1)", addrKey, addr)
+	}
+}
+
+func (c *config) checkKeyPair(f *faults) {
+	cert, certErr := os.ReadFile(c.TLSCert)
+	key, keyErr := os.ReadFile(c.TLSKey)
+	if certErr != nil {
+		f.addf("tls_cert", "%v", certErr)
+	}
+	if keyErr != nil {
+		f.addf("tls_key", "%v", keyErr)
+	}
+	if certErr != nil || keyErr != nil {
+		return
+	}
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		f.addf("tls_cert", "%v", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,10 +23,24 @@ type fault struct {
 }
 
 // faults are all that is wrong. A *faults is an error only by err.
-type faults struct{ all []fault }
+type faults struct {
+	all []fault
+
+	// unread: the file couldn't be read, so nobody knows what it lacks.
+	unread bool
+}
 
 func (f *faults) addf(key, format string, args ...any) {
 	f.all = append(f.all, fault{key, fmt.Sprintf(format, args...)})
+}
+
+// missing adds the fault of a key without a value, unless reading that key, or
+// the file, was the fault.
+func (f *faults) missing(key, text string) {
+	known := func(one fault) bool { return one.key == key || one.key == variable(key) }
+	if !f.unread && !slices.ContainsFunc(f.all, known) {
+		f.addf(key, "is missing%s", text)
+	}
 }
 
 // err is nil without faults, else one usage error that lists them.
@@ -73,7 +88,7 @@ func overlaySecrets(c *config, f *faults, prefix string, overlay func(*config)) 
 	for i, s := range fields {
 		key := s.key
 		if prefix != "" {
-			key = prefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+			key = variable(key)
 		}
 		switch {
 		case *s.file != "" && !s.value.IsZero():
@@ -109,6 +124,7 @@ func readSecretFile(path string) (string, error) {
 func overlayFile(c *config, path string, f *faults) {
 	b, err := os.ReadFile(path)
 	if err != nil {
+		f.unread = true
 		f.addf("config", "%v", err)
 		return
 	}
@@ -125,6 +141,7 @@ func overlayFile(c *config, path string, f *faults) {
 			f.all = append(f.all, yamlFault(path, text, keys))
 		}
 	case err != nil:
+		f.unread = true
 		f.addf(path, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
 		return
 	}
@@ -201,6 +218,11 @@ func collectKeys(n *yaml.Node, prefix string, keys map[int]string) {
 }
 
 const envPrefix = "GRANTD_"
+
+// variable is the environment variable of a key.
+func variable(key string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
 
 // overlayEnviron takes what the environment says. An empty variable counts as
 // absent. Unknown GRANTD_ variables are no fault: orchestrators add their own,

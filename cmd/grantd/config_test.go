@@ -190,6 +190,32 @@ func TestUnreadableFiles(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeReadIsNotMissing(t *testing.T) {
+	for name, path := range map[string]string{
+		"bad syntax": writeFile(t, "grantd.yaml", "issuer: https://login.example.com\n secret: [\n"),
+		"no file":    "/does/not/exist.yaml",
+	} {
+		if _, faults := loaded(layers{file: path, environ: map[string]string{"GRANTD_REDIS_PASSWORD": "p"}}); len(faults) != 1 {
+			t.Errorf("%s: want the one fault, got %v", name, faults)
+		}
+	}
+	for name, l := range map[string]layers{
+		"secret":        {file: writeFile(t, "grantd.yaml", "issuer: https://a.example\naddr: 127.0.0.1:0\ndata: x\nsecret_file: /does/not/exist\n")},
+		"GRANTD_SECRET": {file: writeFile(t, "grantd.yaml", "issuer: https://a.example\naddr: 127.0.0.1:0\ndata: x\n"), environ: map[string]string{"GRANTD_SECRET_FILE": "/does/not/exist"}},
+	} {
+		if _, faults := loaded(l); len(faults) != 1 || !strings.Contains(faults[name], "can't be read") || strings.Contains(faults[name], "is missing") {
+			t.Errorf("%s: %v", name, faults)
+		}
+	}
+}
+
+func TestEachMissingFileIsAFault(t *testing.T) {
+	_, faults := loaded(layers{file: writeFile(t, "grantd.yaml", goodYAML+"tls_cert: /no/tls.crt\ntls_key: /no/tls.key\n")})
+	if !strings.Contains(faults["tls_cert"], "/no/tls.crt") || !strings.Contains(faults["tls_key"], "/no/tls.key") || len(faults) != 2 {
+		t.Errorf("faults: %v", faults)
+	}
+}
+
 func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 	file := writeFile(t, "grantd.yaml", goodYAML+"log: {level: warn}\naccess_lifetime: 10m\n")
 	environ := map[string]string{"GRANTD_ACCESS_LIFETIME": "20m", "GRANTD_ADDR": "127.0.0.1:1", "GRANTD_LOG_FORMAT": ""}
