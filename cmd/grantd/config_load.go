@@ -69,11 +69,24 @@ func (l layers) load(f *faults) config {
 	if l.file != "" {
 		overlaySecrets(&c, f, "", func(c *config) { overlayFile(c, l.file, f) })
 	}
+	forgetStore(&c, l.environ)
 	overlaySecrets(&c, f, envPrefix, func(c *config) { overlayEnviron(c, l.environ, f) })
 	if l.flags != nil {
 		l.flags(&c)
 	}
 	return c
+}
+
+// forgetStore makes a store that the environment names replace that of the file, of
+// either kind, as a flag does.
+func forgetStore(c *config, environ map[string]string) {
+	data, redis := environ[variable("data")] != "", environ[variable("redis.url")] != ""
+	if data && !redis {
+		c.Redis = redisConfig{}
+	}
+	if redis && !data {
+		c.Data = ""
+	}
 }
 
 // overlaySecrets runs one layer. Its secrets and its files of secrets win over

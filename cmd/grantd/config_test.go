@@ -232,6 +232,24 @@ func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 	}
 }
 
+func TestAStoreInTheEnvironmentReplacesThatOfTheFile(t *testing.T) {
+	const rest = "issuer: https://a.example\naddr: 127.0.0.1:0\nsecret: " + secret32 + "\n"
+	onRedis := writeFile(t, "grantd.yaml", rest+"redis: {url: redis://r, password: p}\n")
+	onFile := writeFile(t, "grantd.yaml", rest+"data: d\n")
+
+	c, faults := loaded(layers{file: onRedis, environ: map[string]string{"GRANTD_DATA": "e"}})
+	if len(faults) > 0 || c.Data != "e" || c.Redis.URL != "" {
+		t.Errorf("GRANTD_DATA over redis.url: %q, %q, %v", c.Data, c.Redis.URL, faults)
+	}
+	c, faults = loaded(layers{file: onFile, environ: map[string]string{"GRANTD_REDIS_URL": "redis://e"}})
+	if len(faults) > 0 || c.Data != "" || c.Redis.URL != "redis://e" {
+		t.Errorf("GRANTD_REDIS_URL over data: %q, %q, %v", c.Data, c.Redis.URL, faults)
+	}
+	if _, faults = loaded(layers{file: onFile, environ: map[string]string{"GRANTD_REDIS_URL": "redis://e", "GRANTD_DATA": "e"}}); faults["data"] == "" {
+		t.Error("both in one layer are no fault")
+	}
+}
+
 func TestSecretsComeFromFiles(t *testing.T) {
 	fromFile := strings.Repeat("f", 32)
 	secretFile := writeFile(t, "secret", fromFile+"\n\n") // only one newline is trimmed
