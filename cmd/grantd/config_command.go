@@ -1,6 +1,9 @@
 package main
 
 import (
+	"cmp"
+	"runtime"
+
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 )
@@ -30,9 +33,15 @@ together, with secrets redacted, or everything that is wrong with it (exit 2).`,
 	return noun("config", "Check the configuration", check)
 }
 
-// redacted is c without what may hold a secret though it is no Secret.
+// defaultQueue is passhash's.
+const defaultQueue = 64
+
+// redacted is c without what may hold a secret though it is no Secret, and with
+// numbers in place of the zeros that stand for them.
 func (c *config) redacted() config {
 	shown := *c
 	shown.Redis.URL = redactURL(c.Redis.URL)
+	shown.PasswordHash.Slots = cmp.Or(c.PasswordHash.Slots, runtime.GOMAXPROCS(0))
+	shown.PasswordHash.Queue = cmp.Or(c.PasswordHash.Queue, defaultQueue)
 	return shown
 }
