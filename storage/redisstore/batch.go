@@ -2,15 +2,23 @@ package redisstore
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// flights is how many round trips a batcher has under way before further
-// commands wait for one to land. One more than doubles what 32 callers get at
-// the price of four, who wait for each other; four costs nobody anything.
-const flights = 4
+// alone is how many commands are under way before further ones wait to share a
+// round trip. So a few callers never wait for each other, and with many nearly
+// everything shares one.
+const alone = 4
+
+// maxWaiting bounds the commands that wait; one more fails at once. A store that
+// can't keep up gets no longer a queue than it can work off.
+const maxWaiting = 4096
+
+var errCrowded = errors.New("redisstore: too many commands are waiting")
 
 // batcher is a client whose Get, MGet and EvalSha share round trips when they
 // come concurrently. A command that finds few others under way goes out by
@@ -25,7 +33,7 @@ type batcher struct {
 	redis.UniversalClient
 
 	mu      sync.Mutex
-	flying  int
+	aboard  int // commands under way, alone or together
 	waiting []*seat
 }
 
@@ -33,6 +41,7 @@ type batcher struct {
 type seat struct {
 	cmd  redis.Cmder
 	done chan struct{}
+	gone bool // its caller gave up; guarded by batcher.mu
 }
 
 // Get is GET.
@@ -77,16 +86,20 @@ func (b *batcher) EvalSha(ctx context.Context, digest string, keys []string, arg
 }
 
 // board sends the command, alone or with others, and waits for its answer,
-// which is left in it. It returns an error only when the caller gave up: then
-// the command still belongs to its flight and must not be looked at.
+// which is left in it. It returns an error when there was no room or the caller
+// gave up: then the command may still be under way and must not be looked at.
 func (b *batcher) board(ctx context.Context, cmd redis.Cmder) error {
 	b.mu.Lock()
-	if b.flying < flights {
-		b.flying++
+	if b.aboard < alone {
+		b.aboard++
 		b.mu.Unlock()
 		defer b.land()
 		_ = b.Process(ctx, cmd) // its error is the command's
 		return nil
+	}
+	if len(b.waiting) >= maxWaiting {
+		b.mu.Unlock()
+		return errCrowded
 	}
 	s := &seat{cmd: cmd, done: make(chan struct{})}
 	b.waiting = append(b.waiting, s)
@@ -98,35 +111,41 @@ func (b *batcher) board(ctx context.Context, cmd redis.Cmder) error {
 	case <-s.done:
 		return nil
 	case <-ctx.Done():
+		b.mu.Lock()
+		s.gone = true
+		b.mu.Unlock()
 		return ctx.Err()
 	}
 }
 
-// land ends a flight, or begins the next with those who wait.
+// land ends the flight of one, and begins that of those who wait.
 func (b *batcher) land() {
-	if batch := b.next(); batch != nil {
+	if batch := b.next(1); batch != nil {
 		go b.fly(batch)
 	}
 }
 
-// next takes those who wait; if nobody does, the flight ends.
-func (b *batcher) next() []*seat {
+// next counts off those who landed and takes those who wait, unless so many are
+// under way that waiting for them gathers more. Who gave up isn't sent.
+func (b *batcher) next(landed int) []*seat {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.waiting) == 0 {
-		b.flying--
+	b.aboard -= landed
+	b.waiting = slices.DeleteFunc(b.waiting, func(s *seat) bool { return s.gone })
+	if len(b.waiting) == 0 || b.aboard >= alone {
 		return nil
 	}
 	n := min(len(b.waiting), pipelined)
-	batch := b.waiting[:n:n]
-	b.waiting = b.waiting[n:]
+	batch := slices.Clone(b.waiting[:n])
+	b.waiting = slices.Delete(b.waiting, 0, n)
+	b.aboard += n
 	return batch
 }
 
 // fly answers batches until nobody waits. It has no caller's context: none may
 // end the others' command. Each gives up by its own.
 func (b *batcher) fly(batch []*seat) {
-	for ; batch != nil; batch = b.next() {
+	for ; batch != nil; batch = b.next(len(batch)) {
 		ctx := context.Background()
 		_, err := pipeline(ctx, b.UniversalClient, func(p redis.Pipeliner) {
 			for _, s := range batch {

@@ -39,8 +39,8 @@ func TestConcurrentLoadsShareRoundTripsAndGetTheirOwnGrant(t *testing.T) {
 		t.Errorf("%d round trips for %d loads", n, 2*callers*each)
 	}
 	b := s.shared.(*batcher)
-	if b.flying != 0 || len(b.waiting) != 0 {
-		t.Errorf("%d flights, %d waiting when all is done", b.flying, len(b.waiting))
+	if b.aboard != 0 || len(b.waiting) != 0 {
+		t.Errorf("%d aboard, %d waiting when all is done", b.aboard, len(b.waiting))
 	}
 }
 
