@@ -26,7 +26,15 @@ const (
 	swapped         = 1
 	gone            = 0
 	otherGeneration = -1
+	tooLate         = -2
 )
+
+// maxLateness is how much later than it was sent a swap may run, if its retry
+// window isn't longer. It is also how far the clocks of grantd and Redis may
+// differ.
+const maxLateness = 10 * time.Second
+
+var errLate = errors.New("redisstore: Redis came to the swap too late")
 
 // CreateGrant implements storage.Grants in one round trip.
 //
@@ -120,7 +128,8 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 	keys := []string{grantKey(old.ID), floorsKey(old.ID[0]), retryKey(old.ID)}
 	answer, err := swapScript.Run(ctx, s.shared, keys,
 		record, expiry, storage.GenerationPrefix(old.Generation),
-		old.Epoch, old.UserID, old.ClientID, retry, min(r.Until.UnixMilli(), expiry)).Int64()
+		old.Epoch, old.UserID, old.ClientID, retry, min(r.Until.UnixMilli(), expiry),
+		max(r.Until.UnixMilli(), s.now().Add(maxLateness).UnixMilli())).Int64()
 	if err != nil {
 		return unavailable(ctx, err)
 	}
@@ -129,6 +138,8 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 		return nil
 	case otherGeneration:
 		return s.notSwapped(ctx, next)
+	case tooLate:
+		return unavailable(ctx, errLate)
 	}
 	return storage.ErrNotFound
 }

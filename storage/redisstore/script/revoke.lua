@@ -5,10 +5,12 @@
 -- caller has not been answered yet.
 -- KEYS  floors
 -- ARGV  kind of the target (u, c or a), its id
--- Answers the new epoch.
+-- Answers the new epoch: at least the seconds since 1970.
 local floors = redis.call('GET', KEYS[1]) or string.rep('\0', 8)
 local epoch, base = struct.unpack('>I4I4', floors)
-epoch = epoch + 1
+-- Never a number that was given out before Redis lost it, in a crash or a
+-- failover: processes may remember it.
+epoch = math.max(epoch + 1, tonumber(redis.call('TIME')[1]))
 if ARGV[1] == 'a' then base = epoch end
 
 local next = {struct.pack('>I4I4', epoch, base)}

@@ -2,8 +2,14 @@
 -- KEYS  grant, floors, retry
 -- ARGV  next record, its expiry (ms), how the generation to be replaced is
 --       written, epoch of the grant, user id, client id,
---       retry record or '', its end (ms)
--- Answers 1 swapped, 0 the grant is gone, -1 it has another generation.
+--       retry record or '', its end (ms), when the caller has given up (ms)
+-- Answers 1 swapped, 0 the grant is gone, -1 it has another generation,
+-- -2 too late, nothing was done.
+
+-- A Redis that stalled runs what was sent to it when it wakes. By then the
+-- retry window may be over, and the client could not get the answer again.
+local time = redis.call('TIME')
+if time[1] * 1000 + time[2] / 1000 > tonumber(ARGV[9]) then return -2 end
 
 local kept = redis.call('GET', KEYS[1])
 if not kept then return 0 end
