@@ -151,7 +151,8 @@ type Users interface {
 
 	// UpdateUser replaces the user of u.Name when its revision is u.Revision,
 	// and counts the revision up. It returns ErrConflict when the revision is
-	// another, ErrNotFound when there is none of that name.
+	// another, or the user of that name was made anew (the id or the time of
+	// creation differ), ErrNotFound when there is none of that name.
 	UpdateUser(ctx context.Context, u User) error
 
 	// DeleteUser forgets the user. An unknown name is no error. The user's

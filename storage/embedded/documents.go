@@ -19,9 +19,11 @@ type documents[T any] struct {
 
 func newDocuments[T any](table string, key func(*T) *string, revision func(*T) *uint64) documents[T] {
 	return documents[T]{
-		create:   `INSERT INTO ` + table + ` VALUES (?, 1, ?) ON CONFLICT DO NOTHING`,
-		load:     `SELECT name, revision, record FROM ` + table + ` WHERE name = ?`,
-		update:   `UPDATE ` + table + ` SET revision = revision + 1, record = ? WHERE name = ? AND revision = ?`,
+		create: `INSERT INTO ` + table + ` VALUES (?, 1, ?) ON CONFLICT DO NOTHING`,
+		load:   `SELECT name, revision, record FROM ` + table + ` WHERE name = ?`,
+		update: `UPDATE ` + table + ` SET revision = revision + 1, record = ?1 WHERE name = ?2 AND revision = ?3` +
+			// Revisions begin anew when a name is deleted and made again.
+			` AND record ->> 'id' = ?1 ->> 'id' AND record ->> 'created' = ?1 ->> 'created'`,
 		remove:   `DELETE FROM ` + table + ` WHERE name = ?`,
 		list:     `SELECT name, revision, record FROM ` + table + ` WHERE name > ? ORDER BY name LIMIT ?`,
 		key:      key,

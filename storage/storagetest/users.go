@@ -86,6 +86,12 @@ func userUpdate(t *testing.T, f Fixture) {
 	future := u
 	future.Revision++
 	wantErr(t, "UpdateUser of a revision yet to come", f.Store.UpdateUser(t.Context(), future), storage.ErrConflict)
+	wantErr(t, "DeleteUser", f.Store.DeleteUser(t.Context(), "alice"), nil)
+	anew := newUser(f, "alice")
+	anew.ID = "another id"
+	wantErr(t, "CreateUser", f.Store.CreateUser(t.Context(), anew), nil)
+	u.Revision = 1
+	wantErr(t, "UpdateUser of a user who was made anew", f.Store.UpdateUser(t.Context(), u), storage.ErrConflict)
 	unknown := newUser(f, "nobody")
 	unknown.Revision = 1
 	wantErr(t, "UpdateUser of an unknown user", f.Store.UpdateUser(t.Context(), unknown), storage.ErrNotFound)
