@@ -24,13 +24,34 @@ type credentials struct{ id, secret string }
 // client (RFC 6749 sections 2.3 and 3.2.1). Whatever fails is ErrInvalidClient
 // with the same text; only two methods at once are ErrInvalidRequest.
 func (s *Server) authenticateClient(ctx context.Context, h http.Header, form params) (storage.Client, error) {
+	return s.authenticate(h, form, func(c credentials) (storage.Client, error) { return s.verifyClient(ctx, c) })
+}
+
+// authenticateRecent is authenticateClient for a refresh: a client that was
+// loaded a moment ago counts, see clientCache.
+func (s *Server) authenticateRecent(ctx context.Context, h http.Header, form params) (storage.Client, error) {
+	return s.authenticate(h, form, func(c credentials) (storage.Client, error) {
+		now := s.now()
+		if client, known := s.clients.recent(c.id, now); known && c.of(client) {
+			return client, nil
+		}
+		client, err := s.verifyClient(ctx, c)
+		if err == nil {
+			s.clients.remember(client, now)
+		}
+		return client, err
+	})
+}
+
+// authenticate tries each reading of the request's credentials.
+func (s *Server) authenticate(h http.Header, form params, verify func(credentials) (storage.Client, error)) (storage.Client, error) {
 	readings, err := s.readCredentials(h, form)
 	if err != nil {
 		return storage.Client{}, err
 	}
 	var client storage.Client
 	for _, c := range readings {
-		client, err = s.verifyClient(ctx, c)
+		client, err = verify(c)
 		if !errors.Is(err, ErrInvalidClient) {
 			return client, err
 		}
@@ -39,10 +60,6 @@ func (s *Server) authenticateClient(ctx context.Context, h http.Header, form par
 }
 
 func (s *Server) verifyClient(ctx context.Context, c credentials) (storage.Client, error) {
-	now := s.now()
-	if client, known := s.clients.recent(c.id, now); known && c.of(client) {
-		return client, nil
-	}
 	client, err := s.loadClient(ctx, c.id)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -53,7 +70,6 @@ func (s *Server) verifyClient(ctx context.Context, c credentials) (storage.Clien
 	case !c.of(client):
 		return client, ErrInvalidClient.reason("wrong client secret")
 	}
-	s.clients.remember(client, now)
 	return client, nil
 }
 

@@ -7,15 +7,14 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// clientCache remembers clients that authenticated a moment ago, so that a
-// refresh doesn't need a round trip for its client. It is safe for concurrent
-// use.
+// clientCache remembers clients that authenticated for a refresh a moment ago,
+// so that the next refresh doesn't need a round trip for its client. It is safe
+// for concurrent use.
 //
 // A remembered client can only say yes, and only for clientMemory; whoever it
-// doesn't recognise is looked up. No grant rests on it alone: a sign-in reads
-// the client again in its epoch (see signInUser), and a refresh finds no grant
-// once those of the client were revoked. So a client whose grants were ended
-// together with its change, as every command does, gets nothing more.
+// doesn't recognise is looked up. It never makes a grant, and finds none to
+// refresh once those of the client were revoked: so a client whose grants were
+// ended with its change, as the commands do, refreshes nothing more.
 type clientCache struct {
 	mu      sync.RWMutex
 	entries map[string]clientEntry
@@ -47,10 +46,4 @@ func (c *clientCache) remember(client storage.Client, loaded time.Time) {
 		c.entries = make(map[string]clientEntry)
 	}
 	c.entries[client.ID] = clientEntry{client, loaded}
-}
-
-func (c *clientCache) forget(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.entries, id)
 }

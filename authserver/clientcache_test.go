@@ -44,6 +44,27 @@ func TestAChangedClientIsNoticed(t *testing.T) {
 		}
 		wantError(t, ask(t, f, asService), http.StatusUnauthorized, "invalid_client")
 	})
+	t.Run("a client that was deleted and made anew is another", func(t *testing.T) {
+		f := newFixture(t)
+		f.store.set(func(s *faultyStore) {
+			s.beforeCreate = func() {
+				c := load(t, f)
+				if c.Secret.Verify("another secret") {
+					return
+				}
+				c.Secret = storage.NewSecretVerifier("another secret")
+				for _, err := range []error{f.store.DeleteClient(t.Context(), "svc"), f.store.CreateClient(t.Context(), c)} {
+					if err != nil {
+						t.Error(err)
+					}
+				}
+				if _, err := f.store.Revoke(t.Context(), storage.Target{ClientID: "svc"}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wantError(t, ask(t, f, asService), http.StatusUnauthorized, "invalid_client")
+	})
 	t.Run("a right that was taken away is gone", func(t *testing.T) {
 		f := newFixture(t)
 		wantToken(t, ask(t, f, asService))
@@ -64,7 +85,7 @@ func TestAChangedClientIsNoticed(t *testing.T) {
 	})
 	t.Run("a deleted client can't refresh what was revoked with it", func(t *testing.T) {
 		f := newFixture(t)
-		pair := signIn(t, f)
+		pair := wantToken(t, f.post(t, refreshForm(signIn(t, f).text("refresh_token")), asWeb))
 		if err := f.store.DeleteClient(t.Context(), "web"); err != nil {
 			t.Fatal(err)
 		}

@@ -17,8 +17,9 @@ func (s *Server) clientCredentials(ctx context.Context, req tokenRequest) (token
 	if err != nil {
 		return tokenResponse{}, err
 	}
+	id := storage.NewGrantID("") // one id for all attempts: each learns the epoch of its partition
 	for range maxAttempts {
-		pair, err := s.signInClient(ctx, req, strings.Join(scope, " "))
+		pair, err := s.signInClient(ctx, req, id, strings.Join(scope, " "))
 		if !errors.Is(err, storage.ErrRevoked) {
 			return pair, err
 		}
@@ -28,8 +29,8 @@ func (s *Server) clientCredentials(ctx context.Context, req tokenRequest) (token
 
 // signInClient makes a grant for the client itself; see signInUser on the order
 // of the steps.
-func (s *Server) signInClient(ctx context.Context, req tokenRequest, scope string) (tokenResponse, error) {
-	b := beginning{id: storage.NewGrantID("")}
+func (s *Server) signInClient(ctx context.Context, req tokenRequest, id storage.GrantID, scope string) (tokenResponse, error) {
+	b := beginning{id: id}
 	var err error
 	if b.epoch, err = s.cfg.Store.Epoch(ctx, b.id); err != nil {
 		return tokenResponse{}, err

@@ -113,7 +113,7 @@ func (f *fixture) seed(t *testing.T, passwords *passhash.Hasher) {
 		}
 	}
 	for name, password := range map[string]string{
-		"alice": "secret123", "bob": "builder456", "admin": "admin-admin", "zoë": "pä€ß word+%", " %&+£€": "",
+		"alice": "secret123", "bob": "builder456", "admin": "admin-admin", "zoë": "pä€ß word+%", "sample": " %&+£€",
 	} {
 		f.addUser(t, passwords, name, password)
 	}
@@ -123,7 +123,7 @@ func (f *fixture) addUser(t *testing.T, passwords *passhash.Hasher, name, passwo
 	t.Helper()
 	name, err := passhash.Username(name)
 	if err != nil {
-		return // a name that can't be: nobody has it
+		t.Fatal(err)
 	}
 	hash, err := passwords.Hash(t.Context(), password)
 	if err != nil {

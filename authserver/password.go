@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -105,11 +106,16 @@ func (s *Server) sameClient(ctx context.Context, client storage.Client) (storage
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return again, ErrInvalidClient.reason("the client was deleted meanwhile")
-	case err == nil && again.Revision != client.Revision:
-		s.clients.forget(client.ID)
+	case err == nil && !sameRecord(again, client):
 		return again, errUnavailable.because(errClientChanged)
 	}
 	return again, err
+}
+
+// sameRecord: a client that was deleted and made again has the first revision
+// again.
+func sameRecord(a, b storage.Client) bool {
+	return a.Revision == b.Revision && a.Created.Equal(b.Created) && bytes.Equal(a.Secret.Hash, b.Secret.Hash)
 }
 
 // loadUser returns the zero User when there is none of that name.

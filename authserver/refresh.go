@@ -143,6 +143,9 @@ func (r refreshing) retry(ctx context.Context, g storage.Grant, scope string) (t
 	if err != nil {
 		return tokenResponse{}, err
 	}
+	if !pair.refreshDigest.Equal(g.Refresh) {
+		return tokenResponse{}, errUnavailable.reason("this version derives another pair than the one that is stored")
+	}
 	return respond(g, r.now(), pair.access, pair.refresh), nil
 }
 

@@ -142,6 +142,15 @@ func TestRefreshLifetimes(t *testing.T) {
 		f.advance(14 * day)
 		wantError(t, f.post(t, refreshForm(token), asWeb), http.StatusBadRequest, "invalid_grant")
 	})
+	t.Run("it may live shorter than its access token", func(t *testing.T) {
+		f := newFixture(t, func(c *authserver.Config) { c.RefreshIdle = 10 * time.Minute })
+		pair := signIn(t, f)
+		f.advance(10 * time.Minute)
+		wantError(t, f.post(t, refreshForm(pair.text("refresh_token")), asWeb), http.StatusBadRequest, "invalid_grant")
+		if !f.valid(t, pair.text("access_token")) {
+			t.Error("the access token ended with it")
+		}
+	})
 	t.Run("a sign-in ends after 90 days however often it is refreshed", func(t *testing.T) {
 		f := newFixture(t)
 		pair := signIn(t, f)

@@ -65,7 +65,11 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, ev *Event) error 
 }
 
 func (s *Server) authenticateAndGrant(r *http.Request, req tokenRequest) (tokenResponse, error) {
-	client, err := s.authenticateClient(r.Context(), r.Header, req.params)
+	authenticate := s.authenticateClient
+	if req.params["grant_type"] == grantRefreshToken {
+		authenticate = s.authenticateRecent
+	}
+	client, err := authenticate(r.Context(), r.Header, req.params)
 	if err != nil {
 		return tokenResponse{}, err
 	}
