@@ -39,6 +39,9 @@ type process struct {
 // newProcess opens the store of a checked configuration.
 func newProcess(ctx context.Context, c *config, logTo io.Writer) (*process, error) {
 	log := newLogger(logTo, c.Log)
+	if len(c.Unknown) > 0 {
+		log.Warn("unknown variables", "names", c.Unknown)
+	}
 	hasher, err := passhash.New(c.PasswordHash.params())
 	if err != nil {
 		return nil, usagef("password_hash: %w", err)
@@ -166,14 +169,15 @@ func (p *process) start(ctx context.Context) error {
 	if err := p.store.Ping(ctx); err != nil {
 		return fmt.Errorf("asking the store: %w", err)
 	}
-	if err := p.prepare(ctx); err != nil {
-		return err
-	}
+	// The keys first: who lacks the secret of the store must not write to it.
 	_, err := p.keys.source.Keyring(ctx)
 	if errors.Is(err, opaque.ErrSealed) {
 		return failedf("%w", err).withHint("give the deployment secret that the store was first used with")
 	}
 	if err != nil {
+		return err
+	}
+	if err := p.prepare(ctx); err != nil {
 		return err
 	}
 	p.keys.open.Store(true)
