@@ -73,6 +73,10 @@ type config struct {
 	// and init make when the store has no admin. Default: none is made.
 	AdminPassword     Secret `yaml:"admin_password,omitempty" env:"ADMIN_PASSWORD"`
 	AdminPasswordFile string `yaml:"admin_password_file,omitempty" env:"ADMIN_PASSWORD_FILE"`
+
+	// Unknown are the GRANTD_ variables that are no keys. They are no fault,
+	// since orchestrators add their own.
+	Unknown []string `yaml:"-"`
 }
 
 // redisConfig says which Redis is the store.

@@ -21,6 +21,7 @@ together, with secrets redacted, or everything that is wrong with it (exit 2).`,
 			if err != nil {
 				return err
 			}
+			c.warnUnknown(cmd.ErrOrStderr())
 			enc := yaml.NewEncoder(cmd.OutOrStdout())
 			enc.SetIndent(2)
 			if err := enc.Encode(c.redacted()); err != nil {

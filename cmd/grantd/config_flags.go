@@ -38,8 +38,10 @@ func addConfigFlags(cmd *cobra.Command, names ...string) {
 func loadConfig(cmd *cobra.Command, check func(*config, *faults)) (*config, error) {
 	f := &faults{}
 	c := readLayers(cmd, f)
+	c.Unknown = unknownVariables(environment())
 	check(c, f)
 	if err := f.err(); err != nil {
+		c.warnUnknown(cmd.ErrOrStderr()) // a misspelt one may be the reason
 		return nil, err
 	}
 	return c, nil

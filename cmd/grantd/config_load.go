@@ -238,8 +238,7 @@ func variable(key string) string {
 }
 
 // overlayEnviron takes what the environment says. An empty variable counts as
-// absent. Unknown GRANTD_ variables are no fault: orchestrators add their own,
-// such as GRANTD_SERVICE_HOST.
+// absent.
 func overlayEnviron(c *config, environ map[string]string, f *faults) {
 	err := env.ParseWithOptions(c, env.Options{Prefix: envPrefix, Environment: environ})
 	var all env.AggregateError

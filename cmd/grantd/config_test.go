@@ -324,6 +324,18 @@ func TestFaultsOfTheEnvironmentNameTheVariable(t *testing.T) {
 	}
 }
 
+func TestUnknownVariables(t *testing.T) {
+	got := unknownVariables(map[string]string{
+		"GRANTD_ADRR": "x", "GRANTD_REDIS_PASWORD": "x", "GRANTD_EMPTY": "",
+		"GRANTD_ADDR": "x", "GRANTD_CONFIG": "x", "GRANTD_SECRET_FILE": "x",
+		"GRANTD_SERVICE_HOST": "x", "GRANTD_SERVICE_PORT_HTTP": "x", "GRANTD_PORT": "x",
+		"GRANTD_PORT_8080_TCP": "x", "GRANTD_REDIS_PORT_6379_TCP_ADDR": "x",
+	})
+	if d := cmp.Diff([]string{"GRANTD_ADRR", "GRANTD_REDIS_PASWORD"}, got); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
+
 // variables relies on this.
 func TestNoTwoFieldsOfTheConfigurationShareAName(t *testing.T) {
 	seen := map[string]bool{}

@@ -34,6 +34,7 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.warnUnknown(cmd.ErrOrStderr())
 	hasher, err := passhash.New(c.PasswordHash.params())
 	if err != nil {
 		return nil, usagef("password_hash: %w", err)
