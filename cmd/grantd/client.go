@@ -122,7 +122,7 @@ func clientDeleteCommand() *cobra.Command {
 			if err := t.store.DeleteClient(ctx, id); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "client %s is deleted, %d grants ended\n", id, n)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "client %s is deleted, %s ended\n", id, counted(n, "grant"))
 			return err
 		}),
 	}

@@ -49,7 +49,7 @@ func (f *faults) err() error {
 		return nil
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "the configuration is wrong in %d place(s)", len(f.all))
+	fmt.Fprintf(&b, "the configuration is wrong in %s", counted(len(f.all), "place"))
 	for _, one := range f.all {
 		fmt.Fprintf(&b, "\n  %s: %s", one.key, one.text)
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -52,12 +53,23 @@ func (f *failure) withHint(hint string) *failure {
 	return f
 }
 
+// plain words what packages say to programs for the person at the terminal.
+var plain = strings.NewReplacer(
+	"passhash: password not acceptable: ", "the password is ",
+	"passhash: username not acceptable", "not acceptable",
+	"passhash: ", "",
+	"redisstore: bad URL: ", "",
+	"redisstore: ", "",
+	"opaque: ", "",
+	"storage: unavailable: ", "the store can't be reached: ",
+)
+
 // report prints err, if any, and returns the exit code.
 func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintf(w, "grantd: %v\n", err)
+	fmt.Fprintf(w, "grantd: %s\n", plain.Replace(err.Error()))
 	var f *failure
 	if !errors.As(err, &f) {
 		return exitFailed

@@ -33,7 +33,10 @@ func askPassword(cmd *cobra.Command, file string) (string, error) {
 	switch {
 	case file == "-":
 		line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-		if err != nil && (!errors.Is(err, io.EOF) || line == "") {
+		if errors.Is(err, io.EOF) && line == "" {
+			return "", failedf("the password is empty")
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
 			return "", failedf("reading the password from standard input: %w", err)
 		}
 		return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil

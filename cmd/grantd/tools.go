@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -112,6 +113,14 @@ func writeTable(w io.Writer, rows [][]any) error {
 		fmt.Fprintln(tw)
 	}
 	return tw.Flush()
+}
+
+// counted is "1 grant", "2 grants".
+func counted(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return strconv.Itoa(n) + " " + noun
 }
 
 func yesNo(b bool) string {

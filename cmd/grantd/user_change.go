@@ -91,7 +91,7 @@ func userDeleteCommand() *cobra.Command {
 			if err := t.store.DeleteUser(ctx, u.Name); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s is deleted, %d grants ended\n", u.Name, n)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s is deleted, %s ended\n", u.Name, counted(n, "grant"))
 			return err
 		})
 	c.Flags().Bool("yes", false, "don't ask; needed without a terminal")
@@ -133,6 +133,6 @@ func (t *tools) endUserGrants(cmd *cobra.Command, u storage.User, state string) 
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s %s, %d grants ended\n", u.Name, state, n)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s %s, %s ended\n", u.Name, state, counted(n, "grant"))
 	return err
 }
