@@ -12,7 +12,8 @@ import (
 )
 
 func secretsCommand() *cobra.Command {
-	return &cobra.Command{
+	worldReadable := false
+	c := &cobra.Command{
 		Use:   "secrets DIR",
 		Short: "Write the random secrets that a deployment needs, where they are missing",
 		Long: `Write the random secrets of a deployment into DIR, where they are missing:
@@ -22,40 +23,53 @@ func secretsCommand() *cobra.Command {
   redis_password   for redis.password_file
   redis.conf       requirepass, for redis-server
 
-Everybody who can enter DIR can read them: containers run as different users.
-So give DIR to nobody but the containers that need it.`,
+Only the user who runs this can read them. --world-readable is for a volume that
+containers of different users share, and nobody else.`,
 		Example: "  grantd secrets /run/secrets/grantd",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return writeSecrets(cmd.OutOrStdout(), args[0])
+			s := secretWriter{out: cmd.OutOrStdout(), dir: args[0], dirMode: 0o700, fileMode: 0o600}
+			if worldReadable {
+				s.dirMode, s.fileMode = 0o755, 0o644
+			}
+			return s.writeAll()
 		},
 	}
+	c.Flags().BoolVar(&worldReadable, "world-readable", false, "let everybody read what is written who can enter DIR")
+	return c
 }
 
-func writeSecrets(w io.Writer, dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+// secretWriter writes what is missing in dir. What is there keeps its mode.
+type secretWriter struct {
+	out               io.Writer
+	dir               string
+	dirMode, fileMode fs.FileMode
+}
+
+func (s secretWriter) writeAll() error {
+	if err := os.MkdirAll(s.dir, s.dirMode); err != nil {
 		return failedf("making the directory: %w", err)
 	}
-	_, err := os.Stat(filepath.Join(dir, "redis.conf"))
-	_, errPassword := os.Stat(filepath.Join(dir, "redis_password"))
+	_, err := os.Stat(filepath.Join(s.dir, "redis.conf"))
+	_, errPassword := os.Stat(filepath.Join(s.dir, "redis_password"))
 	if err == nil && errors.Is(errPassword, fs.ErrNotExist) {
-		return failedf("%s holds redis.conf but no redis_password", dir).
+		return failedf("%s holds redis.conf but no redis_password", s.dir).
 			withHint("remove redis.conf, or write the password that it requires to redis_password")
 	}
 	for _, name := range []string{"secret", "admin_password", "redis_password"} {
-		if err := writeSecret(w, dir, name, randomText(32)+"\n"); err != nil {
+		if err := s.write(name, randomText(32)+"\n"); err != nil {
 			return err
 		}
 	}
-	password, err := readSecretFile(filepath.Join(dir, "redis_password"))
+	password, err := readSecretFile(filepath.Join(s.dir, "redis_password"))
 	if err != nil {
 		return failedf("reading redis_password: %w", err)
 	}
-	return writeSecret(w, dir, "redis.conf", "requirepass "+password+"\n")
+	return s.write("redis.conf", "requirepass "+password+"\n")
 }
 
-func writeSecret(w io.Writer, dir, name, text string) error {
-	made, err := createFile(filepath.Join(dir, name), 0o644, text)
+func (s secretWriter) write(name, text string) error {
+	made, err := createFile(filepath.Join(s.dir, name), s.fileMode, text)
 	if err != nil {
 		return failedf("writing %s: %w", name, err)
 	}
@@ -63,6 +77,6 @@ func writeSecret(w io.Writer, dir, name, text string) error {
 	if made {
 		state = "written"
 	}
-	_, err = fmt.Fprintf(w, "%-15s %s\n", name, state)
+	_, err = fmt.Fprintf(s.out, "%-15s %s\n", name, state)
 	return err
 }

@@ -302,14 +302,15 @@ func TestSecretsAreWrittenOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			info, err := os.Stat(filepath.Join(dir, name))
-			if err != nil || info.Mode().Perm() != 0o644 {
-				t.Errorf("%s: mode %v, %v; other containers' users must read it", name, info.Mode(), err)
+			if err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s: mode %v, %v; nobody else may read it", name, info.Mode(), err)
 			}
 			files[name] = string(b)
 		}
 		return files
 	}
-	if err := writeSecrets(io.Discard, dir); err != nil {
+	write := secretWriter{out: io.Discard, dir: dir, dirMode: 0o700, fileMode: 0o600}.writeAll
+	if err := write(); err != nil {
 		t.Fatal(err)
 	}
 	first := read()
@@ -319,14 +320,14 @@ func TestSecretsAreWrittenOnce(t *testing.T) {
 	if len(first["secret"]) < 33 || first["secret"] == first["admin_password"] {
 		t.Errorf("weak secrets: %q", first)
 	}
-	if err := writeSecrets(io.Discard, dir); err != nil {
+	if err := write(); err != nil {
 		t.Fatal(err)
 	}
 	if second := read(); second["secret"] != first["secret"] || second["redis.conf"] != first["redis.conf"] {
 		t.Error("the second run changed the files")
 	}
 	os.Remove(filepath.Join(dir, "redis_password"))
-	if err := writeSecrets(io.Discard, dir); err == nil {
+	if err := write(); err == nil {
 		t.Error("a redis.conf whose password is lost must be a failure")
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".new-*")); len(left) > 0 {
