@@ -50,7 +50,7 @@ func clientAddCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&f.public, "public", false, "the client can't keep a secret (RFC 6749 section 2.1)")
-	c.Flags().StringArrayVar(&f.grants, "grant", nil, "grant_type it may use: password, refresh_token, client_credentials or authorization_code; repeatable")
+	c.Flags().StringArrayVar(&f.grants, "grant", nil, "grant_type it may use: password, refresh_token or client_credentials; repeatable")
 	c.Flags().StringArrayVar(&f.scopes, "scope", nil, "scope it may be granted; repeatable (default: default_scopes)")
 	c.Flags().StringArrayVar(&f.redirects, "redirect-uri", nil, "redirection URI; repeatable")
 	c.Flags().DurationVar(&f.accessLifetime, "access-lifetime", 0, "how long its access tokens live, such as 5m (default: access_lifetime)")
@@ -102,8 +102,12 @@ func (f *clientFlags) check(id string) error {
 
 func (f *clientFlags) checkLists() error {
 	for _, g := range f.grants {
+		if g == "authorization_code" {
+			return usagef("the server doesn't offer the grant authorization_code").
+				withHint("password, refresh_token or client_credentials")
+		}
 		if !slices.Contains(demoGrants, g) {
-			return usagef("unknown grant %q", g).withHint("password, refresh_token, client_credentials or authorization_code")
+			return usagef("unknown grant %q", g).withHint("password, refresh_token or client_credentials")
 		}
 	}
 	for _, r := range f.redirects {
