@@ -98,7 +98,12 @@ func dev(ctx context.Context, f devFlags, out io.Writer) error {
 		return err
 	}
 	p.prepare = func(ctx context.Context) error { return seedDemo(ctx, p.store, p.hasher) }
-	p.announce = func(a net.Addr) { printDev(out, a) }
+	p.announce = func(a net.Addr) {
+		printDev(out, a)
+		if !p.health.started.Load() {
+			fmt.Fprintln(out, "\nThe store can't be reached yet: until it is, requests are answered with 503, and the users are made then.")
+		}
+	}
 	auth, err := p.authHandler(demoPublicClient)
 	if err != nil {
 		return err

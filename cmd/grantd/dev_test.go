@@ -157,6 +157,22 @@ func TestTwoDevProcessesShareARedis(t *testing.T) {
 	}
 }
 
+func TestDevTellsThatTheStoreCannotBeReached(t *testing.T) {
+	down := startDev(t, "--redis", "redis://127.0.0.1:"+freePort(t))
+	const told = "The store can't be reached yet"
+	for deadline := time.Now().Add(5 * time.Second); !strings.Contains(down.Stdout(), told); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("printed %q", down.Stdout())
+		}
+	}
+	if strings.Contains(down.Stderr(), "pool.go") {
+		t.Errorf("go-redis writes into the log:\n%s", down.Stderr())
+	}
+	if up := startDev(t, "--memory"); strings.Contains(up.Stdout(), told) {
+		t.Errorf("printed %q", up.Stdout())
+	}
+}
+
 func TestDevListensOnLoopbackOnly(t *testing.T) {
 	for _, addr := range []string{":8080", "0.0.0.0:0", "[::]:0", "10.0.0.1:0", "example.com:0", "127.0.0.1"} {
 		code, _, stderr := launch{args: []string{"dev", "--memory", "--addr", addr}}.run(t)
