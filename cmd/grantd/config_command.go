@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,10 @@ together, with secrets redacted, or everything that is wrong with it (exit 2).`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(cmd, func(c *config, f *faults) { c.check(f, "addr", c.Addr) })
+			var wrong *failure
+			if errors.As(err, &wrong) {
+				wrong.hint = "" // it is this command
+			}
 			if err != nil {
 				return err
 			}

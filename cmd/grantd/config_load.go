@@ -182,12 +182,37 @@ func yamlFault(path, text string, keys map[int]string) fault {
 		key = path
 	}
 	if unknown := yamlUnknown.FindStringSubmatch(at[2]); unknown != nil {
-		return fault{key, "is not a known key (line " + at[1] + ")"}
+		return fault{key, "is not a known key (line " + at[1] + ")" + nested(unknown[1])}
 	}
 	if wrong := yamlWrong.FindStringSubmatch(at[2]); wrong != nil {
-		return fault{key, "must be " + kindOf(wrong[1]) + " (line " + at[1] + ")"}
+		text := "must be " + kindOf(wrong[1]) + " (line " + at[1] + ")"
+		if hours := inHours(at[2]); hours != "" && wrong[1] == "time.Duration" {
+			text += "; " + hours
+		}
+		return fault{key, text}
 	}
 	return fault{key, at[2] + " (line " + at[1] + ")"}
+}
+
+// nested explains keys that are named with a dot here and nest in YAML.
+func nested(name string) string {
+	group, key, dotted := strings.Cut(name, ".")
+	if !dotted {
+		return ""
+	}
+	return fmt.Sprintf("; keys nest: write %q, and %q indented below it", group+":", key+":")
+}
+
+var inDays = regexp.MustCompile("[`\"](\\d{1,4})d[`\"]")
+
+// inHours says how to give the duration in text that is given in days, or "".
+func inHours(text string) string {
+	days := inDays.FindStringSubmatch(text)
+	if days == nil {
+		return ""
+	}
+	n, _ := strconv.Atoi(days[1]) // the expression matched digits
+	return fmt.Sprintf("use hours: %dh", 24*n)
 }
 
 // kindOf says in words what a Go type takes.
@@ -249,7 +274,11 @@ func overlayEnviron(c *config, environ map[string]string, f *faults) {
 	for _, one := range all.Errors {
 		var wrong env.ParseError
 		if errors.As(one, &wrong) {
-			f.addf(names[wrong.Name], "must be %s", kindOf(wrong.Type.String()))
+			text := "must be " + kindOf(wrong.Type.String())
+			if hours := inHours(wrong.Err.Error()); hours != "" {
+				text += "; " + hours
+			}
+			f.addf(names[wrong.Name], "%s", text)
 		} else {
 			f.addf("environment", "%v", one)
 		}
