@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -75,8 +76,25 @@ func withStore(f toolFunc, mayCreate bool) func(*cobra.Command, []string) error 
 		if err != nil {
 			return err
 		}
-		return errors.Join(f(t, cmd, args), t.store.Close())
+		err = errors.Join(f(t, cmd, args), t.store.Close())
+		if t.config.Redis.URL != "" {
+			err = hintRedis(err)
+		}
+		return err
 	}
+}
+
+// hintRedis says what to do about a Redis that can't be reached, unless err says
+// what to do already.
+func hintRedis(err error) error {
+	var known *failure
+	if !errors.Is(err, storage.ErrUnavailable) || errors.As(err, &known) {
+		return err
+	}
+	if text := err.Error(); strings.Contains(text, "NOAUTH") || strings.Contains(text, "WRONGPASS") {
+		return failedf("%w", err).withHint("give the password of Redis in redis.password_file or GRANTD_REDIS_PASSWORD_FILE")
+	}
+	return failedf("%w", err).withHint("is Redis running, and is its URL right? It comes from redis.url, GRANTD_REDIS_URL or --redis")
 }
 
 // endGrants ends all grants of the target and returns how many there were. They
