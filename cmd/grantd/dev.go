@@ -44,7 +44,11 @@ tokens are kept in ./.grantd/grantd.db.`,
 }
 
 func (f devFlags) check() error {
+	_, _, err := net.SplitHostPort(f.addr)
 	switch {
+	case err != nil:
+		return usagef("--addr must be host:port, and the host loopback, not %q", f.addr).
+			withHint("use --addr 127.0.0.1:8080")
 	case !loopbackAddr(f.addr):
 		return usagef("dev listens on loopback only, not on %q: its passwords are public", f.addr).
 			withHint("use --addr 127.0.0.1:8080, or grantd serve for others to reach")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime"
 
 	"github.com/spf13/cobra"
 )
@@ -19,6 +20,9 @@ func execute(ctx context.Context, args []string) error {
 	// flag, a missing argument.
 	var known *failure
 	if err != nil && !running && !errors.As(err, &known) {
+		if hours := inHours(err.Error()); hours != "" {
+			return usagef("%w", err).withHint(hours)
+		}
 		return usagef("%w", err).withHint("grantd --help lists the commands, grantd COMMAND --help their flags")
 	}
 	return err
@@ -31,6 +35,8 @@ func newRoot() *cobra.Command {
 		configCommand(), secretsCommand(), healthcheckCommand(), versionCommand(),
 	)
 	root.Example = "  grantd dev\n  grantd serve --config grantd.yaml"
+	root.Version = versionText()
+	root.SetVersionTemplate("grantd {{.Version}} " + runtime.Version() + "\n")
 	root.SilenceErrors, root.SilenceUsage = true, true
 	return root
 }
@@ -46,10 +52,14 @@ func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
 				return usagef("a command is missing").
 					withHint(c.CommandPath() + " --help lists them")
 			}
-			return usagef("unknown command %q for %q", args[0], c.CommandPath()).
-				withHint(c.CommandPath() + " --help lists the commands")
+			unknown := usagef("unknown command %q for %q", args[0], c.CommandPath())
+			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+				return unknown.withHint("did you mean " + c.CommandPath() + " " + near[0] + "?")
+			}
+			return unknown.withHint(c.CommandPath() + " --help lists the commands")
 		},
 	}
+	c.SuggestionsMinimumDistance = 2 // letters to change
 	c.AddCommand(verbs...)
 	return c
 }
