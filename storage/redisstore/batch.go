@@ -9,10 +9,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// alone is how many commands are under way before further ones wait to share a
-// round trip. So a few callers never wait for each other, and with many nearly
-// everything shares one.
-const alone = 4
+const (
+	// alone is how many commands are under way before further ones wait to
+	// share a round trip: a few callers never wait for each other.
+	alone = 4
+
+	// crowd is how many have to leave together for the next ones to wait for
+	// any command under way: with many callers nearly everything is shared.
+	crowd = 8
+)
 
 // maxWaiting bounds the commands that wait; one more fails at once. A store that
 // can't keep up gets no longer a queue than it can work off.
@@ -34,6 +39,7 @@ type batcher struct {
 
 	mu      sync.Mutex
 	aboard  int // commands under way, alone or together
+	last    int // how many left together last; 0 when nobody had to wait
 	waiting []*seat
 }
 
@@ -90,7 +96,7 @@ func (b *batcher) EvalSha(ctx context.Context, digest string, keys []string, arg
 // gave up: then the command may still be under way and must not be looked at.
 func (b *batcher) board(ctx context.Context, cmd redis.Cmder) error {
 	b.mu.Lock()
-	if b.aboard < alone {
+	if b.aboard < b.limit() {
 		b.aboard++
 		b.mu.Unlock()
 		defer b.land()
@@ -132,14 +138,27 @@ func (b *batcher) next(landed int) []*seat {
 	defer b.mu.Unlock()
 	b.aboard -= landed
 	b.waiting = slices.DeleteFunc(b.waiting, func(s *seat) bool { return s.gone })
-	if len(b.waiting) == 0 || b.aboard >= alone {
+	if len(b.waiting) == 0 {
+		b.last = 0
+		return nil
+	}
+	if b.aboard >= b.limit() {
 		return nil
 	}
 	n := min(len(b.waiting), pipelined)
+	b.last = n
 	batch := slices.Clone(b.waiting[:n])
 	b.waiting = slices.Delete(b.waiting, 0, n)
 	b.aboard += n
 	return batch
+}
+
+// limit is how many may be under way for another to go.
+func (b *batcher) limit() int {
+	if b.last >= crowd {
+		return 1
+	}
+	return alone
 }
 
 // fly answers batches until nobody waits. It has no caller's context: none may
