@@ -23,6 +23,7 @@ import (
 type process struct {
 	config *config
 	log    *slog.Logger
+	flush  func() // writes what was logged
 	store  storage.Store
 	hasher *passhash.Hasher
 	keys   *gate
@@ -37,8 +38,14 @@ type process struct {
 }
 
 // newProcess opens the store of a checked configuration.
-func newProcess(ctx context.Context, c *config, logTo io.Writer) (*process, error) {
-	log := newLogger(logTo, c.Log)
+func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, err error) {
+	lines := newLineWriter(logTo)
+	defer func() {
+		if err != nil {
+			lines.flush()
+		}
+	}()
+	log := newLogger(lines, c.Log)
 	if len(c.Unknown) > 0 {
 		log.Warn("unknown variables", "names", c.Unknown)
 	}
@@ -57,6 +64,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (*process, erro
 	return &process{
 		config:  c,
 		log:     log,
+		flush:   lines.flush,
 		store:   store,
 		hasher:  hasher,
 		keys:    &gate{source: opaque.NewLoader(store, sealer)},
@@ -104,7 +112,10 @@ func (p *process) usersMeHandler() (http.Handler, error) {
 
 // run serves h on addr until ctx ends, and closes the store.
 func (p *process) run(ctx context.Context, addr string, h handlers) (err error) {
-	defer func() { err = errors.Join(err, p.store.Close()) }()
+	defer func() {
+		err = errors.Join(err, p.store.Close())
+		p.flush()
+	}()
 	handler, err := p.handler(addr, h)
 	if err != nil {
 		return err
