@@ -8,11 +8,11 @@ COPY . .
 ARG VERSION=unknown
 RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/root/grantd ./cmd/grantd \
  && install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /out/root/etc/ssl/certs/ca-certificates.crt \
- && mkdir -p /out/own/data /out/own/run/grantd
+ && mkdir -p /out/own/data /out/own/run/grantd /out/own/run/redis
 
 FROM scratch AS runtime
 COPY --from=build /out/root/ /
-# For the embedded store (/data) and for files of secrets (/run/grantd): a new
+# For the embedded store (/data) and for files of secrets (/run/grantd, /run/redis): a new
 # volume takes over the owner of the directory that it is mounted on.
 COPY --from=build --chown=65532:65532 /out/own/ /
 USER 65532:65532

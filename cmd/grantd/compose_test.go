@@ -106,13 +106,13 @@ type stack struct {
 // with the same commands and the same environment, and runs the lines of the
 // README's section on it.
 func TestComposeServesTheReadmeSession(t *testing.T) {
-	secrets, data := t.TempDir(), t.TempDir()
+	secrets, redisSecrets, data := t.TempDir(), t.TempDir(), t.TempDir()
 	s := &stack{t: t, services: readCompose(t).Services, ports: map[string]string{}}
 	for _, inside := range []string{"6379", "8080", "8081"} {
 		s.ports[inside] = freePort(t)
 	}
 	s.paths = strings.NewReplacer(
-		"/run/grantd", secrets,
+		"/run/grantd", secrets, "/run/redis", redisSecrets,
 		"redis:6379", "127.0.0.1:"+s.ports["6379"],
 		":8080", ":"+s.ports["8080"], ":8081", ":"+s.ports["8081"],
 		"redis-cli ", "redis-cli -p "+s.ports["6379"]+" ",
@@ -132,6 +132,9 @@ func TestComposeServesTheReadmeSession(t *testing.T) {
 	t.Run("the same command makes secrets only once", func(t *testing.T) {
 		before, _ := os.ReadFile(filepath.Join(secrets, "secret"))
 		s.launch("init").run(t)
+		if _, err := os.Stat(filepath.Join(redisSecrets, "secret")); err == nil {
+			t.Error("Redis can read the deployment secret")
+		}
 		if after, _ := os.ReadFile(filepath.Join(secrets, "secret")); len(before) == 0 || string(before) != string(after) {
 			t.Error("init made another secret")
 		}

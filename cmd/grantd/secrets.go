@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,8 @@ import (
 )
 
 func secretsCommand() *cobra.Command {
-	worldReadable := false
+	var worldReadable bool
+	var redisDir string
 	c := &cobra.Command{
 		Use:   "secrets DIR",
 		Short: "Write the random secrets that a deployment needs, where they are missing",
@@ -23,53 +25,67 @@ func secretsCommand() *cobra.Command {
   redis_password   for redis.password_file
   redis.conf       requirepass, for redis-server
 
+With --redis-dir the last two go there, so that Redis needn't see the others.
 Only the user who runs this can read them. --world-readable is for a volume that
 containers of different users share, and nobody else.`,
 		Example: "  grantd secrets /run/secrets/grantd",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s := secretWriter{out: cmd.OutOrStdout(), dir: args[0], dirMode: 0o700, fileMode: 0o600}
+			s := secretWriter{
+				out: cmd.OutOrStdout(), dir: args[0], redisDir: cmp.Or(redisDir, args[0]), dirMode: 0o700, fileMode: 0o600,
+			}
 			if worldReadable {
 				s.dirMode, s.fileMode = 0o755, 0o644
 			}
 			return s.writeAll()
 		},
 	}
+	c.Flags().StringVar(&redisDir, "redis-dir", "", "directory for redis_password and redis.conf (default: DIR)")
 	c.Flags().BoolVar(&worldReadable, "world-readable", false, "let everybody read what is written who can enter DIR")
 	return c
 }
 
-// secretWriter writes what is missing in dir. What is there keeps its mode.
+// secretWriter writes what is missing in dir, and in redisDir what Redis has to
+// know. What is there keeps its mode.
 type secretWriter struct {
 	out               io.Writer
-	dir               string
+	dir, redisDir     string
 	dirMode, fileMode fs.FileMode
 }
 
 func (s secretWriter) writeAll() error {
-	if err := os.MkdirAll(s.dir, s.dirMode); err != nil {
-		return failedf("making the directory: %w", err)
+	for _, dir := range []string{s.dir, s.redisDir} {
+		if err := os.MkdirAll(dir, s.dirMode); err != nil {
+			return failedf("making the directory: %w", err)
+		}
 	}
-	_, err := os.Stat(filepath.Join(s.dir, "redis.conf"))
-	_, errPassword := os.Stat(filepath.Join(s.dir, "redis_password"))
-	if err == nil && errors.Is(errPassword, fs.ErrNotExist) {
-		return failedf("%s holds redis.conf but no redis_password", s.dir).
-			withHint("remove redis.conf, or write the password that it requires to redis_password")
-	}
-	for _, name := range []string{"secret", "admin_password", "redis_password"} {
-		if err := s.write(name, randomText(32)+"\n"); err != nil {
+	for _, name := range []string{"secret", "admin_password"} {
+		if err := s.write(s.dir, name, randomText(32)+"\n"); err != nil {
 			return err
 		}
 	}
-	password, err := readSecretFile(filepath.Join(s.dir, "redis_password"))
+	return s.writeRedis()
+}
+
+func (s secretWriter) writeRedis() error {
+	_, err := os.Stat(filepath.Join(s.redisDir, "redis.conf"))
+	_, errPassword := os.Stat(filepath.Join(s.redisDir, "redis_password"))
+	if err == nil && errors.Is(errPassword, fs.ErrNotExist) {
+		return failedf("%s holds redis.conf but no redis_password", s.redisDir).
+			withHint("remove redis.conf, or write the password that it requires to redis_password")
+	}
+	if err := s.write(s.redisDir, "redis_password", randomText(32)+"\n"); err != nil {
+		return err
+	}
+	password, err := readSecretFile(filepath.Join(s.redisDir, "redis_password"))
 	if err != nil {
 		return failedf("reading redis_password: %w", err)
 	}
-	return s.write("redis.conf", "requirepass "+password+"\n")
+	return s.write(s.redisDir, "redis.conf", "requirepass "+password+"\n")
 }
 
-func (s secretWriter) write(name, text string) error {
-	made, err := createFile(filepath.Join(s.dir, name), s.fileMode, text)
+func (s secretWriter) write(dir, name, text string) error {
+	made, err := createFile(filepath.Join(dir, name), s.fileMode, text)
 	if err != nil {
 		return failedf("writing %s: %w", name, err)
 	}

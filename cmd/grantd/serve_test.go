@@ -309,7 +309,7 @@ func TestSecretsAreWrittenOnce(t *testing.T) {
 		}
 		return files
 	}
-	write := secretWriter{out: io.Discard, dir: dir, dirMode: 0o700, fileMode: 0o600}.writeAll
+	write := secretWriter{out: io.Discard, dir: dir, redisDir: dir, dirMode: 0o700, fileMode: 0o600}.writeAll
 	if err := write(); err != nil {
 		t.Fatal(err)
 	}
