@@ -155,7 +155,7 @@ func overlayFile(c *config, path string, f *faults) {
 		}
 	case err != nil:
 		f.unread = true
-		f.addf(path, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
+		f.addf(path, "%s", syntaxFault(err))
 		return
 	}
 	if d.Decode(&yaml.Node{}) == nil {
@@ -163,10 +163,21 @@ func overlayFile(c *config, path string, f *faults) {
 	}
 }
 
+// syntaxFault says where the file isn't YAML. What yaml says of it beyond the line
+// can quote the file, which holds secrets.
+func syntaxFault(err error) string {
+	line := yamlSyntax.FindStringSubmatch(err.Error())
+	if line == nil {
+		return "is not YAML; an alias (*) or a tab may be where a quoted text was meant"
+	}
+	return "is not YAML near line " + line[1]
+}
+
 var (
-	yamlLine    = regexp.MustCompile(`^line (\d+): (.*)$`)
+	yamlSyntax  = regexp.MustCompile(`^yaml: line (\d+): `)
+	yamlLine    = regexp.MustCompile(`(?s)^line (\d+): (.*)$`)
 	yamlUnknown = regexp.MustCompile(`^field (\S+) not found in type`)
-	yamlWrong   = regexp.MustCompile(`^cannot unmarshal .* into (\S+)$`)
+	yamlWrong   = regexp.MustCompile(`(?s)^cannot unmarshal .* into (\S+)$`)
 )
 
 // yamlFault words a fault that yaml found, without what the file holds there: it

@@ -432,3 +432,23 @@ func TestRedactURL(t *testing.T) {
 		}
 	}
 }
+
+func TestABrokenFileIsNotQuoted(t *testing.T) {
+	for name, text := range map[string]string{
+		"an alias":              "secret: *Hunter2Hunter2\n",
+		"a tab":                 "secret: \"x\"\n\tHunter2: y\n",
+		"a list across lines":   "scopes: {a: \"Hunter2\\nHunter2\"}\n",
+		"a number across lines": "password_hash:\n  memory: \"Hunter2\\nHunter2\"\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "grantd.yaml")
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			code, stdout, stderr := launch{args: []string{"config", "check", "--config", path}}.run(t)
+			if code != 2 || strings.Contains(stdout+stderr, "Hunter2") {
+				t.Errorf("exit %d, and says %s%s", code, stdout, stderr)
+			}
+		})
+	}
+}
