@@ -29,13 +29,15 @@ var defaultLimits = limits{
 // anybody can provoke it.
 func newHTTPServer(handler http.Handler, l limits, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: l.header,
-		ReadTimeout:       l.read,
-		WriteTimeout:      l.write,
-		IdleTimeout:       l.idle,
-		MaxHeaderBytes:    l.headerBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Handler: handler,
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is a request like any other
+		ReadHeaderTimeout:            l.header,
+		ReadTimeout:                  l.read,
+		WriteTimeout:                 l.write,
+		IdleTimeout:                  l.idle,
+		MaxHeaderBytes:               l.headerBytes,
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
 

@@ -59,7 +59,8 @@ func makeFile(path string) error {
 }
 
 // filePragmas: secure_delete overwrites what is deleted, so that a closed
-// retry window leaves no mix behind in the pages of the file. The writer waits
+// retry window leaves no mix behind in the pages of the file; the log beside it
+// (-wal) holds it until the next checkpoint writes over it. The writer waits
 // for other processes itself, see begin.
 var filePragmas = []string{"journal_mode(WAL)", "synchronous(FULL)", "secure_delete(FAST)", "busy_timeout(0)"}
 
