@@ -22,30 +22,39 @@ func TestFloorsReadBackAndCover(t *testing.T) {
 		return storage.Grant{Epoch: epoch, UserID: user, ClientID: client}
 	}
 	p := storage.UserPartition("u1")
-	for _, target := range []storage.Target{{UserID: "u1"}, {ClientID: "c1"}, {UserID: "u1"}} { // epochs 1, 2, 3
-		if _, err := s.Revoke(t.Context(), target); err != nil {
+	epochs := []uint32{0}
+	for _, target := range []storage.Target{{UserID: "u1"}, {ClientID: "c1"}, {UserID: "u1"}} {
+		r, err := s.Revoke(t.Context(), target)
+		if err != nil {
 			t.Fatal(err)
 		}
+		if r.Epochs[p] <= epochs[len(epochs)-1] {
+			t.Errorf("epoch %d follows %d", r.Epochs[p], epochs[len(epochs)-1])
+		}
+		epochs = append(epochs, r.Epochs[p])
+	}
+	if now := time.Now().Unix(); int64(epochs[1]) < now-60 {
+		t.Errorf("epoch %d may have been given out before a loss: it is %d now", epochs[1], now)
 	}
 	f, err := parseFloors(server.Client().Get(t.Context(), floorsKey(p)).Val())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []floor{{2, storage.Target{ClientID: "c1"}}, {3, storage.Target{UserID: "u1"}}}
+	want := []floor{{epochs[2], storage.Target{ClientID: "c1"}}, {epochs[3], storage.Target{UserID: "u1"}}}
 	if d := cmp.Diff(want, slices.Collect(f.each()), cmp.AllowUnexported(floor{})); d != "" {
 		t.Error(d)
 	}
-	if f.epoch() != 3 || f.base() != 0 {
+	if f.epoch() != epochs[3] || f.base() != 0 {
 		t.Errorf("epoch %d, base %d", f.epoch(), f.base())
 	}
 	for _, tt := range []struct {
 		g    storage.Grant
 		dead bool
 	}{
-		{grant(2, "u1", "c9"), true},
-		{grant(3, "u1", "c9"), false},
-		{grant(1, "u9", "c1"), true},
-		{grant(2, "u9", "c1"), false},
+		{grant(epochs[2], "u1", "c9"), true},
+		{grant(epochs[3], "u1", "c9"), false},
+		{grant(epochs[1], "u9", "c1"), true},
+		{grant(epochs[2], "u9", "c1"), false},
 		{grant(0, "u9", "c9"), false},
 		{grant(0, "c1", "u1"), false}, // the kinds aren't mixed up
 		{grant(0, "", "c9"), false},
