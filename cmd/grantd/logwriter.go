@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"sync"
+	"time"
 )
 
 // lineWriter writes what it is given from a goroutine of its own, so that a
@@ -19,8 +20,14 @@ type lineWriter struct {
 	busy    bool
 }
 
-// maxPending is how many bytes may wait, but for the last line.
-const maxPending = 1 << 20
+const (
+	// maxPending is how many bytes may wait, but for the last line.
+	maxPending = 1 << 20
+
+	// gather is how long a line waits for others to share its write, which
+	// costs a busy server more than the line itself.
+	gather = 5 * time.Millisecond
+)
 
 func newLineWriter(w io.Writer) *lineWriter {
 	l := &lineWriter{w: w}
@@ -47,6 +54,9 @@ func (l *lineWriter) drain() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.pending) > 0 {
+		l.mu.Unlock()
+		time.Sleep(gather)
+		l.mu.Lock()
 		batch := l.pending
 		l.pending = l.spare[:0]
 		l.mu.Unlock()
