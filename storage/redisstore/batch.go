@@ -3,21 +3,17 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-const (
-	// alone is how many commands are under way before further ones wait to
-	// share a round trip: a few callers never wait for each other.
-	alone = 4
-
-	// crowd is how many have to leave together for the next ones to wait for
-	// any command under way: with many callers nearly everything is shared.
-	crowd = 8
-)
+// few is how many callers at once are no crowd: each of their commands goes out
+// by itself, so that they never wait for each other.
+const few = 4
 
 // maxWaiting bounds the commands that wait; one more fails at once. A store that
 // can't keep up gets no longer a queue than it can work off.
@@ -26,10 +22,10 @@ const maxWaiting = 4096
 var errCrowded = errors.New("redisstore: too many commands are waiting")
 
 // batcher is a client whose Get, MGet and EvalSha share round trips when they
-// come concurrently. A command that finds few others under way goes out by
-// itself, at no cost; those that come meanwhile leave together, as one pipeline,
-// when a round trip lands. So Redis and this process handle fewer packets the
-// busier they are.
+// come concurrently. A few callers send each their own, at no cost. In a crowd
+// one pipeline is under way at a time, and what comes meanwhile leaves together
+// when it lands. So Redis and this process handle fewer packets the busier they
+// are.
 //
 // A pipeline whose connection breaks is repeated as a whole, so every command
 // has to be safe to repeat, as the scripts are. It is not for a Cluster, where
@@ -38,9 +34,12 @@ type batcher struct {
 	redis.UniversalClient
 
 	mu      sync.Mutex
-	aboard  int // commands under way, alone or together
-	last    int // how many left together last; 0 when nobody had to wait
+	alone   int  // commands under way by themselves
+	flying  int  // commands under way in the pipeline
+	crowd   int  // how many were at it together lately
+	leading bool // fly runs, or will
 	waiting []*seat
+	since   time.Time // when the first of those who wait came
 }
 
 // seat is a command that waits for its answer.
@@ -95,24 +94,17 @@ func (b *batcher) EvalSha(ctx context.Context, digest string, keys []string, arg
 // which is left in it. It returns an error when there was no room or the caller
 // gave up: then the command may still be under way and must not be looked at.
 func (b *batcher) board(ctx context.Context, cmd redis.Cmder) error {
-	b.mu.Lock()
-	if b.aboard < b.limit() {
-		b.aboard++
-		b.mu.Unlock()
-		defer b.land()
+	s, err := b.seat(cmd)
+	if err != nil {
+		return err
+	}
+	if s == nil {
 		_ = b.Process(ctx, cmd) // its error is the command's
+		b.mu.Lock()
+		b.alone--
+		b.mu.Unlock()
 		return nil
 	}
-	if len(b.waiting) >= maxWaiting {
-		b.mu.Unlock()
-		return errCrowded
-	}
-	s := &seat{cmd: cmd, done: make(chan struct{})}
-	b.waiting = append(b.waiting, s)
-	b.mu.Unlock()
-
-	ctx, cancel := context.WithTimeout(ctx, callTimeout) // waiting counts
-	defer cancel()
 	select {
 	case <-s.done:
 		return nil
@@ -124,53 +116,42 @@ func (b *batcher) board(ctx context.Context, cmd redis.Cmder) error {
 	}
 }
 
-// land ends the flight of one, and begins that of those who wait.
-func (b *batcher) land() {
-	if batch := b.next(1); batch != nil {
-		go b.fly(batch)
-	}
-}
-
-// next counts off those who landed and takes those who wait, unless so many are
-// under way that waiting for them gathers more. Who gave up isn't sent.
-func (b *batcher) next(landed int) []*seat {
+// seat returns a seat in the next pipeline, or none when the command may go by
+// itself.
+func (b *batcher) seat(cmd redis.Cmder) (*seat, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.aboard -= landed
-	b.waiting = slices.DeleteFunc(b.waiting, func(s *seat) bool { return s.gone })
-	if len(b.waiting) == 0 {
-		b.last = 0
-		return nil
+	b.crowd = max(b.crowd, b.alone+b.flying+len(b.waiting)+1)
+	switch {
+	case b.crowd <= few:
+		b.alone++
+		return nil, nil
+	case len(b.waiting) >= maxWaiting:
+		return nil, errCrowded
+	case len(b.waiting) == 0:
+		b.since = time.Now()
 	}
-	if b.aboard >= b.limit() {
-		return nil
+	s := &seat{cmd: cmd, done: make(chan struct{})}
+	b.waiting = append(b.waiting, s)
+	if !b.leading {
+		b.leading = true
+		go b.fly()
 	}
-	n := min(len(b.waiting), pipelined)
-	b.last = n
-	batch := slices.Clone(b.waiting[:n])
-	b.waiting = slices.Delete(b.waiting, 0, n)
-	b.aboard += n
-	return batch
+	return s, nil
 }
 
-// limit is how many may be under way for another to go.
-func (b *batcher) limit() int {
-	if b.last >= crowd {
-		return 1
-	}
-	return alone
-}
-
-// fly answers batches until nobody waits. It has no caller's context: none may
-// end the others' command. Each gives up by its own.
-func (b *batcher) fly(batch []*seat) {
-	for ; batch != nil; batch = b.next(len(batch)) {
-		ctx := context.Background()
+// fly sends those who wait until nobody does. It has no caller's context: none
+// may end the others' command. Who waits longer than callTimeout, all in all, is
+// answered with an error: no flight takes longer, so nobody needs a timer.
+func (b *batcher) fly() {
+	for batch, late := b.next(); batch != nil; batch, late = b.next() {
+		ctx, cancel := context.WithDeadline(context.Background(), late)
 		_, err := pipeline(ctx, b.UniversalClient, func(p redis.Pipeliner) {
 			for _, s := range batch {
 				_ = p.Process(ctx, s.cmd) // only queues
 			}
 		})
+		cancel()
 		for _, s := range batch {
 			if err != nil {
 				s.cmd.SetErr(err)
@@ -178,4 +159,25 @@ func (b *batcher) fly(batch []*seat) {
 			close(s.done)
 		}
 	}
+}
+
+// next takes those who wait, and says when their answer is due. Who gave up
+// isn't sent. A crowd that doesn't come again is forgotten one by one.
+func (b *batcher) next() (batch []*seat, late time.Time) {
+	runtime.Gosched() // callers that are ready to run come along
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.flying = 0
+	b.crowd--
+	b.waiting = slices.DeleteFunc(b.waiting, func(s *seat) bool { return s.gone })
+	if len(b.waiting) == 0 {
+		b.leading = false
+		return nil, late
+	}
+	late = b.since.Add(callTimeout)
+	n := min(len(b.waiting), pipelined)
+	batch = slices.Clone(b.waiting[:n])
+	b.waiting = slices.Delete(b.waiting, 0, n)
+	b.flying = n
+	return batch, late
 }

@@ -38,9 +38,39 @@ func TestConcurrentLoadsShareRoundTripsAndGetTheirOwnGrant(t *testing.T) {
 	if n := count.n.Load(); n > callers*each {
 		t.Errorf("%d round trips for %d loads", n, 2*callers*each)
 	}
+	settled(t, s.shared.(*batcher))
+}
+
+// settled waits until the batcher has nothing left to do, and returns how large
+// a crowd it remembers.
+func settled(t *testing.T, b *batcher) (crowd int) {
+	t.Helper()
+	for range 200 {
+		b.mu.Lock()
+		left, leading := b.alone+b.flying+len(b.waiting), b.leading
+		crowd = b.crowd
+		b.mu.Unlock()
+		if left == 0 && !leading {
+			return crowd
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatal("commands are left when all are answered")
+	return crowd
+}
+
+// A crowd that has gone doesn't make the few who stay wait for each other.
+func TestACrowdIsForgotten(t *testing.T) {
+	s, _ := open(t, redistest.Single(t).URL())
 	b := s.shared.(*batcher)
-	if b.aboard != 0 || len(b.waiting) != 0 {
-		t.Errorf("%d aboard, %d waiting when all is done", b.aboard, len(b.waiting))
+	b.crowd = 64
+	for range 64 {
+		if err := b.Get(t.Context(), "k").Err(); !isNil(err) {
+			t.Fatal(err)
+		}
+	}
+	if crowd := settled(t, b); crowd > few {
+		t.Errorf("%d callers are remembered after 64 commands of one", crowd)
 	}
 }
 
