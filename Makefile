@@ -33,10 +33,12 @@ run: ## Start a demo server on http://127.0.0.1:8080; it needs nothing else
 .PHONY: test
 test: ## Run all tests (they start their own Redis servers: see deps)
 	$(TEST) $(PACKAGES) $(NOSKIP)
+	@.ci/missing
 
 .PHONY: race
 race: ## Run all tests under the race detector (needs a C compiler)
 	$(TEST) -race $(PACKAGES) $(NOSKIP)
+	@.ci/missing
 
 .PHONY: cover
 cover: ## Run all tests and print how much of each function they reach

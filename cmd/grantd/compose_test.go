@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
 // composeFile is what docker-compose config makes of docker-compose.yml.
@@ -49,9 +51,7 @@ func (w *commandLine) UnmarshalYAML(n *yaml.Node) error {
 
 func readCompose(t *testing.T) composeFile {
 	t.Helper()
-	if _, err := exec.LookPath("docker-compose"); err != nil {
-		t.Fatal("docker-compose is not installed: on Debian, make deps installs it")
-	}
+	redistest.Need(t, "docker-compose")
 	out, err := exec.CommandContext(t.Context(), "docker-compose", "-f", "../../docker-compose.yml", "config").CombinedOutput()
 	if err != nil {
 		t.Fatalf("docker-compose.yml is not valid: %v\n%s", err, out)
@@ -165,9 +165,7 @@ func (s *stack) launch(service string) launch {
 // that a container would give it by being one.
 func (s *stack) redis(dir string) *exec.Cmd {
 	args := strings.Fields(s.paths.Replace(strings.Join(s.services["redis"].Command, " ")))
-	if _, err := exec.LookPath(args[0]); err != nil {
-		s.t.Fatal("redis-server is not installed: on Debian, make deps installs it")
-	}
+	redistest.Need(s.t, args[0])
 	args = append(args, "--dir", dir, "--port", s.ports["6379"], "--bind", "127.0.0.1")
 	cmd := exec.Command(args[0], args[1:]...)
 	if err := cmd.Start(); err != nil {
