@@ -51,8 +51,8 @@ fuzz: ## Run every fuzz target; FUZZTIME (60s) is for all of them together
 	.ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## Run the benchmarks of the packages
-	go test -run '^$$' -bench . -benchmem $(PACKAGES)
+bench: build ## Measure beside bare handlers and stock go-oauth2, and write bench/README.md
+	go -C bench run . -grantd '$(CURDIR)/bin/grantd' -write README.md
 
 .PHONY: lint
 lint: bin/golangci-lint ## Check the code, and who imports what (.golangci.yml)
@@ -74,6 +74,7 @@ verify: ## Check go.mod, go.sum, formatting and go vet
 	go mod verify
 	@test -z "$$(gofmt -l $(GO_FILES))" || { echo 'gofmt would change:'; gofmt -l $(GO_FILES); exit 1; }
 	go vet ./...
+	go -C bench vet ./...
 
 .PHONY: up
 up: ## Start Redis, the authorization server (8080) and the resource server (8081)
