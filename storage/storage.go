@@ -172,7 +172,8 @@ type Client struct {
 	Grants         []string       `json:"grants"` // values of grant_type that it may use
 	Scopes         []string       `json:"scopes"` // that it may be granted
 	RedirectURIs   []string       `json:"redirect_uris,omitempty"`
-	Introspect     bool           `json:"introspect,omitempty"`      // may introspect any token (RFC 7662), as a resource server does
+	Audiences      []string       `json:"audiences,omitempty"`       // resource identifiers that it may ask for (RFC 8707); and whose tokens it sees when it introspects. Empty: the server's, and all
+	Introspect     bool           `json:"introspect,omitempty"`      // may introspect tokens (RFC 7662), as a resource server does
 	AccessLifetime time.Duration  `json:"access_lifetime,omitempty"` // of its access tokens; zero: the server's default
 	Created        time.Time      `json:"created"`
 	Revision       uint64         `json:"revision"` // counts changes, from 1; the store sets it
