@@ -17,6 +17,9 @@ func (s *Server) clientCredentials(ctx context.Context, req tokenRequest) (token
 	if err != nil {
 		return tokenResponse{}, err
 	}
+	if req.audience, err = s.audience(req.client, req.params); err != nil {
+		return tokenResponse{}, err
+	}
 	id := storage.NewGrantID("") // one id for all attempts: each learns the epoch of its partition
 	for range maxAttempts {
 		pair, err := s.signInClient(ctx, req, id, strings.Join(scope, " "))

@@ -52,6 +52,12 @@ var (
 	}
 )
 
+// ErrInvalidTarget is the error of RFC 8707 section 2.
+var ErrInvalidTarget = &Error{
+	Status: http.StatusBadRequest, Code: "invalid_target",
+	Description: "A resource is malformed, unknown or more than may be granted.",
+}
+
 // Errors of HTTP, spoken in the form of RFC 6749 section 5.2 so that clients
 // need to parse only one.
 var (

@@ -40,6 +40,9 @@ const (
 	webSecret = "s3cret"
 	oddID     = "odd id"
 	oddSecret = "p%+ :é"
+
+	apiTest   = "https://api.test" // the resource server rs1
+	otherTest = "https://other.test"
 )
 
 func newFixture(t *testing.T, options ...option) *fixture {
@@ -55,11 +58,13 @@ func newFixture(t *testing.T, options ...option) *fixture {
 		t.Fatal(err)
 	}
 	c := authserver.Config{
+		Issuer:        "https://as.test",
 		Store:         f.store,
 		Keys:          f.keys,
 		Passwords:     newHasher(t, 64, 1),
 		Scopes:        []string{"read", "write", "admin"},
 		DefaultScopes: []string{"read"},
+		Audiences:     []string{apiTest, otherTest},
 		RetryWindow:   10 * time.Second,
 		Now:           f.now,
 		RemoteAddr:    func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.7") },
@@ -104,8 +109,11 @@ func (f *fixture) seed(t *testing.T, passwords *passhash.Hasher) {
 		{ID: oddID, Secret: storage.NewSecretVerifier(oddSecret), Grants: all[:2], Scopes: []string{"read"}},
 		{ID: "colon", Secret: storage.NewSecretVerifier("a:b"), Grants: all[:2], Scopes: []string{"read"}},
 		{ID: "percent", Secret: storage.NewSecretVerifier("100%+1"), Grants: all[:2], Scopes: []string{"read"}},
-		{ID: "rs1", Secret: storage.NewSecretVerifier("rs1-secret"), Introspect: true}, // a resource server
-		{ID: "secretless", Grants: all, Scopes: []string{"read"}},                      // confidential, but was given no secret
+		{ID: "rs1", Secret: storage.NewSecretVerifier("rs1-secret"), Introspect: true, Audiences: []string{apiTest}}, // a resource server
+		{ID: "rs2", Secret: storage.NewSecretVerifier("rs2-secret"), Introspect: true, Audiences: []string{otherTest}},
+		{ID: "gateway", Secret: storage.NewSecretVerifier("gw-secret"), Introspect: true}, // before all resource servers
+		{ID: "bound", Secret: storage.NewSecretVerifier("s3cret5"), Grants: all, Scopes: []string{"read", "write"}, Audiences: []string{"urn:example:a", apiTest}},
+		{ID: "secretless", Grants: all, Scopes: []string{"read"}}, // confidential, but was given no secret
 	} {
 		c.Created = f.clock
 		if err := f.store.CreateClient(t.Context(), c); err != nil {

@@ -26,7 +26,7 @@ var (
 	}
 	errBearerToken = &Error{
 		Status: http.StatusUnauthorized, Code: "invalid_token",
-		Description: "The access token is malformed, unknown, expired or revoked.",
+		Description: "The access token is malformed, unknown, expired, revoked or for another server.",
 		challenge:   `Bearer realm="%s", error="invalid_token"`,
 	}
 	errBearerScope = &Error{
@@ -48,6 +48,8 @@ type introspection struct {
 	IssuedAt  int64  `json:"iat,omitempty"`
 	NotBefore int64  `json:"nbf,omitempty"`
 	Subject   string `json:"sub,omitempty"` // the client when there is no user, as RFC 9068 section 2.2 has it
+	Audience  any    `json:"aud,omitempty"` // of audienceMember
+	Issuer    string `json:"iss,omitempty"`
 }
 
 // introspect answers POST /introspect, RFC 7662. Only an access token is ever
@@ -59,25 +61,28 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, ev *Event) e
 		return err
 	}
 	ctx := r.Context()
-	if ev.ClientID, err = s.introspector(ctx, r.Header, form); err != nil {
+	caller, err := s.introspector(ctx, r.Header, form)
+	ev.ClientID = caller.ID
+	if err != nil {
 		return err
 	}
 	if form["token"] == "" {
 		return ErrInvalidRequest.reason("token is missing")
 	}
 	g, err := s.accessGrant(ctx, form["token"])
+	audience, shown := shownTo(caller, g)
 	switch {
-	case errors.Is(err, storage.ErrNotFound):
+	case errors.Is(err, storage.ErrNotFound), err == nil && !shown:
 		writeJSON(w, http.StatusOK, introspection{})
 	case err != nil:
 		return err
 	default:
-		writeJSON(w, http.StatusOK, introspectionOf(g))
+		writeJSON(w, http.StatusOK, s.introspectionOf(g, audience))
 	}
 	return nil
 }
 
-func introspectionOf(g storage.Grant) introspection {
+func (s *Server) introspectionOf(g storage.Grant, audience []string) introspection {
 	subject := g.UserID
 	if subject == "" {
 		subject = g.ClientID
@@ -92,41 +97,51 @@ func introspectionOf(g storage.Grant) introspection {
 		IssuedAt:  g.Issued.Unix(),
 		NotBefore: g.Issued.Unix(), // no token is issued ahead of its use
 		Subject:   subject,
+		Audience:  audienceMember(audience),
+		Issuer:    s.cfg.Issuer,
 	}
 }
 
 // introspector returns the client that may introspect: a confidential one with
 // that right, or whoever holds an access token of IntrospectScope.
-func (s *Server) introspector(ctx context.Context, h http.Header, form params) (string, error) {
+func (s *Server) introspector(ctx context.Context, h http.Header, form params) (storage.Client, error) {
 	if text, given := bearerToken(h); given {
 		return s.bearerIntrospector(ctx, text, form)
 	}
 	client, err := s.authenticateClient(ctx, h, form)
 	switch {
 	case err != nil:
-		return "", err
+		return storage.Client{}, err
 	case client.Public:
-		return "", ErrInvalidClient.reason("a public client proves nothing: the call is as good as anonymous")
+		return storage.Client{}, ErrInvalidClient.reason("a public client proves nothing: the call is as good as anonymous")
 	case !client.Introspect:
-		return client.ID, errMayNotIntrospect
+		return client, errMayNotIntrospect
 	}
-	return client.ID, nil
+	return client, nil
 }
 
-func (s *Server) bearerIntrospector(ctx context.Context, text string, form params) (string, error) {
+// bearerIntrospector is the client that the bearer token was issued to. The token
+// has to be for this server, as for any that takes one (RFC 9700 section 2.3).
+func (s *Server) bearerIntrospector(ctx context.Context, text string, form params) (storage.Client, error) {
 	if form["client_secret"] != "" || form["client_assertion"] != "" {
-		return "", ErrInvalidRequest.reason("a bearer token and client credentials at once")
+		return storage.Client{}, ErrInvalidRequest.reason("a bearer token and client credentials at once")
 	}
 	g, err := s.accessGrant(ctx, text)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return "", errBearerToken.because(err)
+		return storage.Client{}, errBearerToken.because(err)
 	case err != nil:
-		return "", err
+		return storage.Client{}, err
+	case g.AccessAudience != "" && !slices.Contains(strings.Fields(g.AccessAudience), s.cfg.Issuer):
+		return storage.Client{ID: g.ClientID}, errBearerToken.reason("for another resource server")
 	case !slices.Contains(strings.Fields(g.AccessScope), IntrospectScope):
-		return g.ClientID, errBearerScope
+		return storage.Client{ID: g.ClientID}, errBearerScope
 	}
-	return g.ClientID, nil
+	client, err := s.cfg.Store.LoadClient(ctx, g.ClientID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return client, errBearerToken.reason("its client was deleted")
+	}
+	return client, err
 }
 
 // bearerToken takes the token out of the one Authorization header, if its scheme

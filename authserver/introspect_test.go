@@ -101,6 +101,7 @@ func TestIntrospect(t *testing.T) {
 		want := map[string]any{
 			"active": true, "scope": "read write", "client_id": "web", "username": "alice", "token_type": "Bearer",
 			"exp": number(issued.Add(time.Hour)), "iat": number(issued), "nbf": number(issued), "sub": "id-of-alice",
+			"iss": "https://as.test",
 		}
 		if d := cmp.Diff(want, wantActive(t, f, pair.text("access_token")).json); d != "" {
 			t.Errorf("(-want +got)\n%s", d)
@@ -120,7 +121,7 @@ func TestIntrospect(t *testing.T) {
 		now := f.now()
 		want := map[string]any{
 			"active": true, "scope": "write", "client_id": "svc", "token_type": "Bearer",
-			"exp": number(now.Add(time.Hour)), "iat": number(now), "nbf": number(now), "sub": "svc",
+			"exp": number(now.Add(time.Hour)), "iat": number(now), "nbf": number(now), "sub": "svc", "iss": "https://as.test",
 		}
 		if d := cmp.Diff(want, wantActive(t, f, token.text("access_token")).json); d != "" {
 			t.Errorf("(-want +got)\n%s", d)

@@ -25,6 +25,9 @@ func (s *Server) password(ctx context.Context, req tokenRequest) (tokenResponse,
 	if err != nil {
 		return tokenResponse{}, err
 	}
+	if req.audience, err = s.audience(req.client, req.params); err != nil {
+		return tokenResponse{}, err
+	}
 	for range maxAttempts {
 		pair, err := s.signInUser(ctx, req, scope)
 		if !errors.Is(err, storage.ErrRevoked) {

@@ -63,11 +63,15 @@ func (r refreshing) attempt(ctx context.Context) (tokenResponse, error) {
 	if err != nil {
 		return tokenResponse{}, err
 	}
+	audience, err := r.refreshAudience(r.req.client, g.Audience, r.req.params)
+	if err != nil {
+		return tokenResponse{}, err
+	}
 	switch {
 	case r.token.Generation == g.Generation:
-		return r.rotate(ctx, g, scope)
+		return r.rotate(ctx, g, scope, audience)
 	case r.token.Generation < g.Generation:
-		return r.retry(ctx, g, scope)
+		return r.retry(ctx, g, scope, audience)
 	}
 	return tokenResponse{}, ErrInvalidGrant.reason("a generation that was never issued")
 }
@@ -89,7 +93,7 @@ func (r refreshing) load(ctx context.Context) (storage.Grant, error) {
 
 // rotate spends the current refresh token. Of any number of concurrent calls
 // one succeeds.
-func (r refreshing) rotate(ctx context.Context, g storage.Grant, scope string) (tokenResponse, error) {
+func (r refreshing) rotate(ctx context.Context, g storage.Grant, scope, audience string) (tokenResponse, error) {
 	now := latest(r.now(), g.Issued) // another node's clock may be ahead
 	if !g.Refresh.Equal(r.token.Digest()) || !now.Before(g.RefreshExpiry) {
 		return tokenResponse{}, ErrInvalidGrant.reason("not the current refresh token, or expired")
@@ -107,7 +111,7 @@ func (r refreshing) rotate(ctx context.Context, g storage.Grant, scope string) (
 	next := g
 	next.Generation++
 	next.Access, next.Refresh = pair.accessDigest, pair.refreshDigest
-	next.AccessScope = scope
+	next.AccessScope, next.AccessAudience = scope, audience
 	next.Issued = now
 	next.AccessExpiry = earlier(now.Add(r.accessLifetime(r.req.client)), g.End)
 	next.RefreshExpiry = earlier(now.Add(r.cfg.RefreshIdle), g.End)
@@ -123,7 +127,7 @@ func (r refreshing) rotate(ctx context.Context, g storage.Grant, scope string) (
 // retry answers a refresh token that was spent before: with the same pair when
 // its answer may have been lost, else by ending the grant, because then two
 // parties hold the token (RFC 9700 section 4.14.2).
-func (r refreshing) retry(ctx context.Context, g storage.Grant, scope string) (tokenResponse, error) {
+func (r refreshing) retry(ctx context.Context, g storage.Grant, scope, audience string) (tokenResponse, error) {
 	kept, err := r.cfg.Store.LoadRetry(ctx, g.ID)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -138,6 +142,8 @@ func (r refreshing) retry(ctx context.Context, g storage.Grant, scope string) (t
 		return tokenResponse{}, ErrInvalidGrant.reason("never issued: a forgery ends no grant")
 	case scope != g.AccessScope:
 		return tokenResponse{}, ErrInvalidScope.reason("not the scope of the request that is repeated")
+	case audience != g.AccessAudience:
+		return tokenResponse{}, ErrInvalidTarget.reason("not the resource of the request that is repeated")
 	}
 	pair, err := r.derive(kept)
 	if err != nil {

@@ -14,8 +14,12 @@ import (
 const maxBody = 32 << 10
 
 // params are the parameters of a request body, decoded. An empty value counts
-// as absent (RFC 6749 section 3.2).
+// as absent (RFC 6749 section 3.2). The values of resource, which may be
+// repeated, stand in one text with a resourceSeparator after each.
 type params map[string]string
+
+// resourceSeparator is in no value: cleanText forbids it.
+const resourceSeparator = '\x00'
 
 // parseParams reads the body of a POST. Nothing of the URI's query is looked
 // at: credentials there would end in logs (RFC 6749 section 2.3.1).
@@ -64,6 +68,7 @@ func formMediaType(h http.Header) bool {
 // only resource may be repeated (RFC 8707 section 2).
 func parseForm(body string) (params, error) {
 	form := make(params, 8)
+	var resources strings.Builder
 	for pair := range strings.SplitSeq(body, "&") {
 		if pair == "" {
 			continue
@@ -74,10 +79,18 @@ func parseForm(body string) (params, error) {
 		if errName != nil || errValue != nil || !cleanText(name) || !cleanText(value) {
 			return nil, ErrInvalidRequest.reason("a parameter does not decode")
 		}
-		if _, repeated := form[name]; repeated && name != "resource" {
+		if name == "resource" {
+			resources.WriteString(value)
+			resources.WriteByte(resourceSeparator)
+			continue
+		}
+		if _, repeated := form[name]; repeated {
 			return nil, ErrInvalidRequest.reason("a parameter is repeated")
 		}
 		form[name] = value
+	}
+	if resources.Len() > 0 {
+		form["resource"] = resources.String()
 	}
 	return form, nil
 }

@@ -28,7 +28,7 @@ func TestTokenRequest(t *testing.T) {
 	accepted := map[string]string{
 		"6749-3.2-02 an empty scope counts as absent":         good + "&scope=",
 		"6749-3.2-03 an unknown body parameter is ignored":    good + "&foo=bar",
-		"6749-3.2-04 resource may be repeated":                good + "&resource=https%3A%2F%2Fa.test&resource=https%3A%2F%2Fb.test",
+		"6749-3.2-04 resource may be repeated":                good + "&resource=https%3A%2F%2Fapi.test&resource=https%3A%2F%2Fother.test",
 		"6749-3.2-03 an unknown parameter with an empty name": good + "&=x&&",
 	}
 	for name, body := range accepted {
@@ -134,6 +134,7 @@ func TestErrorsHoldNoInput(t *testing.T) {
 	for _, a := range []answer{
 		f.post(t, passwordForm(mark, mark), asWeb),
 		f.post(t, passwordForm("alice", "secret123", "scope", mark), asWeb),
+		f.post(t, passwordForm("alice", "secret123", "resource", mark), asWeb),
 		f.post(t, form("grant_type", mark), asWeb),
 		f.post(t, refreshForm(mark), asWeb),
 		f.post(t, passwordForm("alice", "secret123"), basic(mark, mark)),
@@ -160,6 +161,8 @@ func TestRefusedBeforeThePasswordIsHashed(t *testing.T) {
 		"grant not allowed":     func() answer { return f.post(t, passwordForm("alice", "secret123"), basic("web2", "s3cret2")) },
 		"malformed scope":       func() answer { return f.post(t, passwordForm("alice", "secret123", "scope", "a  b"), asWeb) },
 		"scope not allowed":     func() answer { return f.post(t, passwordForm("alice", "secret123", "scope", "admin"), asWeb) },
+		"malformed resource":    func() answer { return f.post(t, passwordForm("alice", "secret123", "resource", "foo"), asWeb) },
+		"unknown resource":      func() answer { return f.post(t, passwordForm("alice", "secret123", "resource", "urn:nosuch"), asWeb) },
 		"password missing":      func() answer { return f.post(t, form("grant_type", "password", "username", "alice"), asWeb) },
 		"repeated parameter":    func() answer { return f.post(t, passwordForm("alice", "secret123", "username", "a"), asWeb) },
 		"grant type not served": func() answer { return f.post(t, form("grant_type", "device"), asWeb) },

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -24,10 +25,14 @@ type Store interface {
 	LoadClient(ctx context.Context, id string) (storage.Client, error)
 }
 
-// Config says how a server behaves. Store, Keys, Passwords and Scopes are
+// Config says how a server behaves. Issuer, Store, Keys, Passwords and Scopes are
 // required; every other field has a useful zero value. Lifetimes are whole
 // seconds.
 type Config struct {
+	// Issuer is the URL that clients know the server by: absolute, without
+	// query and fragment (RFC 8414 section 2).
+	Issuer string
+
 	Store     Store
 	Keys      opaque.Source
 	Passwords *passhash.Hasher
@@ -38,6 +43,15 @@ type Config struct {
 	// Scopes that the server knows. DefaultScopes are granted to a request
 	// that names none; without any such a request is refused.
 	Scopes, DefaultScopes []string
+
+	// Audiences are the identifiers of the resource servers that a client may ask
+	// tokens for when it has none of its own (RFC 8707): absolute URIs without a
+	// fragment. Without any such a client's tokens are for every resource server.
+	Audiences []string
+
+	// Strict restricts tokens to Audiences also when nobody asked for that, as
+	// RFC 9700 section 2.3 advises: those of a client without its own.
+	Strict bool
 
 	// AccessLifetime of access tokens, unless the client has its own.
 	// Defaults to 1 hour.
@@ -133,12 +147,14 @@ func validate(c Config) error {
 		bad  bool
 		text string
 	}{
+		{!issuerURL(c.Issuer), "Issuer is not an absolute URL without query and fragment (RFC 8414 section 2)"},
 		{c.Store == nil, "Store is missing"},
 		{c.Keys == nil, "Keys is missing"},
 		{c.Passwords == nil, "Passwords is missing"},
 		{len(c.Scopes) == 0, "Scopes is empty"},
 		{!every(c.Scopes, scopeToken), "Scopes holds what is not a scope token (RFC 6749 section 3.3)"},
 		{!every(c.DefaultScopes, func(s string) bool { return slices.Contains(c.Scopes, s) }), "DefaultScopes holds a scope that is not in Scopes"},
+		{!every(c.Audiences, storage.ValidResource), "Audiences holds what is not an absolute URI without a fragment (RFC 8707 section 2)"},
 		{c.AccessLifetime < time.Second, "AccessLifetime is under a second"},
 		{c.RefreshIdle < time.Second, "RefreshIdle is under a second"},
 		{c.RefreshAbsolute < c.RefreshIdle, "RefreshAbsolute is less than RefreshIdle"},
@@ -152,6 +168,11 @@ func validate(c Config) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func issuerURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil && !strings.ContainsAny(s, "?#")
 }
 
 // maxRetryWindow bounds how long a spent refresh token is still worth something.

@@ -24,6 +24,7 @@ const (
 type tokenRequest struct {
 	params
 	client    storage.Client // authenticated
+	audience  string         // of the grant to be made, see Server.audience
 	address   netip.Addr
 	userAgent string
 	event     *Event

@@ -22,7 +22,7 @@ var (
 		"The request is malformed or carries more than one access token."}
 
 	invalidToken = refusal{http.StatusUnauthorized, "invalid_token",
-		"The access token is malformed, unknown, expired or revoked."}
+		"The access token is malformed, unknown, expired, revoked or for another server."}
 
 	insufficientScope = refusal{http.StatusForbidden, "insufficient_scope",
 		"The access token may not do this."}

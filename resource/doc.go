@@ -4,13 +4,14 @@
 //	guard, err := resource.New(resource.Config{
 //		Validator: resource.NewStoreValidator(keys, store),
 //		Realm:     "orders",
+//		Resource:  "https://orders.example.com",
 //	})
 //	mux.Handle("GET /orders", guard.Require("read")(orders))
 //
 // The guarded handler learns from [IdentityFrom] whom the request speaks for.
 // Start reading at [Guard.Require]. A request passes four rooms: bearer.go finds
-// the token, validator.go judges it, guard.go compares the scope, and
-// challenge.go is the only place that says no.
+// the token, validator.go judges it, guard.go compares its audience and scope,
+// and challenge.go is the only place that says no.
 //
 // The package links the standard library and grantd's storage interfaces, and
 // no database: the store is the caller's choice.

@@ -38,7 +38,7 @@ func Example() {
 	}
 	// Output:
 	// 200 orders of alice
-	// 401 {"error":"invalid_token","error_description":"The access token is malformed, unknown, expired or revoked."}
+	// 401 {"error":"invalid_token","error_description":"The access token is malformed, unknown, expired, revoked or for another server."}
 }
 
 // signInAlice makes a grant and returns its access token: the authorization

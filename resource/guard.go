@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+
+	"github.com/grantd/grantd/storage"
 )
 
 // Why a request was refused: what [Config.Note] is told. Compare with
@@ -17,8 +19,8 @@ var (
 	// ErrInvalidRequest: more than one token, or a broken form. 400.
 	ErrInvalidRequest = errors.New("resource: invalid request")
 
-	// ErrInvalidToken: garbled, unknown, expired or revoked. 401. It is also
-	// what a [Validator] returns.
+	// ErrInvalidToken: garbled, unknown, expired, revoked or for another
+	// resource server. 401. It is also what a [Validator] returns.
 	ErrInvalidToken = errors.New("resource: invalid token")
 
 	// ErrInsufficientScope: a good token that may not do this. 403.
@@ -27,6 +29,8 @@ var (
 	// ErrUnavailable: the validator can't tell now. 503.
 	ErrUnavailable = errors.New("resource: the token can't be validated now")
 )
+
+var errAudience = fmt.Errorf("%w: for another resource server", ErrInvalidToken)
 
 // Validator judges access tokens. It is called with texts that fit the b64token
 // grammar of RFC 6750 section 2.1, by many goroutines at once.
@@ -46,6 +50,16 @@ type Config struct {
 	// ASCII without control characters. Default: "api".
 	Realm string
 
+	// Resource is the identifier of this resource server (RFC 8707, RFC 9728): an
+	// absolute URI without a fragment. A token that is restricted to others is
+	// refused (RFC 9700 section 2.3); one without an audience is for all. Default:
+	// none, and nobody looks at the audience.
+	Resource string
+
+	// Audiences are further identifiers that tokens may be for, beside Resource.
+	// All are compared code point by code point (RFC 9728 section 6).
+	Audiences []string
+
 	// FormBody also accepts the token as parameter access_token of a form body
 	// (RFC 6750 section 2.2) of POST, PUT and PATCH. Forms are then read before
 	// the guarded handler runs, which can still parse them; a form of more than
@@ -62,7 +76,8 @@ type Config struct {
 // immutable and safe for concurrent use.
 type Guard struct {
 	validator Validator
-	realm     string // as a quoted-string
+	realm     string   // as a quoted-string
+	audiences []string // of which a token has to be for one; empty: not looked at
 	formBody  bool
 	note      func(context.Context, error)
 }
@@ -79,10 +94,29 @@ func New(c Config) (*Guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("resource: Config.Realm: %w", err)
 	}
+	audiences, err := c.audiences()
+	if err != nil {
+		return nil, err
+	}
 	if c.Note == nil {
 		c.Note = func(context.Context, error) {}
 	}
-	return &Guard{validator: c.Validator, realm: realm, formBody: c.FormBody, note: c.Note}, nil
+	return &Guard{validator: c.Validator, realm: realm, audiences: audiences, formBody: c.FormBody, note: c.Note}, nil
+}
+
+func (c Config) audiences() ([]string, error) {
+	if c.Resource == "" && len(c.Audiences) == 0 {
+		return nil, nil
+	}
+	if !storage.ValidResource(c.Resource) {
+		return nil, errors.New("resource: Config.Resource is not an absolute URI without a fragment")
+	}
+	for _, a := range c.Audiences {
+		if !storage.ValidResource(a) {
+			return nil, fmt.Errorf("resource: Config.Audiences: %q is not an absolute URI without a fragment", a)
+		}
+	}
+	return append([]string{c.Resource}, c.Audiences...), nil
 }
 
 // Require guards a handler: it answers requests itself (RFC 6750 section 3)
@@ -124,7 +158,18 @@ func (g *Guard) identify(w http.ResponseWriter, r *http.Request) (Identity, erro
 	if err != nil && !errors.Is(err, ErrInvalidToken) {
 		return Identity{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	if err == nil && !g.isFor(id.Audience) {
+		return Identity{}, errAudience
+	}
 	return id, err
+}
+
+// isFor reports whether a token of that audience may be used here.
+func (g *Guard) isFor(audience []string) bool {
+	if len(audience) == 0 || len(g.audiences) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(audience, func(s string) bool { return slices.Contains(g.audiences, s) })
 }
 
 func covers(id Identity, scopes []string) error {

@@ -23,6 +23,10 @@ type Identity struct {
 	// Scope is what the token may do: space-separated, RFC 6749 section 3.3.
 	Scope string
 
+	// Audience are the identifiers of the resource servers that the token is
+	// for (RFC 8707 section 2). Empty: it is for every one.
+	Audience []string
+
 	IssuedAt  time.Time // of the token
 	ExpiresAt time.Time // of the token: from this instant on it is refused
 }

@@ -12,6 +12,7 @@ type me struct {
 	Username string `json:"username,omitempty"` // left out when there is no user
 	Scope    string `json:"scope"`
 	ClientID string `json:"client_id"`
+	Audience any    `json:"aud,omitempty"` // of audienceMember
 	IssuedAt int64  `json:"iat"`
 	Expires  int64  `json:"exp"`
 }
@@ -36,11 +37,24 @@ func (g *Guard) UsersMe() http.Handler {
 			Username: id.Username,
 			Scope:    id.Scope,
 			ClientID: id.ClientID,
+			Audience: audienceMember(id.Audience),
 			IssuedAt: id.IssuedAt.Unix(),
 			Expires:  id.ExpiresAt.Unix(),
 		})
 		writeJSON(w, http.StatusOK, body)
 	})
+}
+
+// audienceMember is a string when there is one, an array when there are several,
+// and nil, left out, when there is none: as RFC 7662 section 2.2 has it.
+func audienceMember(audience []string) any {
+	switch len(audience) {
+	case 0:
+		return nil
+	case 1:
+		return audience[0]
+	}
+	return audience
 }
 
 var notAllowed = []byte(`{"error":"invalid_request","error_description":"Only GET and HEAD are allowed here."}`)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/grantd/grantd/storage"
@@ -90,6 +91,9 @@ func identityOf(g storage.Grant) Identity {
 		Scope:     g.AccessScope,
 		IssuedAt:  g.Issued,
 		ExpiresAt: g.AccessExpiry,
+	}
+	if g.AccessAudience != "" { // most have none, and then nothing is allocated
+		id.Audience = strings.Fields(g.AccessAudience)
 	}
 	if id.Subject == "" {
 		id.Subject = g.ClientID

@@ -89,7 +89,7 @@ func TestOnlyTheCurrentTokenOfAGrantIsValid(t *testing.T) {
 			id, err := v(signIn).Validate(t.Context(), token)
 			if good := strings.HasPrefix(name, "as"); good && err != nil {
 				t.Error(err)
-			} else if !good && (!errors.Is(err, resource.ErrInvalidToken) || id != (resource.Identity{})) {
+			} else if !good && (!errors.Is(err, resource.ErrInvalidToken) || !cmp.Equal(id, resource.Identity{})) {
 				t.Errorf("%v, %v; want ErrInvalidToken and no identity", id, err)
 			}
 		})
@@ -103,6 +103,8 @@ func TestIdentityOfAGrant(t *testing.T) {
 	}
 	userless := full
 	userless.UserID, userless.Username = "", ""
+	restricted := full
+	restricted.Audience, restricted.AccessAudience = "https://api.test https://other.test urn:c", "https://other.test urn:c"
 	for _, tt := range []struct {
 		name  string
 		grant storage.Grant
@@ -113,6 +115,10 @@ func TestIdentityOfAGrant(t *testing.T) {
 		}},
 		{"RFC 9068 2.2: the client is the subject when there is no user", userless, resource.Identity{
 			Subject: "demo", ClientID: "demo", Scope: "read", IssuedAt: full.Issued, ExpiresAt: full.AccessExpiry,
+		}},
+		{"with the audience of the access token, not of its grant", restricted, resource.Identity{
+			Subject: "u-1", Username: "alice", ClientID: "demo", Scope: "read", IssuedAt: full.Issued, ExpiresAt: full.AccessExpiry,
+			Audience: []string{"https://other.test", "urn:c"},
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -138,7 +144,7 @@ func TestFaultsOfTheStore(t *testing.T) {
 	} {
 		v, token := one(t, &g, tt.fault)
 		id, err := v(signIn).Validate(t.Context(), token)
-		if !errors.Is(err, tt.want) || id != (resource.Identity{}) {
+		if !errors.Is(err, tt.want) || !cmp.Equal(id, resource.Identity{}) {
 			t.Errorf("the store says %v: %v, %v; want %v", tt.fault, id, err, tt.want)
 		}
 		if invalid := errors.Is(err, resource.ErrInvalidToken); invalid != errors.Is(tt.fault, storage.ErrNotFound) {

@@ -27,6 +27,8 @@ import (
 //	end         since created
 //	client id, user id, username, scope
 //	access scope    if flagNarrowed
+//	audience        if flagAudience
+//	access audience if flagNarrowedAudience
 //	address     length-prefixed, 0, 4 or 16 bytes
 //	user agent  the rest
 //
@@ -34,11 +36,13 @@ import (
 const grantVersion = 1
 
 const (
-	flagRefresh  = 1 << iota // a refresh token was issued
-	flagNarrowed             // the access token's scope differs from the grant's
-	flagRawUser              // the user id is stored as the bytes that its base64url text stands for
+	flagRefresh          = 1 << iota // a refresh token was issued
+	flagNarrowed                     // the access token's scope differs from the grant's
+	flagRawUser                      // the user id is stored as the bytes that its base64url text stands for
+	flagAudience                     // the grant has an audience
+	flagNarrowedAudience             // the access token's audience differs from the grant's
 
-	knownFlags = flagRefresh | flagNarrowed | flagRawUser
+	knownFlags = flagRefresh | flagNarrowed | flagRawUser | flagAudience | flagNarrowedAudience
 )
 
 var grantTypes = map[GrantType]byte{Password: 1, ClientCredentials: 2}
@@ -56,13 +60,7 @@ func AppendGrant(b []byte, g Grant) ([]byte, error) {
 	if !known || g.Generation == 0 || refresh == g.RefreshExpiry.IsZero() {
 		return nil, ErrEncoding
 	}
-	var flags byte
-	if refresh {
-		flags |= flagRefresh
-	}
-	if g.AccessScope != g.Scope {
-		flags |= flagNarrowed
-	}
+	flags := presence(g)
 	user := g.UserID
 	if raw, ok := decodeBase64(user); ok {
 		user, flags = string(raw), flags|flagRawUser
@@ -82,11 +80,28 @@ func AppendGrant(b []byte, g Grant) ([]byte, error) {
 		return nil, ErrEncoding
 	}
 	b = appendText(b, g.ClientID, user, g.Username, g.Scope)
-	if g.AccessScope != g.Scope {
-		b = appendText(b, g.AccessScope)
-	}
+	b = appendTextIf(b, flags&flagNarrowed, g.AccessScope)
+	b = appendTextIf(b, flags&flagAudience, g.Audience)
+	b = appendTextIf(b, flags&flagNarrowedAudience, g.AccessAudience)
 	b = appendText(b, string(g.Address.AsSlice()))
 	return append(b, g.UserAgent...), nil
+}
+
+// presence are the flags of the fields that only some grants need.
+func presence(g Grant) (flags byte) {
+	if g.Refresh != (Digest{}) {
+		flags |= flagRefresh
+	}
+	if g.AccessScope != g.Scope {
+		flags |= flagNarrowed
+	}
+	if g.Audience != "" {
+		flags |= flagAudience
+	}
+	if g.AccessAudience != g.Audience {
+		flags |= flagNarrowedAudience
+	}
+	return flags
 }
 
 // appendTimes appends the instants of g, and reports whether they can be read
@@ -121,6 +136,13 @@ func appendText(b []byte, texts ...string) []byte {
 		b = append(b, s...)
 	}
 	return b
+}
+
+func appendTextIf(b []byte, flag byte, s string) []byte {
+	if flag == 0 {
+		return b
+	}
+	return appendText(b, s)
 }
 
 // DecodeGrant reads what AppendGrant wrote and gives it the id. It returns
@@ -166,10 +188,9 @@ func (d *decoder) texts(g *Grant, flags byte) {
 		g.UserID = base64.RawURLEncoding.EncodeToString([]byte(g.UserID))
 	}
 	g.Scope = d.string()
-	g.AccessScope = g.Scope
-	if flags&flagNarrowed != 0 {
-		g.AccessScope = d.string()
-	}
+	g.AccessScope = d.stringIf(flags&flagNarrowed, g.Scope)
+	g.Audience = d.stringIf(flags&flagAudience, "")
+	g.AccessAudience = d.stringIf(flags&flagNarrowedAudience, g.Audience)
 	g.Address = d.address()
 	g.UserAgent = d.text
 }
@@ -254,6 +275,14 @@ func (d *decoder) string() string {
 	s := d.text[size : size+int(n)]
 	d.text = d.text[size+int(n):]
 	return s
+}
+
+// stringIf is the next text if the flag says that there is one.
+func (d *decoder) stringIf(flag byte, otherwise string) string {
+	if flag == 0 {
+		return otherwise
+	}
+	return d.string()
 }
 
 func uvarintString(s string) (uint64, int) {

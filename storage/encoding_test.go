@@ -59,6 +59,11 @@ func serviceGrant() storage.Grant {
 	})
 }
 
+// audience returns alice's grant with these audiences.
+func audience(ofGrant, ofAccess string) storage.Grant {
+	return with(func(g *storage.Grant) { g.Audience, g.AccessAudience = ofGrant, ofAccess })
+}
+
 func encode(t testing.TB, g storage.Grant) []byte {
 	t.Helper()
 	b, err := storage.AppendGrant(nil, g)
@@ -84,6 +89,12 @@ func TestGrantsRoundTrip(t *testing.T) {
 		"narrowed scope":         with(func(g *storage.Grant) { g.Scope = "read write" }),
 		"no access scope":        with(func(g *storage.Grant) { g.AccessScope = "" }),
 		"no scope at all":        with(func(g *storage.Grant) { g.Scope, g.AccessScope = "", "" }),
+		"an audience":            audience("https://api.test", "https://api.test"),
+		"several audiences":      audience("https://api.test https://other.test", "https://api.test https://other.test"),
+		"narrowed audience":      audience("https://api.test https://other.test", "https://other.test"),
+		"access audience alone":  audience("", "https://api.test"),
+		"audience of the grant":  audience("https://api.test", ""),
+		"all that is optional":   with(func(g *storage.Grant) { g.Scope, g.Audience, g.AccessAudience = "a b", "https://a.test urn:b", "urn:b" }),
 		"IPv6":                   with(func(g *storage.Grant) { g.Address = netip.MustParseAddr("2001:db8::1") }),
 		"IPv4 in IPv6":           with(func(g *storage.Grant) { g.Address = netip.MustParseAddr("::ffff:203.0.113.9") }),
 		"no address":             with(func(g *storage.Grant) { g.Address = netip.Addr{} }),
@@ -172,6 +183,26 @@ func TestSizeOfAGrant(t *testing.T) {
 	}
 }
 
+// An audience costs its own bytes and no more; a grant that has none pays nothing
+// (TestSizeOfAGrant).
+func TestSizeOfAnAudience(t *testing.T) {
+	const api, both = "https://api.test", "https://api.test https://other.test"
+	without := len(encode(t, aliceGrant()))
+	for _, tt := range []struct {
+		name  string
+		grant storage.Grant
+		want  int // bytes more
+	}{
+		{"one", audience(api, api), 1 + len(api)},
+		{"two", audience(both, both), 1 + len(both)},
+		{"two, narrowed to one", audience(both, api), 1 + len(both) + 1 + len(api)},
+	} {
+		if got := len(encode(t, tt.grant)) - without; got != tt.want {
+			t.Errorf("%s: %d bytes, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
 // Version 1 as it was first written: stored grants must outlive an upgrade.
 func TestKnownGrant(t *testing.T) {
 	g := with(func(g *storage.Grant) { g.ID, g.Generation = storage.GrantID{}, 300 })
@@ -193,8 +224,21 @@ func TestKnownGrant(t *testing.T) {
 	}
 }
 
+func TestKnownGrantWithAnAudience(t *testing.T) {
+	g := audience("https://api.test https://other.test", "https://api.test")
+	plain := string(encode(t, aliceGrant()))
+	const flagsAt = 3
+	want := plain[:flagsAt] + "\x1d" + plain[flagsAt+1:] // refresh, raw user, audience and narrowed audience
+	want = strings.Replace(want, "\x04read", "\x04read"+"\x23https://api.test https://other.test"+"\x10https://api.test", 1)
+	if got := string(encode(t, g)); got != want {
+		t.Errorf("encoded\n%q, want\n%q", got, want)
+	}
+}
+
 func TestTruncatedGrants(t *testing.T) {
-	for _, g := range []storage.Grant{serviceGrant(), aliceGrant(), with(func(g *storage.Grant) { g.Scope = "a b" })} {
+	for _, g := range []storage.Grant{
+		serviceGrant(), aliceGrant(), with(func(g *storage.Grant) { g.Scope = "a b" }), audience("https://a.test urn:b", "urn:b"),
+	} {
 		b := encode(t, g)
 		for n := range len(b) - len(g.UserAgent) {
 			if got, err := storage.DecodeGrant(g.ID, b[:n]); !errors.Is(err, storage.ErrEncoding) || got != (storage.Grant{}) {
@@ -218,7 +262,7 @@ func TestFaultyGrantRecords(t *testing.T) {
 		"generation 0":                     changed(1, 0),
 		"generation of more than 32 bits":  insert(good, 1, "\xff\xff\xff\xff\xff"),
 		"a number that doesn't end":        append([]byte{1}, bytes.Repeat([]byte{0xff}, 200)...),
-		"an unknown flag":                  changed(flagsAt, good[flagsAt]|8),
+		"an unknown flag":                  changed(flagsAt, good[flagsAt]|32),
 		"an unknown type":                  changed(typeAt, 3),
 		"type 0":                           changed(typeAt, 0),
 		"a refresh token without a digest": changed(refreshAt, make([]byte, 20)...),
@@ -316,6 +360,7 @@ func drawGrant(t *rapid.T) storage.Grant {
 		UserID:   text.Draw(t, "user id"),
 		Username: text.Draw(t, "username"), ClientID: text.Draw(t, "client id"),
 		Scope: text.Draw(t, "scope"), AccessScope: text.Draw(t, "access scope"),
+		Audience: text.Draw(t, "audience"), AccessAudience: text.Draw(t, "access audience"),
 		Generation: rapid.Uint32Min(1).Draw(t, "generation"),
 		Epoch:      rapid.Uint32().Draw(t, "epoch"),
 		Access:     drawDigest(t, "access"),
@@ -358,6 +403,8 @@ func FuzzDecodeGrant(f *testing.F) {
 	f.Add(encode(f, aliceGrant()))
 	f.Add(encode(f, serviceGrant()))
 	f.Add(encode(f, with(func(g *storage.Grant) { g.Scope, g.UserID = "read write", "a\nb" })))
+	f.Add(encode(f, audience("https://api.test https://other.test", "https://other.test")))
+	f.Add(encode(f, audience("", "urn:b")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		id := storage.GrantID{1}
 		g, err := storage.DecodeGrant(id, b)

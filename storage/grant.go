@@ -94,6 +94,11 @@ type Grant struct {
 	Scope       string // granted; space-separated, RFC 6749 section 3.3
 	AccessScope string // of the current access token; a subset of Scope
 
+	// Audience are the resource servers that tokens of the grant are for:
+	// space-separated resource identifiers, RFC 8707 section 2. Empty: any.
+	Audience       string
+	AccessAudience string // of the current access token; a subset of Audience
+
 	// Generation counts the token pairs of the grant; the first pair is 1.
 	// Every swap raises it by one, and every token carries the generation that
 	// it was minted in.

@@ -165,6 +165,11 @@ type Users interface {
 }
 
 // Client is an OAuth 2.0 client, RFC 6749 section 2.
+//
+// Its Audiences are the resource identifiers that it may ask for (RFC 8707). Without
+// any it may ask for those that the server knows. One that may introspect sees
+// only the tokens that are for its Audiences or for every resource server;
+// without any it sees all.
 type Client struct {
 	ID             string         `json:"id"`
 	Public         bool           `json:"public,omitempty"` // RFC 6749 section 2.1; a public client has no secret
@@ -172,7 +177,8 @@ type Client struct {
 	Grants         []string       `json:"grants"` // values of grant_type that it may use
 	Scopes         []string       `json:"scopes"` // that it may be granted
 	RedirectURIs   []string       `json:"redirect_uris,omitempty"`
-	Introspect     bool           `json:"introspect,omitempty"`      // may introspect any token (RFC 7662), as a resource server does
+	Audiences      []string       `json:"audiences,omitempty"`
+	Introspect     bool           `json:"introspect,omitempty"`      // may introspect tokens (RFC 7662), as a resource server does
 	AccessLifetime time.Duration  `json:"access_lifetime,omitempty"` // of its access tokens; zero: the server's default
 	Created        time.Time      `json:"created"`
 	Revision       uint64         `json:"revision"` // counts changes, from 1; the store sets it

@@ -25,7 +25,8 @@ type listedClient struct {
 	PasswordGrant  bool      `json:"password_grant"` // RFC 9700 section 2.4 advises against it
 	Scopes         []string  `json:"scopes"`
 	RedirectURIs   []string  `json:"redirect_uris"`
-	Introspect     bool      `json:"introspect"` // may learn of any access token, RFC 7662
+	Audiences      []string  `json:"audiences"`  // resource servers that it may ask for, RFC 8707
+	Introspect     bool      `json:"introspect"` // may learn of access tokens, RFC 7662
 	AccessLifetime string    `json:"access_lifetime,omitempty"`
 	Created        time.Time `json:"created"`
 }
@@ -38,6 +39,7 @@ func listed(c storage.Client) listedClient {
 		PasswordGrant: slices.Contains(c.Grants, "password"),
 		Scopes:        append([]string{}, c.Scopes...),
 		RedirectURIs:  append([]string{}, c.RedirectURIs...),
+		Audiences:     append([]string{}, c.Audiences...),
 		Introspect:    c.Introspect,
 		Created:       c.Created,
 	}
@@ -76,14 +78,15 @@ see their users' passwords, which RFC 9700 section 2.4 advises against.`,
 }
 
 func clientRows(clients []listedClient) [][]any {
-	rows := [][]any{{"ID", "KIND", "PASSWORD", "GRANTS", "SCOPES", "INTROSPECT", "ACCESS LIFETIME"}}
+	rows := [][]any{{"ID", "KIND", "PASSWORD", "GRANTS", "SCOPES", "AUDIENCES", "INTROSPECT", "ACCESS LIFETIME"}}
 	for _, c := range clients {
 		kind := "confidential"
 		if c.Public {
 			kind = "public"
 		}
 		rows = append(rows, []any{
-			c.ID, kind, yesNo(c.PasswordGrant), spaced(c.Grants), spaced(c.Scopes), yesNo(c.Introspect), cmp.Or(c.AccessLifetime, "default"),
+			c.ID, kind, yesNo(c.PasswordGrant), spaced(c.Grants), spaced(c.Scopes), spaced(c.Audiences), yesNo(c.Introspect),
+			cmp.Or(c.AccessLifetime, "default"),
 		})
 	}
 	return rows

@@ -23,6 +23,7 @@ type clientFlags struct {
 	grants         []string
 	scopes         []string
 	redirects      []string
+	audiences      []string
 	accessLifetime time.Duration
 	secretFile     string
 }
@@ -37,7 +38,7 @@ func clientAddCommand() *cobra.Command {
 		Example: `  grantd client add web --grant password --grant refresh_token --scope read
   grantd client add batch --grant client_credentials --scope write --secret-file batch.secret
   grantd client add app --public --grant password --grant refresh_token
-  grantd client add orders-api --introspect`,
+  grantd client add orders-api --introspect --audience https://orders.example.com`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			secret, err := f.secret(args[0])
@@ -53,8 +54,10 @@ func clientAddCommand() *cobra.Command {
 	c.Flags().StringArrayVar(&f.grants, "grant", nil, "grant_type it may use: password, refresh_token or client_credentials; repeatable")
 	c.Flags().StringArrayVar(&f.scopes, "scope", nil, "scope it may be granted; repeatable (default: default_scopes)")
 	c.Flags().StringArrayVar(&f.redirects, "redirect-uri", nil, "redirection URI; repeatable")
+	c.Flags().StringArrayVar(&f.audiences, "audience", nil,
+		"resource server its tokens are for (RFC 8707), and whose tokens it may introspect; repeatable (default: every one)")
 	c.Flags().DurationVar(&f.accessLifetime, "access-lifetime", 0, "how long its access tokens live, such as 5m (default: access_lifetime)")
-	c.Flags().BoolVar(&f.introspect, "introspect", false, "it may ask POST /introspect about any access token (RFC 7662), as a resource server does")
+	c.Flags().BoolVar(&f.introspect, "introspect", false, "it may ask POST /introspect about access tokens (RFC 7662), as a resource server does")
 	c.Flags().StringVar(&f.secretFile, "secret-file", "", "file with the client's secret")
 	addConfigFlags(c, "data", "redis")
 	return c
@@ -115,6 +118,11 @@ func (f *clientFlags) checkLists() error {
 			return usagef("%q is no absolute URI without a fragment (RFC 6749 section 3.1.2)", r)
 		}
 	}
+	for _, a := range f.audiences {
+		if !storage.ValidResource(a) {
+			return usagef("%q is no absolute URI without a fragment (RFC 8707 section 2)", a)
+		}
+	}
 	return nil
 }
 
@@ -134,6 +142,7 @@ func (f *clientFlags) add(t *tools, cmd *cobra.Command, id, secret string) error
 		Grants:         f.grants,
 		Scopes:         scopes,
 		RedirectURIs:   f.redirects,
+		Audiences:      f.audiences,
 		Introspect:     f.introspect,
 		AccessLifetime: f.accessLifetime,
 		Created:        time.Now().UTC(),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 	"time"
 )
@@ -12,6 +13,11 @@ type config struct {
 	// Issuer is the URL that the server is reached at: https, or http on a
 	// loopback host. It has no query and no fragment. Required.
 	Issuer string `yaml:"issuer" env:"ISSUER"`
+
+	// Resource is the URL that clients reach the resource server at, as Issuer is
+	// that of the authorization server. Tokens may be restricted to it, and to
+	// what it serves (RFC 8707). Default: the issuer.
+	Resource string `yaml:"resource" env:"RESOURCE"`
 
 	// Addr is where serve listens, host:port. Without a host it is every
 	// address of the machine; port 0 picks a free one. Default ":8080".
@@ -134,6 +140,14 @@ func defaultConfig() config {
 		PasswordHash:    hashConfig{Memory: 19456, Time: 2, Threads: 1},
 		ShutdownTimeout: 10 * time.Second,
 	}
+}
+
+// resources are the identifiers of what the deployment itself serves: the resource
+// server, and GET /users/me, whose identifier is the URL that is called (RFC 9728
+// section 3.3).
+func (c *config) resources() (base, usersMe string) {
+	base = cmp.Or(c.Resource, c.Issuer)
+	return base, strings.TrimSuffix(base, "/") + "/users/me"
 }
 
 // list is a list of words: in YAML a sequence, in the environment words between

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/opaque"
 	"github.com/grantd/grantd/storage/redisstore"
 )
@@ -34,16 +35,27 @@ func (c *config) check(f *faults, addrKey, addr string) {
 func (c *config) checkIssuer(f *faults) {
 	if c.Issuer == "" {
 		f.missing("issuer", "; it is the URL that clients reach the server at, such as https://login.example.com")
-		return
+	} else {
+		checkURL(f, "issuer", c.Issuer, "RFC 8414 section 2", "RFC 6749 section 3.1")
 	}
-	u, err := url.Parse(c.Issuer)
+	if c.Resource != "" {
+		checkURL(f, "resource", c.Resource, "RFC 9728 section 1.2", "RFC 6750 section 5.2")
+	}
+}
+
+// checkURL checks the URL that a server is reached at. The sections are those that
+// forbid a query and plain http.
+func checkURL(f *faults, key, value, querySection, httpSection string) {
+	u, err := url.Parse(value)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		f.addf("issuer", "must be an https URL")
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		f.addf("issuer", "must have no user, query or fragment (RFC 8414 section 2)")
+		f.addf(key, "must be an https URL")
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(value, "#"):
+		f.addf(key, "must have no user, query or fragment (%s)", querySection)
 	case u.Scheme == "http" && !loopbackHost(u.Hostname()):
-		f.addf("issuer", "must be https; plain http is for loopback hosts only (RFC 6749 section 3.1)")
+		f.addf(key, "must be https; plain http is for loopback hosts only (%s)", httpSection)
+	case !storage.ValidResource(value):
+		f.addf(key, "must have at most %d characters, all of a URI (RFC 3986 section 2)", storage.MaxResource)
 	}
 }
 

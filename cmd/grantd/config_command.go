@@ -46,6 +46,7 @@ const defaultQueue = 64
 // numbers in place of the zeros that stand for them.
 func (c *config) redacted() config {
 	shown := *c
+	shown.Resource, _ = c.resources()
 	shown.Redis.URL = redactURL(c.Redis.URL)
 	shown.PasswordHash.Slots = cmp.Or(c.PasswordHash.Slots, runtime.GOMAXPROCS(0))
 	shown.PasswordHash.Queue = cmp.Or(c.PasswordHash.Queue, defaultQueue)

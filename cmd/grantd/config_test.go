@@ -46,6 +46,7 @@ secret: ` + secret32 + "\n"
 func TestGoodFileIsLoadedOverTheDefaults(t *testing.T) {
 	path := writeFile(t, "grantd.yaml", `
 issuer: https://login.example.com/tenant
+resource: https://api.example.com/tenant
 addr: 127.0.0.1:9000
 resource_addr: 127.0.0.1:9001
 redis:
@@ -66,6 +67,7 @@ admin_password: first-admin-password
 `)
 	want := config{
 		Issuer:          "https://login.example.com/tenant",
+		Resource:        "https://api.example.com/tenant",
 		Addr:            "127.0.0.1:9000",
 		ResourceAddr:    "127.0.0.1:9001",
 		Redis:           redisConfig{URL: "redis+cluster://a:1,b:2", Password: newSecret("hunter2")},
@@ -112,6 +114,7 @@ func TestEveryFaultOfAFileIsListedWithItsKey(t *testing.T) {
 	path := writeFile(t, "grantd.yaml", `
 isuer: https://typo.example.com
 issuer: http://login.example.com
+resource: https://api.example.com/#users
 addr: 8080
 data: grantd.db
 redis:
@@ -135,6 +138,7 @@ admin_password: short
 	for key, hint := range map[string]string{
 		"isuer":                "not a known key",
 		"issuer":               "https",
+		"resource":             "fragment",
 		"addr":                 "host:port",
 		"data":                 "redis.url",
 		"redis.passwd":         "not a known key",

@@ -78,7 +78,10 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 
 // authHandler is the authorization server. defaultClient may be empty.
 func (p *process) authHandler(defaultClient string) (http.Handler, error) {
+	base, usersMe := p.config.resources()
 	server, err := authserver.New(authserver.Config{
+		Issuer:          p.config.Issuer,
+		Audiences:       []string{base, usersMe},
 		Store:           p.store,
 		Keys:            p.keys,
 		Passwords:       p.hasher,
@@ -100,8 +103,11 @@ func (p *process) authHandler(defaultClient string) (http.Handler, error) {
 
 // usersMeHandler is the resource server.
 func (p *process) usersMeHandler() (http.Handler, error) {
+	base, usersMe := p.config.resources()
 	guard, err := resource.New(resource.Config{
 		Validator: resource.NewStoreValidator(p.keys, p.store),
+		Resource:  usersMe,
+		Audiences: []string{base},
 		Note:      note,
 	})
 	if err != nil {

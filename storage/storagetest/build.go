@@ -23,6 +23,10 @@ const (
 	bob   = "bob"
 	web   = "web"
 	cli   = "cli"
+
+	apiServer   = "https://api.test/t1" // resource servers that tokens are for
+	otherServer = "urn:example:other"
+	bothServers = apiServer + " " + otherServer // an audience
 )
 
 // diff compares records. Addresses and digests compare by value: a zero Digest

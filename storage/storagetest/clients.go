@@ -22,7 +22,8 @@ func newClient(f Fixture, id string) storage.Client {
 	return storage.Client{
 		ID: id, Secret: storage.SecretVerifier{Salt: []byte{0, 1, 255}, Hash: []byte("hash\x00\xff")},
 		Grants: []string{"password", "refresh_token"}, Scopes: []string{"read", "write"},
-		RedirectURIs: []string{"http://127.0.0.1/callback"}, Introspect: true, AccessLifetime: 90 * time.Second, Created: f.Now(),
+		RedirectURIs: []string{"http://127.0.0.1/callback"}, Audiences: []string{apiServer, otherServer},
+		Introspect: true, AccessLifetime: 90 * time.Second, Created: f.Now(),
 	}
 }
 
@@ -67,7 +68,7 @@ func clientTaken(t *testing.T, f Fixture) {
 func clientUpdate(t *testing.T, f Fixture) {
 	c := createdClient(t, f, web)
 	changed := c
-	changed.Scopes, changed.AccessLifetime = []string{"read"}, 0
+	changed.Scopes, changed.Audiences, changed.AccessLifetime = []string{"read"}, nil, 0
 	wantErr(t, "UpdateClient", f.Store.UpdateClient(t.Context(), changed), nil)
 	wantErr(t, "UpdateClient of a stale revision", f.Store.UpdateClient(t.Context(), c), storage.ErrConflict)
 	changed.Revision = 2

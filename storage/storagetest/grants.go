@@ -43,6 +43,9 @@ func specimens(f Fixture) map[string]storage.Grant {
 		"long user agent":    with(func(g *storage.Grant) { g.UserAgent = strings.Repeat("M", storage.MaxUserAgent) }),
 		"binary user agent":  with(func(g *storage.Grant) { g.UserAgent = "\x00\xff'\"\r\n" }),
 		"narrowed access":    with(func(g *storage.Grant) { g.AccessScope = "read" }),
+		"an audience":        with(func(g *storage.Grant) { g.Audience, g.AccessAudience = bothServers, bothServers }),
+		"narrowed audience":  with(func(g *storage.Grant) { g.Audience, g.AccessAudience = bothServers, otherServer }),
+		"access audience":    with(func(g *storage.Grant) { g.AccessAudience = apiServer }),
 		"no scope":           with(func(g *storage.Grant) { g.Scope, g.AccessScope = "", "" }),
 		"no refresh token":   with(func(g *storage.Grant) { g.Refresh, g.RefreshExpiry = storage.Digest{}, time.Time{} }),
 		"late generation":    with(func(g *storage.Grant) { g.Generation = 1<<32 - 1 }),
@@ -72,6 +75,7 @@ func anyGrant(f Fixture) *rapid.Generator[storage.Grant] {
 		g := newGrant(f, userID, clientID)
 		g.Username, g.UserAgent = rapid.String().Draw(t, "username"), rapid.StringN(-1, -1, storage.MaxUserAgent).Draw(t, "agent")
 		g.Scope, g.AccessScope = rapid.String().Draw(t, "scope"), rapid.String().Draw(t, "access scope")
+		g.Audience, g.AccessAudience = rapid.String().Draw(t, "audience"), rapid.String().Draw(t, "access audience")
 		g.Generation = rapid.Uint32Min(1).Draw(t, "generation")
 		// A store may also go by a clock that can't be made to stand still.
 		const shortest = int64(10 * time.Minute / time.Millisecond)

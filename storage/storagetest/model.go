@@ -90,7 +90,10 @@ func hits(target storage.Target, g storage.Grant) bool {
 
 func (m *model) draw(t *rapid.T) storage.Grant {
 	user := rapid.SampledFrom([]string{alice, bob, ""}).Draw(t, "user")
-	return newGrant(m.f, user, rapid.SampledFrom([]string{web, cli}).Draw(t, "client"))
+	g := newGrant(m.f, user, rapid.SampledFrom([]string{web, cli}).Draw(t, "client"))
+	g.Audience = rapid.SampledFrom([]string{"", apiServer, bothServers}).Draw(t, "audience")
+	g.AccessAudience = g.Audience
+	return g
 }
 
 func (m *model) create(t *rapid.T) {
@@ -152,6 +155,7 @@ func (m *model) wantState(t *rapid.T, g *modelGrant) {
 func (m *model) swap(t *rapid.T) {
 	g := m.pick(t)
 	next := successor(m.f, g.now)
+	next.AccessAudience = rapid.SampledFrom([]string{next.Audience, apiServer}).Draw(t, "access audience")
 	var r storage.Retry
 	if rapid.Bool().Draw(t, "retry") {
 		r = retryOf(m.f, g.now, rapid.SampledFrom([]time.Duration{time.Millisecond, 10 * time.Second, time.Hour}).Draw(t, "window"))

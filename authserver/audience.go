@@ -1,0 +1,110 @@
+package authserver
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// maxResources is how many resources a request may name.
+const maxResources = 32
+
+// resources are the resource servers that the request names, each once
+// (RFC 8707 section 2). They are well-formed, but may be unknown.
+func (p params) resources() ([]string, error) {
+	named := strings.FieldsFunc(p["resource"], func(r rune) bool { return r == resourceSeparator }) // an empty one counts as absent
+	if len(named) > maxResources {
+		return nil, ErrInvalidTarget.reason("too many resources")
+	}
+	if !every(named, storage.ValidResource) {
+		return nil, ErrInvalidTarget.reason("not an absolute URI without a fragment")
+	}
+	return distinct(named), nil
+}
+
+// audience is what a new grant is for, space-separated: the resources that the
+// request names, or else a default. Empty is for every resource server. Naming
+// one that the client may not ask for is refused, not left out: ErrInvalidTarget.
+func (s *Server) audience(client storage.Client, form params) (string, error) {
+	named, err := form.resources()
+	switch {
+	case err != nil:
+		return "", err
+	case len(named) > 0:
+		return narrow(s.audiences(client), named)
+	case len(client.Audiences) > 0 || s.cfg.Strict:
+		return strings.Join(s.audiences(client), " "), nil
+	}
+	return "", nil
+}
+
+// audiences are the resource servers that the client may ask for: its own, or
+// the server's when it has none.
+func (s *Server) audiences(client storage.Client) []string {
+	if len(client.Audiences) > 0 {
+		return distinct(client.Audiences)
+	}
+	return distinct(s.cfg.Audiences)
+}
+
+// refreshAudience is what the access token of a refresh is for. It may be for
+// fewer resource servers than was granted, never for others (RFC 8707
+// section 2.2). Within a grant that is for all, the client asks as for a new one.
+func (s *Server) refreshAudience(client storage.Client, granted string, form params) (string, error) {
+	if granted == "" {
+		return s.audience(client, form)
+	}
+	named, err := form.resources()
+	if err != nil || len(named) == 0 {
+		return granted, err
+	}
+	return narrow(strings.Fields(granted), named)
+}
+
+// narrow returns those of allowed that are named. They keep the order of allowed,
+// so that the same set is always the same text. Identifiers are compared code
+// point by code point (RFC 9728 section 6).
+func narrow(allowed, named []string) (string, error) {
+	if !every(named, func(s string) bool { return slices.Contains(allowed, s) }) {
+		return "", ErrInvalidTarget.reason("unknown, or not for this client or this grant")
+	}
+	kept := slices.DeleteFunc(slices.Clone(allowed), func(s string) bool { return !slices.Contains(named, s) })
+	return strings.Join(kept, " "), nil
+}
+
+// distinct returns the texts in their order, each once.
+func distinct(texts []string) []string {
+	var once []string
+	for _, s := range texts {
+		if !slices.Contains(once, s) {
+			once = append(once, s)
+		}
+	}
+	return once
+}
+
+// shownTo is the part of the access token's audience that a caller of the
+// introspection endpoint is told, and whether it is told of the token at all: a
+// resource server that has Audiences learns of no other (RFC 7662 sections 2.2
+// and 4). A token for every resource server has no audience.
+func shownTo(caller storage.Client, g storage.Grant) (audience []string, shown bool) {
+	audience = strings.Fields(g.AccessAudience)
+	if len(audience) == 0 || len(caller.Audiences) == 0 {
+		return audience, true
+	}
+	own := slices.DeleteFunc(audience, func(s string) bool { return !slices.Contains(caller.Audiences, s) })
+	return own, len(own) > 0
+}
+
+// audienceMember is the member aud of RFC 7662 section 2.2: a string when there
+// is one, an array when there are several, and nil, left out, when there is none.
+func audienceMember(audience []string) any {
+	switch len(audience) {
+	case 0:
+		return nil
+	case 1:
+		return audience[0]
+	}
+	return audience
+}

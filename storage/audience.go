@@ -1,0 +1,27 @@
+package storage
+
+import (
+	"net/url"
+	"strings"
+)
+
+// MaxResource is how long a resource identifier may be, in bytes.
+const MaxResource = 512
+
+// ValidResource reports whether s can identify a resource server: an absolute
+// URI of RFC 3986 section 4.3, so without a fragment, with a host or, like a
+// URN, without any (RFC 8707 section 2). It holds no space, so that several make
+// an audience. Identifiers are the same only code point by code point, without
+// any normalisation (RFC 9728 section 6).
+func ValidResource(s string) bool {
+	if s == "" || len(s) > MaxResource || strings.ContainsFunc(s, outsideURI) {
+		return false
+	}
+	u, err := url.Parse(s)
+	return err == nil && u.IsAbs() && (u.Host != "" || u.Opaque != "")
+}
+
+// outsideURI reports whether c stands in no absolute URI.
+func outsideURI(c rune) bool {
+	return c <= ' ' || c > '~' || strings.ContainsRune("\"#<>\\^`{|}", c)
+}
