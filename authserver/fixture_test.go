@@ -55,6 +55,7 @@ func newFixture(t *testing.T, options ...option) *fixture {
 		t.Fatal(err)
 	}
 	c := authserver.Config{
+		Issuer:        "https://as.test",
 		Store:         f.store,
 		Keys:          f.keys,
 		Passwords:     newHasher(t, 64, 1),
@@ -246,7 +247,7 @@ func (f *fixture) send(t *testing.T, method, path, body string, changes ...chang
 	if a.body, err = io.ReadAll(response.Body); err != nil {
 		t.Fatal(err)
 	}
-	if media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); media == "application/json" {
+	if media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); media == "application/json" && method != http.MethodHead {
 		d := json.NewDecoder(bytes.NewReader(a.body))
 		d.UseNumber()
 		if err := d.Decode(&a.json); err != nil {

@@ -28,7 +28,7 @@ func TestManagerKnowsItsTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{Store: store, Keys: keys, Passwords: hasher, Scopes: []string{"read"}})
+	s, err := New(Config{Issuer: "https://as.test", Store: store, Keys: keys, Passwords: hasher, Scopes: []string{"read"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestManagerKnowsItsTokens(t *testing.T) {
 func TestNewNamesEveryFault(t *testing.T) {
 	_, err := New(Config{DefaultScopes: []string{"nosuch"}, Scopes: []string{`re"ad`}, RetryWindow: time.Hour, AccessLifetime: time.Millisecond, RefreshAbsolute: time.Hour, Realm: `"`})
 	var joined interface{ Unwrap() []error }
-	if !errors.As(err, &joined) || len(joined.Unwrap()) != 9 {
-		t.Errorf("got %v, want 9 faults", err)
+	if !errors.As(err, &joined) || len(joined.Unwrap()) != 10 {
+		t.Errorf("got %v, want 10 faults", err)
 	}
 }
