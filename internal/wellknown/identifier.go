@@ -22,7 +22,7 @@ type Identifier struct {
 
 // What is wrong with an identifier. The texts complete "The issuer …".
 var (
-	errURL   = errors.New("must be an https URL, or an http one on a loopback host")
+	errURL   = errors.New("must be an absolute https URL, or an http one to try things")
 	errParts = errors.New("must have no user, query or fragment (RFC 8414 section 2, RFC 9728 section 1.2)")
 	errPath  = errors.New("must have a path without empty and dotted segments and without characters that need escaping")
 )
