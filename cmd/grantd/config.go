@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 	"time"
 )
@@ -12,6 +13,12 @@ type config struct {
 	// Issuer is the URL that the server is reached at: https, or http on a
 	// loopback host. It has no query and no fragment. Required.
 	Issuer string `yaml:"issuer" env:"ISSUER"`
+
+	// Resource is the URL that clients reach the resource server at: what
+	// identifies it to them (RFC 9728), with /users/me after it what identifies
+	// that. It has the issuer's scheme, and doesn't end with a slash. Default: the
+	// issuer.
+	Resource string `yaml:"resource" env:"RESOURCE"`
 
 	// Addr is where serve listens, host:port. Without a host it is every
 	// address of the machine; port 0 picks a free one. Default ":8080".
@@ -134,6 +141,13 @@ func defaultConfig() config {
 		PasswordHash:    hashConfig{Memory: 19456, Time: 2, Threads: 1},
 		ShutdownTimeout: 10 * time.Second,
 	}
+}
+
+// resources are the identifiers of what the deployment itself serves: the resource
+// server as a whole, and GET /users/me.
+func (c *config) resources() (base, usersMe string) {
+	base = strings.TrimSuffix(cmp.Or(c.Resource, c.Issuer), "/")
+	return base, base + "/users/me"
 }
 
 // list is a list of words: in YAML a sequence, in the environment words between

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/internal/wellknown"
 	"github.com/grantd/grantd/storage/opaque"
 	"github.com/grantd/grantd/storage/redisstore"
 )
@@ -21,6 +21,7 @@ import (
 // is the value of addrKey.
 func (c *config) check(f *faults, addrKey, addr string) {
 	c.checkIssuer(f)
+	c.checkResource(f)
 	checkAddr(f, addrKey, addr)
 	c.checkStore(f)
 	c.checkSecret(f)
@@ -36,14 +37,31 @@ func (c *config) checkIssuer(f *faults) {
 		f.missing("issuer", "; it is the URL that clients reach the server at, such as https://login.example.com")
 		return
 	}
-	u, err := url.Parse(c.Issuer)
+	checkIdentifier(f, "issuer", c.Issuer)
+}
+
+// checkResource: one listener may serve both, and it demands TLS of both or of none.
+func (c *config) checkResource(f *faults) {
+	if c.Resource == "" {
+		return
+	}
+	checkIdentifier(f, "resource", c.Resource)
+	if strings.HasSuffix(c.Resource, "/") {
+		f.addf("resource", "must not end with a slash")
+	}
+	if issuer, err := wellknown.Parse(c.Issuer); err == nil && !strings.HasPrefix(c.Resource, issuer.Scheme+":") {
+		f.addf("resource", "must begin with %s: as the issuer does", issuer.Scheme)
+	}
+}
+
+// checkIdentifier checks the URL that clients know a server by.
+func checkIdentifier(f *faults, key, text string) {
+	id, err := wellknown.Parse(text)
 	switch {
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		f.addf("issuer", "must be an https URL")
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		f.addf("issuer", "must have no user, query or fragment (RFC 8414 section 2)")
-	case u.Scheme == "http" && !loopbackHost(u.Hostname()):
-		f.addf("issuer", "must be https; plain http is for loopback hosts only (RFC 6749 section 3.1)")
+	case err != nil:
+		f.addf(key, "%v", err)
+	case id.Scheme == "http" && !loopbackHost(id.Host):
+		f.addf(key, "must be https; plain http is for loopback hosts only (RFC 6749 section 3.1)")
 	}
 }
 
