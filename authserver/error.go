@@ -65,6 +65,10 @@ var (
 		Status: http.StatusMethodNotAllowed, Code: "invalid_request", allow: http.MethodPost,
 		Description: "The endpoint takes POST only.",
 	}
+	errReadOnly = &Error{
+		Status: http.StatusMethodNotAllowed, Code: "invalid_request", allow: "GET, HEAD",
+		Description: "The metadata can only be read.",
+	}
 	errMediaType = &Error{
 		Status: http.StatusUnsupportedMediaType, Code: "invalid_request",
 		Description: "The body has to be application/x-www-form-urlencoded in UTF-8.",

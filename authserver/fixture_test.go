@@ -254,7 +254,7 @@ func (f *fixture) send(t *testing.T, method, path, body string, changes ...chang
 	if a.body, err = io.ReadAll(response.Body); err != nil {
 		t.Fatal(err)
 	}
-	if media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); media == "application/json" {
+	if media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); media == "application/json" && method != http.MethodHead {
 		d := json.NewDecoder(bytes.NewReader(a.body))
 		d.UseNumber()
 		if err := d.Decode(&a.json); err != nil {

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/internal/wellknown"
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/opaque"
 )
@@ -29,8 +30,10 @@ type Store interface {
 // required; every other field has a useful zero value. Lifetimes are whole
 // seconds.
 type Config struct {
-	// Issuer is the URL that clients know the server by: absolute, without
-	// query and fragment (RFC 8414 section 2).
+	// Issuer is the URL that the server is known by, RFC 8414 section 2: https, or
+	// http to try things. It has no user, query or fragment, and a path only of
+	// characters that need no escaping. Every URL that the server tells is made
+	// of it, never of what a request says of its host.
 	Issuer string
 
 	Store     Store
@@ -47,6 +50,7 @@ type Config struct {
 	// Audiences are the identifiers of the resource servers that a client may ask
 	// tokens for when it has none of its own (RFC 8707): absolute URIs without a
 	// fragment. Without any such a client's tokens are for every resource server.
+	// The metadata lists them (RFC 9728 section 4).
 	Audiences []string
 
 	// Strict restricts tokens to Audiences also when nobody asked for that, as
@@ -101,6 +105,9 @@ type Server struct {
 	nobody    storage.SecretVerifier // of no client
 	issuer    issuer
 	clients   clientCache
+
+	identifier wellknown.Identifier // of the server: its issuer
+	document   wellknown.Document   // the metadata; nothing that it tells changes
 }
 
 // New returns a server, or an error that names every fault of c.
@@ -109,12 +116,16 @@ func New(c Config) (*Server, error) {
 	if err := validate(c); err != nil {
 		return nil, err
 	}
-	return &Server{
-		cfg:       c,
-		challenge: fmt.Sprintf(`Basic realm="%s", charset="UTF-8"`, c.Realm),
-		nobody:    storage.NewSecretVerifier("nobody"),
-		issuer:    newIssuer(c),
-	}, nil
+	identifier, _ := wellknown.Parse(c.Issuer) // validate has seen it
+	s := &Server{
+		cfg:        c,
+		challenge:  fmt.Sprintf(`Basic realm="%s", charset="UTF-8"`, c.Realm),
+		nobody:     storage.NewSecretVerifier("nobody"),
+		issuer:     newIssuer(c),
+		identifier: identifier,
+	}
+	s.document = wellknown.NewDocument(s.describe())
+	return s, nil
 }
 
 func withDefaults(c Config) Config {
@@ -143,11 +154,12 @@ func withDefaults(c Config) Config {
 }
 
 func validate(c Config) error {
+	_, issuer := wellknown.Parse(c.Issuer)
 	faults := []struct {
 		bad  bool
 		text string
 	}{
-		{!issuerURL(c.Issuer), "Issuer is not an absolute URL without query and fragment (RFC 8414 section 2)"},
+		{issuer != nil, fmt.Sprint("Issuer ", issuer)},
 		{c.Store == nil, "Store is missing"},
 		{c.Keys == nil, "Keys is missing"},
 		{c.Passwords == nil, "Passwords is missing"},
@@ -170,11 +182,6 @@ func validate(c Config) error {
 	return errors.Join(errs...)
 }
 
-func issuerURL(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil && !strings.ContainsAny(s, "?#")
-}
-
 // maxRetryWindow bounds how long a spent refresh token is still worth something.
 const maxRetryWindow = 30 * time.Second
 
@@ -182,13 +189,32 @@ func realmText(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) < 0
 }
 
-// Handler serves everything that the server offers.
+// Handler serves everything that the server offers, at Paths.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/token", s.endpoint(s.token)) // every method: the answer to a wrong one is JSON too
-	mux.Handle("/revoke", s.endpoint(s.revoke))
-	mux.Handle("/introspect", s.endpoint(s.introspect))
+	for path, handler := range s.routes() { // every method: the answer to a wrong one is JSON too
+		mux.Handle(path, handler)
+	}
 	return mux
+}
+
+// Paths are what Handler answers, for a mux before it.
+func (s *Server) Paths() []string { return slices.Sorted(maps.Keys(s.routes())) }
+
+// routes are the metadata and the endpoints. Those are below the issuer's path,
+// where the metadata says that they are, and at the root as well, for a proxy
+// that takes the path away.
+func (s *Server) routes() map[string]http.Handler {
+	routes := map[string]http.Handler{s.identifier.Place(metadataName): s.endpoint(s.metadata)}
+	for path, handler := range map[string]http.Handler{
+		"/token":      s.endpoint(s.token),
+		"/revoke":     s.endpoint(s.revoke),
+		"/introspect": s.endpoint(s.introspect),
+	} {
+		routes[path] = handler
+		routes[s.identifier.Path+path] = handler
+	}
+	return routes
 }
 
 // endpoint runs a handler, notes what became of the request, and writes the

@@ -20,6 +20,11 @@ const (
 	grantRefreshToken      = "refresh_token"
 )
 
+// grantTypes are the values of grant_type that the server offers.
+func (s *Server) grantTypes() []string {
+	return []string{grantRefreshToken, grantClientCredentials, grantPassword}
+}
+
 // tokenRequest is a request as the grants see it.
 type tokenRequest struct {
 	params

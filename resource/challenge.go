@@ -50,21 +50,22 @@ func refusalFor(err error) refusal {
 
 // writeRefusal answers a request that was refused. It is the only place that
 // writes a Bearer challenge; 503 has none, for it judges no credentials.
-func writeRefusal(w http.ResponseWriter, realm string, err error, scopes []string) {
+func writeRefusal(w http.ResponseWriter, protection string, err error, scopes []string) {
 	f := refusalFor(err)
 	if f.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	} else {
-		w.Header().Set("WWW-Authenticate", f.challenge(realm, scopes))
+		w.Header().Set("WWW-Authenticate", f.challenge(protection, scopes))
 	}
 	writeJSON(w, f.status, f.body())
 }
 
 // challenge spells the WWW-Authenticate header. There is always a realm, because
-// RFC 6750 section 3 forbids a bare "Bearer"; realm is a quoted-string already.
-func (f refusal) challenge(realm string, scopes []string) string {
+// RFC 6750 section 3 forbids a bare "Bearer"; protection has it, and the
+// resource_metadata of RFC 9728 section 5.1, as attributes already.
+func (f refusal) challenge(protection string, scopes []string) string {
 	var b strings.Builder
-	b.WriteString("Bearer realm=" + realm)
+	b.WriteString("Bearer " + protection)
 	if f.code != "" {
 		b.WriteString(`, error="` + f.code + `", error_description="` + f.description + `"`)
 	}

@@ -9,6 +9,11 @@
 //	mux.Handle("GET /orders", guard.Require("read")(orders))
 //
 // The guarded handler learns from [IdentityFrom] whom the request speaks for.
+// With [Config.Resource], clients can discover who issues tokens for the API
+// (RFC 9728):
+//
+//	mux.Handle(guard.MetadataPath(), guard.Metadata())
+//
 // Start reading at [Guard.Require]. A request passes four rooms: bearer.go finds
 // the token, validator.go judges it, guard.go compares its audience and scope,
 // and challenge.go is the only place that says no.

@@ -59,6 +59,9 @@ func newAPI(t testing.TB, change ...func(*resource.Config)) *api {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
+	if path := guard.MetadataPath(); path != "" {
+		mux.Handle(path, guard.Metadata())
+	}
 	mux.Handle("/users/me", guard.UsersMe())
 	mux.Handle("/read", guard.Require("read")(http.HandlerFunc(hello)))
 	mux.Handle("/write", guard.Require("write")(http.HandlerFunc(hello)))

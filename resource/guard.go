@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
+	"sync/atomic"
 
+	"github.com/grantd/grantd/internal/wellknown"
 	"github.com/grantd/grantd/storage"
 )
 
@@ -50,15 +53,37 @@ type Config struct {
 	// ASCII without control characters. Default: "api".
 	Realm string
 
-	// Resource is the identifier of this resource server (RFC 8707, RFC 9728): an
-	// absolute URI without a fragment. A token that is restricted to others is
-	// refused (RFC 9700 section 2.3); one without an audience is for all. Default:
-	// none, and nobody looks at the audience.
+	// Resource is the identifier of the API, RFC 9728 section 1.2: the https URL
+	// that its clients call, or http to try things; for an API of several URLs,
+	// what they begin with. It has no user, query or fragment, doesn't end with a
+	// slash, and has a path only of characters that need no escaping. With
+	// it, challenges tell clients where the API's metadata is: see
+	// [Guard.Metadata]. Default: none: there is no metadata, and nobody looks at
+	// the audience.
+	//
+	// A token that is restricted to others is refused then (RFC 8707, RFC 9700
+	// section 2.3); one without an audience is for all.
+	//
+	// Clients that found the metadata through a challenge take it only when
+	// Resource is the very URL that they called (section 3.3), so a guard of its
+	// own for each URL serves them best.
 	Resource string
 
-	// Audiences are further identifiers that tokens may be for, beside Resource.
-	// All are compared code point by code point (RFC 9728 section 6).
+	// Audiences are further identifiers that tokens may be for, beside Resource:
+	// absolute URIs without a fragment. All are compared code point by code point
+	// (RFC 9728 section 6). Default: none.
 	Audiences []string
+
+	// AuthorizationServers are the issuers whose tokens the API takes, for the
+	// metadata: each exactly as its own metadata spells it. Default: none is told.
+	AuthorizationServers []string
+
+	// Name of the API for people, for the metadata. Default: the realm.
+	Name string
+
+	// Documentation is the URL of a page for developers, for the metadata.
+	// Default: none.
+	Documentation string
 
 	// FormBody also accepts the token as parameter access_token of a form body
 	// (RFC 6750 section 2.2) of POST, PUT and PATCH. Forms are then read before
@@ -72,14 +97,21 @@ type Config struct {
 	Note func(context.Context, error)
 }
 
-// Guard lets requests with a valid access token through to handlers. It is
-// immutable and safe for concurrent use.
+// Guard lets requests with a valid access token through to handlers. It is safe
+// for concurrent use.
 type Guard struct {
-	validator Validator
-	realm     string   // as a quoted-string
-	audiences []string // of which a token has to be for one; empty: not looked at
-	formBody  bool
-	note      func(context.Context, error)
+	validator  Validator
+	protection string   // what every challenge begins with: the realm, and where the metadata is
+	audiences  []string // of which a token has to be for one; empty: not looked at
+	formBody   bool
+	note       func(context.Context, error)
+
+	place    string   // of the metadata; empty without any
+	about    metadata // all but the scopes
+	document atomic.Pointer[wellknown.Document]
+
+	mu     sync.Mutex
+	scopes map[string]bool // that Require was ever asked for
 }
 
 // New returns a guard, or an error that names the faulty field.
@@ -94,34 +126,41 @@ func New(c Config) (*Guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("resource: Config.Realm: %w", err)
 	}
-	audiences, err := c.audiences()
-	if err != nil {
-		return nil, err
-	}
 	if c.Note == nil {
 		c.Note = func(context.Context, error) {}
 	}
-	return &Guard{validator: c.Validator, realm: realm, audiences: audiences, formBody: c.FormBody, note: c.Note}, nil
+	if c.Name == "" {
+		c.Name = c.Realm
+	}
+	g := &Guard{validator: c.Validator, protection: "realm=" + realm, formBody: c.FormBody, note: c.Note, scopes: map[string]bool{}}
+	if g.audiences, err = c.audiences(); err != nil {
+		return nil, err
+	}
+	if c.Resource != "" {
+		if err := g.describe(c); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
 }
 
+// audiences are all identifiers that tokens may be for. describe checks Resource.
 func (c Config) audiences() ([]string, error) {
-	if c.Resource == "" && len(c.Audiences) == 0 {
-		return nil, nil
-	}
-	if !storage.ValidResource(c.Resource) {
-		return nil, errors.New("resource: Config.Resource is not an absolute URI without a fragment")
-	}
 	for _, a := range c.Audiences {
 		if !storage.ValidResource(a) {
 			return nil, fmt.Errorf("resource: Config.Audiences: %q is not an absolute URI without a fragment", a)
 		}
+	}
+	if c.Resource == "" {
+		return c.Audiences, nil
 	}
 	return append([]string{c.Resource}, c.Audiences...), nil
 }
 
 // Require guards a handler: it answers requests itself (RFC 6750 section 3)
 // unless their token is valid and has all the scopes. The handler finds the
-// token's [Identity] in the request's context.
+// token's [Identity] in the request's context. The metadata names the scopes from
+// now on.
 //
 // It panics when a scope isn't a scope-token of RFC 6749 section 3.3, as
 // http.ServeMux does for a broken pattern: both are faults of the program.
@@ -131,6 +170,9 @@ func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
 		if !isScopeToken(s) {
 			panic(fmt.Sprintf("resource: %q is not a scope-token", s))
 		}
+	}
+	if g.place != "" {
+		g.tellScopes(scopes)
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -183,5 +225,5 @@ func covers(id Identity, scopes []string) error {
 
 func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, scopes []string) {
 	g.note(r.Context(), err)
-	writeRefusal(w, g.realm, err, scopes)
+	writeRefusal(w, g.protection, err, scopes)
 }

@@ -27,9 +27,7 @@ func (g *Guard) UsersMe() http.Handler {
 			g.refuse(w, r, err, nil)
 			return
 		}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			writeJSON(w, http.StatusMethodNotAllowed, notAllowed)
+		if !readOnly(w, r) {
 			return
 		}
 		body, _ := json.Marshal(&me{ // strings and integers always encode
@@ -56,5 +54,3 @@ func audienceMember(audience []string) any {
 	}
 	return audience
 }
-
-var notAllowed = []byte(`{"error":"invalid_request","error_description":"Only GET and HEAD are allowed here."}`)

@@ -14,9 +14,10 @@ type config struct {
 	// loopback host. It has no query and no fragment. Required.
 	Issuer string `yaml:"issuer" env:"ISSUER"`
 
-	// Resource is the URL that clients reach the resource server at, as Issuer is
-	// that of the authorization server. Tokens may be restricted to it, and to
-	// what it serves (RFC 8707). Default: the issuer.
+	// Resource is the URL that clients reach the resource server at: what
+	// identifies it to them (RFC 9728), with /users/me after it what identifies
+	// that. It has the issuer's scheme, and doesn't end with a slash. Default: the
+	// issuer.
 	Resource string `yaml:"resource" env:"RESOURCE"`
 
 	// Addr is where serve listens, host:port. Without a host it is every
@@ -143,11 +144,10 @@ func defaultConfig() config {
 }
 
 // resources are the identifiers of what the deployment itself serves: the resource
-// server, and GET /users/me, whose identifier is the URL that is called (RFC 9728
-// section 3.3).
+// server as a whole, and GET /users/me.
 func (c *config) resources() (base, usersMe string) {
-	base = cmp.Or(c.Resource, c.Issuer)
-	return base, strings.TrimSuffix(base, "/") + "/users/me"
+	base = strings.TrimSuffix(cmp.Or(c.Resource, c.Issuer), "/")
+	return base, base + "/users/me"
 }
 
 // list is a list of words: in YAML a sequence, in the environment words between

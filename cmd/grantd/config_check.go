@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -13,7 +12,7 @@ import (
 	"time"
 
 	"github.com/grantd/grantd/authserver/passhash"
-	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/internal/wellknown"
 	"github.com/grantd/grantd/storage/opaque"
 	"github.com/grantd/grantd/storage/redisstore"
 )
@@ -22,6 +21,7 @@ import (
 // is the value of addrKey.
 func (c *config) check(f *faults, addrKey, addr string) {
 	c.checkIssuer(f)
+	c.checkResource(f)
 	checkAddr(f, addrKey, addr)
 	c.checkStore(f)
 	c.checkSecret(f)
@@ -35,27 +35,33 @@ func (c *config) check(f *faults, addrKey, addr string) {
 func (c *config) checkIssuer(f *faults) {
 	if c.Issuer == "" {
 		f.missing("issuer", "; it is the URL that clients reach the server at, such as https://login.example.com")
-	} else {
-		checkURL(f, "issuer", c.Issuer, "RFC 8414 section 2", "RFC 6749 section 3.1")
+		return
 	}
-	if c.Resource != "" {
-		checkURL(f, "resource", c.Resource, "RFC 9728 section 1.2", "RFC 6750 section 5.2")
+	checkIdentifier(f, "issuer", c.Issuer)
+}
+
+// checkResource: one listener may serve both, and it demands TLS of both or of none.
+func (c *config) checkResource(f *faults) {
+	if c.Resource == "" {
+		return
+	}
+	checkIdentifier(f, "resource", c.Resource)
+	if strings.HasSuffix(c.Resource, "/") {
+		f.addf("resource", "must not end with a slash")
+	}
+	if issuer, err := wellknown.Parse(c.Issuer); err == nil && !strings.HasPrefix(c.Resource, issuer.Scheme+":") {
+		f.addf("resource", "must begin with %s: as the issuer does", issuer.Scheme)
 	}
 }
 
-// checkURL checks the URL that a server is reached at. The sections are those that
-// forbid a query and plain http.
-func checkURL(f *faults, key, value, querySection, httpSection string) {
-	u, err := url.Parse(value)
+// checkIdentifier checks the URL that clients know a server by.
+func checkIdentifier(f *faults, key, text string) {
+	id, err := wellknown.Parse(text)
 	switch {
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		f.addf(key, "must be an https URL")
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(value, "#"):
-		f.addf(key, "must have no user, query or fragment (%s)", querySection)
-	case u.Scheme == "http" && !loopbackHost(u.Hostname()):
-		f.addf(key, "must be https; plain http is for loopback hosts only (%s)", httpSection)
-	case !storage.ValidResource(value):
-		f.addf(key, "must have at most %d characters, all of a URI (RFC 3986 section 2)", storage.MaxResource)
+	case err != nil:
+		f.addf(key, "%v", err)
+	case id.Scheme == "http" && !loopbackHost(id.Host):
+		f.addf(key, "must be https; plain http is for loopback hosts only (RFC 6749 section 3.1)")
 	}
 }
 

@@ -43,7 +43,7 @@ together, with secrets redacted, or everything that is wrong with it (exit 2).`,
 const defaultQueue = 64
 
 // redacted is c without what may hold a secret though it is no Secret, and with
-// numbers in place of the zeros that stand for them.
+// values in place of the zeros that stand for them.
 func (c *config) redacted() config {
 	shown := *c
 	shown.Resource, _ = c.resources()

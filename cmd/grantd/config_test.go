@@ -46,7 +46,7 @@ secret: ` + secret32 + "\n"
 func TestGoodFileIsLoadedOverTheDefaults(t *testing.T) {
 	path := writeFile(t, "grantd.yaml", `
 issuer: https://login.example.com/tenant
-resource: https://api.example.com/tenant
+resource: https://api.example.com
 addr: 127.0.0.1:9000
 resource_addr: 127.0.0.1:9001
 redis:
@@ -67,7 +67,7 @@ admin_password: first-admin-password
 `)
 	want := config{
 		Issuer:          "https://login.example.com/tenant",
-		Resource:        "https://api.example.com/tenant",
+		Resource:        "https://api.example.com",
 		Addr:            "127.0.0.1:9000",
 		ResourceAddr:    "127.0.0.1:9001",
 		Redis:           redisConfig{URL: "redis+cluster://a:1,b:2", Password: newSecret("hunter2")},
@@ -114,7 +114,7 @@ func TestEveryFaultOfAFileIsListedWithItsKey(t *testing.T) {
 	path := writeFile(t, "grantd.yaml", `
 isuer: https://typo.example.com
 issuer: http://login.example.com
-resource: https://api.example.com/#users
+resource: https://api.example.com/?a=b
 addr: 8080
 data: grantd.db
 redis:
@@ -138,7 +138,7 @@ admin_password: short
 	for key, hint := range map[string]string{
 		"isuer":                "not a known key",
 		"issuer":               "https",
-		"resource":             "fragment",
+		"resource":             "query",
 		"addr":                 "host:port",
 		"data":                 "redis.url",
 		"redis.passwd":         "not a known key",
@@ -288,7 +288,7 @@ func TestSecretsComeFromFiles(t *testing.T) {
 
 func TestEveryKeyHasItsVariable(t *testing.T) {
 	environ := map[string]string{
-		"GRANTD_ISSUER": "http://localhost:1", "GRANTD_ADDR": ":1", "GRANTD_RESOURCE_ADDR": ":2",
+		"GRANTD_ISSUER": "http://localhost:1", "GRANTD_RESOURCE": "http://localhost:2", "GRANTD_ADDR": ":1", "GRANTD_RESOURCE_ADDR": ":2",
 		"GRANTD_DATA": "d", "GRANTD_REDIS_URL": "redis://r", "GRANTD_REDIS_PASSWORD": "rp", "GRANTD_SECRET": "s",
 		"GRANTD_SCOPES": "a b", "GRANTD_DEFAULT_SCOPES": "a,b", "GRANTD_ACCESS_LIFETIME": "1s",
 		"GRANTD_REFRESH_IDLE": "2s", "GRANTD_REFRESH_ABSOLUTE": "3s", "GRANTD_RETRY_WINDOW": "4s",
@@ -299,7 +299,7 @@ func TestEveryKeyHasItsVariable(t *testing.T) {
 		"GRANTD_SERVICE_HOST": "10.0.0.1", // an orchestrator's, not ours
 	}
 	want := config{
-		Issuer: "http://localhost:1", Addr: ":1", ResourceAddr: ":2", Data: "d",
+		Issuer: "http://localhost:1", Resource: "http://localhost:2", Addr: ":1", ResourceAddr: ":2", Data: "d",
 		Redis:  redisConfig{URL: "redis://r", Password: newSecret("rp")},
 		Secret: newSecret("s"), Scopes: list{"a", "b"}, DefaultScopes: list{"a", "b"},
 		AccessLifetime: time.Second, RefreshIdle: 2 * time.Second, RefreshAbsolute: 3 * time.Second,
@@ -363,6 +363,7 @@ func TestIssuer(t *testing.T) {
 	for issuer, good := range map[string]bool{
 		"https://login.example.com":      true,
 		"https://login.example.com/a":    true,
+		"https://login.example.com/a/":   true,
 		"http://127.0.0.1:8080":          true,
 		"http://[::1]:8080":              true,
 		"http://localhost":               true,
@@ -371,6 +372,11 @@ func TestIssuer(t *testing.T) {
 		"http://10.0.0.1":                false,
 		"https://login.example.com/?a=b": false,
 		"https://login.example.com/#a":   false,
+		"https://login.example.com?":     false,
+		"https://login.example.com#":     false,
+		"https://login.example.com//a":   false,
+		"https://login.example.com/{a}":  false,
+		"HTTPS://login.example.com":      false,
 		"https://user@login.example.com": false,
 		"login.example.com":              false,
 		"ftp://login.example.com":        false,
@@ -381,6 +387,33 @@ func TestIssuer(t *testing.T) {
 		(&config{Issuer: issuer}).checkIssuer(f)
 		if (len(f.all) == 0) != good {
 			t.Errorf("issuer %q: good is %v, want %v", issuer, len(f.all) == 0, good)
+		}
+	}
+}
+
+// RFC 9728 section 1.2. The resource server is known by its own URL, or by the issuer's.
+func TestResource(t *testing.T) {
+	for _, tt := range []struct{ issuer, resource, base string }{
+		{"https://login.example.com", "", "https://login.example.com"},
+		{"https://login.example.com/a/", "", "https://login.example.com/a"},
+		{"https://login.example.com", "https://api.example.com", "https://api.example.com"},
+		{"https://login.example.com", "https://api.example.com/v1", "https://api.example.com/v1"},
+		{"http://localhost:8080", "http://127.0.0.1:8081", "http://127.0.0.1:8081"},
+		{"https://login.example.com", "http://127.0.0.1:8081", ""}, // the same listener may serve both
+		{"http://localhost:8080", "https://api.example.com", ""},
+		{"http://localhost:8080", "http://api.example.com", ""},
+		{"https://login.example.com", "https://api.example.com/", ""},
+		{"https://login.example.com", "https://api.example.com?x", ""},
+		{"https://login.example.com", "https://api.example.com/#x", ""},
+		{"https://login.example.com", "api.example.com", ""},
+	} {
+		f := &faults{}
+		c := config{Issuer: tt.issuer, Resource: tt.resource}
+		c.checkResource(f)
+		if good := tt.base != ""; (len(f.all) == 0) != good {
+			t.Errorf("%q beside %q: faults %v", tt.resource, tt.issuer, f.all)
+		} else if base, me := c.resources(); good && (base != tt.base || me != tt.base+"/users/me") {
+			t.Errorf("%q beside %q: %q and %q, want %q", tt.resource, tt.issuer, base, me, tt.base)
 		}
 	}
 }

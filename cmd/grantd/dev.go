@@ -65,7 +65,6 @@ func (f devFlags) config() (*config, error) {
 	c := defaultConfig()
 	c.Addr = f.addr
 	c.Log.Format = "text"
-	c.Issuer = "http://" + f.addr
 	if f.memory {
 		c.Data = ":memory:"
 		c.Secret = newSecret(randomText(32))
@@ -102,27 +101,29 @@ func dev(ctx context.Context, f devFlags, out io.Writer) error {
 		return err
 	}
 	p.prepare = func(ctx context.Context) error { return seedDemo(ctx, p.store, p.hasher) }
-	p.announce = func(a net.Addr) {
-		printDev(out, a)
+	p.announce = func(net.Addr) {
+		printDev(out, c.Issuer)
 		if !p.health.started.Load() {
 			fmt.Fprintln(out, "\nThe store can't be reached yet: until it is, requests are answered with 503, and the users are made then.")
 		}
 	}
-	auth, err := p.authHandler(demoPublicClient)
-	if err != nil {
-		return err
-	}
-	me, err := p.usersMeHandler()
-	if err != nil {
-		return err
-	}
-	return p.run(ctx, c.Addr, handlers{auth: auth, usersMe: me})
+	return p.run(ctx, c.Addr, func(a net.Addr) (handlers, error) {
+		c.Issuer = f.issuer(a)
+		return p.offerAll(demoPublicClient)
+	})
+}
+
+// issuer is the URL of the listener, under the name that --addr has for its host.
+func (f devFlags) issuer(a net.Addr) string {
+	host, _, _ := net.SplitHostPort(f.addr) // check has seen it
+	_, port, _ := net.SplitHostPort(a.String())
+	return "http://" + net.JoinHostPort(host, port)
 }
 
 // printDev prints what to try, ready to paste. Other programs read the address
 // from the first line.
-func printDev(w io.Writer, a net.Addr) {
-	fmt.Fprintf(w, "grantd dev is listening on http://%s\n\nusers\n", a)
+func printDev(w io.Writer, url string) {
+	fmt.Fprintf(w, "grantd dev is listening on %s\n\nusers\n", url)
 	for _, u := range demoUsers {
 		fmt.Fprintf(w, "  %-12s %s\n", u.name, u.password)
 	}
@@ -136,11 +137,12 @@ func printDev(w io.Writer, a net.Addr) {
 	}
 	fmt.Fprintf(w, `
 try
-  curl -u demo:demo-secret -d grant_type=password -d username=alice -d password=secret123 http://%[1]s/token
-  curl -u demo:demo-secret -d grant_type=refresh_token -d refresh_token=grt_... http://%[1]s/token
-  curl -u demo:demo-secret -d grant_type=client_credentials http://%[1]s/token
-  curl -H "Authorization: Bearer gat_..." http://%[1]s/users/me
-  curl -u demo-api:demo-api-secret -d token=gat_... http://%[1]s/introspect
-  curl -u demo:demo-secret -d token=grt_... http://%[1]s/revoke
-`, a)
+  curl -u demo:demo-secret -d grant_type=password -d username=alice -d password=secret123 %[1]s/token
+  curl -u demo:demo-secret -d grant_type=refresh_token -d refresh_token=grt_... %[1]s/token
+  curl -u demo:demo-secret -d grant_type=client_credentials %[1]s/token
+  curl -H "Authorization: Bearer gat_..." %[1]s/users/me
+  curl -u demo-api:demo-api-secret -d token=gat_... %[1]s/introspect
+  curl -u demo:demo-secret -d token=grt_... %[1]s/revoke
+  curl %[1]s/.well-known/oauth-authorization-server
+`, url)
 }

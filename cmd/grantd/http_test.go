@@ -33,13 +33,13 @@ func listening(t *testing.T, h http.Handler, l limits) string {
 func testRoutes() http.Handler {
 	h := handlers{
 		health: &health{ping: func(context.Context) error { return nil }},
-		auth: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		oauth: map[string]http.Handler{"/token": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if _, err := io.ReadAll(r.Body); err != nil {
 				w.WriteHeader(http.StatusRequestEntityTooLarge)
 				return
 			}
 			io.WriteString(w, "token")
-		}),
+		})},
 	}
 	o := &observer{log: slog.New(slog.DiscardHandler)}
 	return o.wrap(closeChunked(h.routes(func(next http.Handler) http.Handler { return next })))

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/grantd/grantd/authserver"
 	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/internal/wellknown"
 	"github.com/grantd/grantd/resource"
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/opaque"
@@ -76,8 +79,22 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 	}, nil
 }
 
-// authHandler is the authorization server. defaultClient may be empty.
-func (p *process) authHandler(defaultClient string) (http.Handler, error) {
+// offerAll is the authorization server and the resource server on one listener.
+func (p *process) offerAll(defaultClient string) (handlers, error) {
+	auth, err := p.authHandlers(defaultClient)
+	if err != nil {
+		return handlers{}, err
+	}
+	api, err := p.resourceHandlers()
+	if err != nil {
+		return handlers{}, err
+	}
+	maps.Copy(auth, api)
+	return handlers{oauth: auth}, nil
+}
+
+// authHandlers are the authorization server, by path. defaultClient may be empty.
+func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, error) {
 	base, usersMe := p.config.resources()
 	server, err := authserver.New(authserver.Config{
 		Issuer:          p.config.Issuer,
@@ -98,39 +115,73 @@ func (p *process) authHandler(defaultClient string) (http.Handler, error) {
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
-	return server.Handler(), nil
-}
-
-// usersMeHandler is the resource server.
-func (p *process) usersMeHandler() (http.Handler, error) {
-	base, usersMe := p.config.resources()
-	guard, err := resource.New(resource.Config{
-		Validator: resource.NewStoreValidator(p.keys, p.store),
-		Resource:  usersMe,
-		Audiences: []string{base},
-		Note:      note,
-	})
-	if err != nil {
-		return nil, err
+	found := map[string]http.Handler{}
+	for _, path := range server.Paths() {
+		found[path] = server.Handler()
 	}
-	return guard.UsersMe(), nil
+	return found, nil
 }
 
-// run serves h on addr until ctx ends, and closes the store.
-func (p *process) run(ctx context.Context, addr string, h handlers) (err error) {
+// resourceHandlers are the resource server, by path. There are two resources, and
+// each has metadata of its own: the server as a whole, and /users/me, which is
+// the URL that clients call and has to be what its metadata names (RFC 9728
+// section 3.3). It answers below the path of the server, and at the root as well, for
+// a proxy that takes the path away.
+func (p *process) resourceHandlers() (map[string]http.Handler, error) {
+	base, usersMe := p.config.resources()
+	whole, err := p.guard(base, "grantd")
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	me, err := p.guard(usersMe, "grantd: whom a token speaks for", base)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	id, err := wellknown.Parse(base)
+	if err != nil {
+		return nil, usagef("resource %w", err)
+	}
+	return map[string]http.Handler{
+		"/users/me":           me.UsersMe(),
+		id.Path + "/users/me": me.UsersMe(),
+		me.MetadataPath():     me.Metadata(),
+		whole.MetadataPath():  whole.Metadata(),
+	}, nil
+}
+
+// guard is that of the resource with the identifier. Tokens may also be for others.
+func (p *process) guard(identifier, name string, others ...string) (*resource.Guard, error) {
+	return resource.New(resource.Config{
+		Validator:            resource.NewStoreValidator(p.keys, p.store),
+		Resource:             identifier,
+		Audiences:            others,
+		AuthorizationServers: []string{p.config.Issuer},
+		Name:                 name,
+		Note:                 note,
+	})
+}
+
+// run listens on addr and serves what offer makes, which is told the address,
+// until ctx ends. Then it closes the store.
+func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (handlers, error)) (err error) {
 	defer func() {
 		err = errors.Join(err, p.store.Close())
 		p.flush()
 	}()
-	handler, err := p.handler(addr, h)
-	if err != nil {
-		return err
-	}
 	ln, err := listen(ctx, addr, p.config)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = ln.Close() }() // the server closed it already, unless starting failed
+	h, err := offer(ln.Addr())
+	if err != nil {
+		return err
+	}
+	handler, err := p.handler(addr, h)
+	if err != nil {
+		return err
+	}
+	p.warnExposed(addr)
 	// In the usual case the store is there, and who reads the address may use
 	// it at once.
 	if err := p.start(ctx); err != nil && !retriable(err) && ctx.Err() == nil {
@@ -173,6 +224,15 @@ func (p *process) handler(addr string, h handlers) (http.Handler, error) {
 	h.health = p.health
 	o := &observer{log: p.log, proxies: trusted}
 	return o.wrap(closeChunked(h.routes(guard))), nil
+}
+
+// warnExposed tells that others may reach what is configured for this machine
+// alone, as in a container whose port is published on loopback.
+func (p *process) warnExposed(addr string) {
+	if p.config.TLSCert == "" && strings.HasPrefix(p.config.Issuer, "http:") && !loopbackAddr(addr) {
+		p.log.Warn("plain http on an address that other machines may reach, though the issuer is on this one",
+			"addr", addr, "issuer", p.config.Issuer)
+	}
 }
 
 // startTimeout bounds one try to start, so that a store that hangs doesn't keep

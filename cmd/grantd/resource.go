@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -8,8 +9,10 @@ import (
 
 func resourceCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:     "resource",
-		Short:   "Run GET /users/me alone, as a resource server beside serve",
+		Use:   "resource",
+		Short: "Run GET /users/me alone, as a resource server beside serve",
+		Long: `Run GET /users/me alone, as a resource server beside serve, with its metadata.
+Clients reach it at the URL that the key resource of the configuration names.`,
 		Example: "  grantd resource --config grantd.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -21,11 +24,10 @@ func resourceCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			me, err := p.usersMeHandler()
-			if err != nil {
-				return err
-			}
-			return p.run(cmd.Context(), c.ResourceAddr, handlers{usersMe: me})
+			return p.run(cmd.Context(), c.ResourceAddr, func(net.Addr) (handlers, error) {
+				api, err := p.resourceHandlers()
+				return handlers{oauth: api}, err
+			})
 		},
 	}
 	addConfigFlags(c, "issuer", "resource-addr", "data", "redis", "log-level", "log-format")

@@ -8,11 +8,10 @@ import (
 	"strconv"
 )
 
-// handlers are what a process offers; a nil one isn't offered.
+// handlers are what a process offers.
 type handlers struct {
-	health  *health
-	auth    http.Handler
-	usersMe http.Handler
+	health *health
+	oauth  map[string]http.Handler // by path: the endpoints, the API and their metadata
 }
 
 // routes is everything that is answered. Only health is served to requests that
@@ -24,13 +23,8 @@ func (h handlers) routes(guard func(http.Handler) http.Handler) http.Handler {
 
 	handle("/livez", readOnly(h.health.live))
 	handle("/readyz", readOnly(h.health.ready))
-	if h.auth != nil {
-		handle("/token", guard(h.auth))
-		handle("/revoke", guard(h.auth))
-		handle("/introspect", guard(h.auth))
-	}
-	if h.usersMe != nil {
-		handle("/users/me", guard(h.usersMe))
+	for path, handler := range h.oauth {
+		handle(path, guard(handler))
 	}
 	handle("/", http.HandlerFunc(notFound))
 	return plainPaths(mux)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -12,7 +13,7 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the authorization server and GET /users/me",
 		Long: `Run the authorization server (POST /token, /revoke and /introspect) and
-GET /users/me on one listener.
+GET /users/me on one listener, with the metadata of both.
 
 It refuses to start with a configuration that is wrong anywhere, and with a
 store that holds the users or clients of grantd dev, whose passwords are public.
@@ -42,15 +43,7 @@ func serve(ctx context.Context, c *config) error {
 		}
 		return p.firstAdmin(ctx)
 	}
-	auth, err := p.authHandler("")
-	if err != nil {
-		return err
-	}
-	me, err := p.usersMeHandler()
-	if err != nil {
-		return err
-	}
-	return p.run(ctx, c.Addr, handlers{auth: auth, usersMe: me})
+	return p.run(ctx, c.Addr, func(net.Addr) (handlers, error) { return p.offerAll("") })
 }
 
 // firstAdmin makes the first admin, when a password for it is configured.

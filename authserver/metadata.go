@@ -1,0 +1,61 @@
+package authserver
+
+import (
+	"net/http"
+	"slices"
+)
+
+// metadataName is the well-known URI suffix of RFC 8414 section 7.3.
+const metadataName = "oauth-authorization-server"
+
+// metadata is the document of RFC 8414 section 2. It tells of what the server
+// offers and of nothing else; lists without an element are left out (section
+// 3.2). Section 2 requires response_types_supported, but it lists what the
+// authorization endpoint answers, and there is no such endpoint: any element
+// would be a lie.
+type metadata struct {
+	Issuer                   string   `json:"issuer"`
+	TokenEndpoint            string   `json:"token_endpoint"`
+	ScopesSupported          []string `json:"scopes_supported,omitempty"`
+	GrantTypesSupported      []string `json:"grant_types_supported,omitempty"`
+	TokenAuthMethods         []string `json:"token_endpoint_auth_methods_supported,omitempty"`
+	RevocationEndpoint       string   `json:"revocation_endpoint"`
+	RevocationAuthMethods    []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
+	IntrospectionEndpoint    string   `json:"introspection_endpoint"`
+	IntrospectionAuthMethods []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
+	ProtectedResources       []string `json:"protected_resources,omitempty"` // RFC 9728 section 4
+}
+
+// describe is the server's metadata.
+func (s *Server) describe() metadata {
+	c, id := s.cfg, s.identifier
+	confidential := []string{"client_secret_basic", "client_secret_post"}
+	everybody := append(slices.Clone(confidential), "none")
+	introspectors := slices.Clone(confidential)
+	if slices.Contains(c.Scopes, IntrospectScope) {
+		introspectors = append(introspectors, "Bearer") // an access token type, as section 2 allows here
+	}
+	return metadata{
+		Issuer:                   c.Issuer,
+		TokenEndpoint:            id.Base + "/token",
+		ScopesSupported:          c.Scopes,
+		GrantTypesSupported:      s.grantTypes(),
+		TokenAuthMethods:         everybody,
+		RevocationEndpoint:       id.Base + "/revoke",
+		RevocationAuthMethods:    everybody,
+		IntrospectionEndpoint:    id.Base + "/introspect",
+		IntrospectionAuthMethods: introspectors,
+		ProtectedResources:       c.Audiences,
+	}
+}
+
+// metadata answers GET /.well-known/oauth-authorization-server, RFC 8414
+// section 3. Unlike all else that passes through endpoint it may be cached.
+func (s *Server) metadata(w http.ResponseWriter, r *http.Request, _ *Event) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return errReadOnly
+	}
+	w.Header().Del("Pragma")
+	s.document.ServeHTTP(w, r)
+	return nil
+}

@@ -1,0 +1,43 @@
+package wellknown
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// caching lets anybody keep a document for five minutes: for so long a client may
+// act on what has changed since (RFC 9728 section 7.10).
+const caching = "public, max-age=300"
+
+// Document is a metadata document, encoded. It is immutable.
+type Document struct {
+	body []byte
+	etag string
+}
+
+// NewDocument encodes the members, a struct of strings and lists of them.
+func NewDocument(members any) Document {
+	body, err := json.Marshal(members)
+	if err != nil {
+		panic(err) // strings and lists of them always encode
+	}
+	hash := sha256.Sum256(body)
+	return Document{body: body, etag: `"` + base64.RawURLEncoding.EncodeToString(hash[:]) + `"`}
+}
+
+// ServeHTTP answers GET and HEAD, RFC 8414 section 3.2 and RFC 9728 section 3.2,
+// with 304 when the client has the document already. Scripts of every origin may
+// read it: it is the same for everybody.
+func (d Document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Cache-Control", caching)
+	h.Set("Content-Type", "application/json")
+	h.Set("ETag", d.etag)
+	h.Set("X-Content-Type-Options", "nosniff")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.body))
+}

@@ -1,0 +1,40 @@
+package wellknown_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/grantd/grantd/internal/wellknown"
+)
+
+// RFC 9110 sections 8.8.3 and 13.1.2.
+func TestDocumentIsSentOnce(t *testing.T) {
+	type members struct {
+		Name string `json:"name"`
+	}
+	get := func(d wellknown.Document, known string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		if known != "" {
+			r.Header.Set("If-None-Match", known)
+		}
+		w := httptest.NewRecorder()
+		d.ServeHTTP(w, r)
+		return w
+	}
+	d, same, other := wellknown.NewDocument(members{"a"}), wellknown.NewDocument(members{"a"}), wellknown.NewDocument(members{"b"})
+	first := get(d, "")
+	tag := first.Header().Get("ETag")
+	if first.Code != http.StatusOK || first.Body.String() != `{"name":"a"}` || tag[0] != '"' {
+		t.Fatalf("got %d %s with the tag %s, want a strong one", first.Code, first.Body, tag)
+	}
+	for _, known := range []string{tag, "W/" + tag, `"x", ` + tag, "*"} {
+		again := get(same, known)
+		if again.Code != http.StatusNotModified || again.Body.Len() > 0 || again.Header().Get("ETag") != tag || again.Header().Get("Cache-Control") == "" {
+			t.Errorf("If-None-Match %s: got %d %v %s", known, again.Code, again.Header(), again.Body)
+		}
+	}
+	if changed := get(other, tag); changed.Code != http.StatusOK || changed.Header().Get("ETag") == tag {
+		t.Errorf("another document: got %d with the tag %s", changed.Code, changed.Header().Get("ETag"))
+	}
+}

@@ -1,0 +1,64 @@
+// Package wellknown is what the metadata documents of RFC 8414 and RFC 9728 have
+// in common: the identifiers that they are found by, their place (RFC 8615), and
+// how they are served. It knows nothing of what they say.
+package wellknown
+
+import (
+	"errors"
+	"net/url"
+	"path"
+	"strings"
+)
+
+// Identifier is an issuer, or what identifies a protected resource, taken apart.
+// Compare its text as it was given: by code point and without normalisation
+// (RFC 8414 section 4, RFC 9728 section 6).
+type Identifier struct {
+	Scheme string // "https" or "http"
+	Host   string // without a port
+	Base   string // the text without a terminating slash: URLs continue it
+	Path   string // of Base: empty, or "/tenant"
+}
+
+// What is wrong with an identifier. The texts complete "The issuer …".
+var (
+	errURL   = errors.New("must be an absolute https URL, or an http one to try things")
+	errParts = errors.New("must have no user, query or fragment (RFC 8414 section 2, RFC 9728 section 1.2)")
+	errPath  = errors.New("must have a path without empty and dotted segments and without characters that need escaping")
+)
+
+// Parse takes an identifier apart. It refuses some that the RFCs would allow, whose
+// path could be spelled in another way too: every path that it lets through is
+// served, compared and quoted as it stands.
+func Parse(text string) (Identifier, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil, !strings.HasPrefix(text, "https://") && !strings.HasPrefix(text, "http://"), !plainHost(u):
+		return Identifier{}, errURL
+	case u.User != nil, strings.ContainsAny(text, "?#"): // also empty ones, which url.URL forgets
+		return Identifier{}, errParts
+	}
+	below := strings.TrimSuffix(u.Path, "/")
+	if u.RawPath != "" || u.EscapedPath() != u.Path || path.Clean(u.Path+"/x") != below+"/x" {
+		return Identifier{}, errPath
+	}
+	return Identifier{Scheme: u.Scheme, Host: u.Hostname(), Base: strings.TrimSuffix(text, "/"), Path: below}, nil
+}
+
+// plainHost: a host in the characters of names and addresses, which url.Parse
+// doesn't insist on.
+func plainHost(u *url.URL) bool {
+	return u.Hostname() != "" && !strings.ContainsFunc(u.Host, func(c rune) bool {
+		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("-._~:[]", c))
+	})
+}
+
+// Place is the path of the document called name: the well-known part is put
+// before the identifier's own path, whose terminating slash is dropped (RFC 8414
+// section 3.1, RFC 9728 section 3.1).
+func (i Identifier) Place(name string) string { return "/.well-known/" + name + i.Path }
+
+// URL is where the document called name is found.
+func (i Identifier) URL(name string) string {
+	return strings.TrimSuffix(i.Base, i.Path) + i.Place(name)
+}
