@@ -10,8 +10,8 @@ import (
 // maxResources is how many resources a request may name.
 const maxResources = 32
 
-// resources are the resource servers that the request names, each once
-// (RFC 8707 section 2). They are well-formed, but may be unknown.
+// resources are the resource servers that the request names (RFC 8707 section 2).
+// They are well-formed, but may be unknown.
 func (p params) resources() ([]string, error) {
 	named := strings.FieldsFunc(p["resource"], func(r rune) bool { return r == resourceSeparator }) // an empty one counts as absent
 	if len(named) > maxResources {
@@ -20,7 +20,7 @@ func (p params) resources() ([]string, error) {
 	if !every(named, storage.ValidResource) {
 		return nil, ErrInvalidTarget.reason("not an absolute URI without a fragment")
 	}
-	return distinct(named), nil
+	return named, nil
 }
 
 // audience is what a new grant is for, space-separated: the resources that the
@@ -43,9 +43,9 @@ func (s *Server) audience(client storage.Client, form params) (string, error) {
 // the server's when it has none.
 func (s *Server) audiences(client storage.Client) []string {
 	if len(client.Audiences) > 0 {
-		return distinct(client.Audiences)
+		return client.Audiences
 	}
-	return distinct(s.cfg.Audiences)
+	return s.cfg.Audiences
 }
 
 // refreshAudience is what the access token of a refresh is for. It may be for
@@ -62,26 +62,15 @@ func (s *Server) refreshAudience(client storage.Client, granted string, form par
 	return narrow(strings.Fields(granted), named)
 }
 
-// narrow returns those of allowed that are named. They keep the order of allowed,
-// so that the same set is always the same text. Identifiers are compared code
-// point by code point (RFC 9728 section 6).
+// narrow returns those of allowed that are named, each once and in the order of
+// allowed, so that the same set is always the same text. Identifiers are compared
+// code point by code point (RFC 9728 section 6).
 func narrow(allowed, named []string) (string, error) {
 	if !every(named, func(s string) bool { return slices.Contains(allowed, s) }) {
 		return "", ErrInvalidTarget.reason("unknown, or not for this client or this grant")
 	}
 	kept := slices.DeleteFunc(slices.Clone(allowed), func(s string) bool { return !slices.Contains(named, s) })
 	return strings.Join(kept, " "), nil
-}
-
-// distinct returns the texts in their order, each once.
-func distinct(texts []string) []string {
-	var once []string
-	for _, s := range texts {
-		if !slices.Contains(once, s) {
-			once = append(once, s)
-		}
-	}
-	return once
 }
 
 // shownTo is the part of the access token's audience that a caller of the
