@@ -171,12 +171,16 @@ func TestRefusedBeforeThePasswordIsHashed(t *testing.T) {
 		"grant type not served":             func() answer { return f.post(t, form("grant_type", "device"), asWeb) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			began := time.Now()
-			if a := send(); a.status < 400 || a.status > 499 {
-				t.Fatalf("got %d", a.status)
+			quickest := time.Hour // of three: a busy machine may hold up any one
+			for range 3 {
+				began := time.Now()
+				if a := send(); a.status < 400 || a.status > 499 {
+					t.Fatalf("got %d", a.status)
+				}
+				quickest = min(quickest, time.Since(began))
 			}
-			if took := time.Since(began); took > hashing/2 {
-				t.Errorf("took %v: the password was hashed, which takes %v", took, hashing)
+			if quickest > hashing/2 {
+				t.Errorf("took %v: the password was hashed, which takes %v", quickest, hashing)
 			}
 		})
 	}
