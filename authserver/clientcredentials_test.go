@@ -14,6 +14,7 @@ func TestClientCredentials(t *testing.T) {
 	asService := basic("svc", "s3cret3")
 	a := wantToken(t, f.post(t, form("grant_type", "client_credentials", "scope", "write"), asService))
 
+	t.Run("6749-4.4-01 a confidential client gets a token", func(t *testing.T) { wantActive(t, f, a.text("access_token")) })
 	t.Run("6749-4.4.3-01 there is no refresh token", func(t *testing.T) {
 		if _, has := a.json["refresh_token"]; has {
 			t.Errorf("got %s", a.body)
@@ -36,6 +37,10 @@ func TestClientCredentials(t *testing.T) {
 		wantError(t, f.post(t, form("grant_type", "client_credentials", "client_id", "cli")), http.StatusBadRequest, "unauthorized_client")
 		wantError(t, f.post(t, form("grant_type", "client_credentials", "client_id", "spa")), http.StatusBadRequest, "unauthorized_client")
 		wantError(t, f.post(t, form("grant_type", "client_credentials"), basic("spa", "anything")), http.StatusUnauthorized, "invalid_client")
+	})
+	t.Run("6749-4.4.2-01 the client has to prove that it is the one", func(t *testing.T) {
+		wantError(t, f.post(t, form("grant_type", "client_credentials", "client_id", "svc")), http.StatusUnauthorized, "invalid_client")
+		wantError(t, f.post(t, form("grant_type", "client_credentials"), basic("svc", "wrong")), http.StatusUnauthorized, "invalid_client")
 	})
 	t.Run("6749-5.2-11 a client that is not listed for it", func(t *testing.T) {
 		wantError(t, f.post(t, form("grant_type", "client_credentials"), asWeb), http.StatusBadRequest, "unauthorized_client")

@@ -116,6 +116,12 @@ func TestIntrospect(t *testing.T) {
 			t.Errorf("exp - iat is %d, expires_in %d", exp-iat, expiresIn)
 		}
 	})
+	t.Run("7662-4-02 no token is issued ahead of its use", func(t *testing.T) {
+		a := wantActive(t, f, pair.text("access_token"))
+		if a.json["nbf"] != number(issued) {
+			t.Errorf("nbf is %v, and the token was issued at %v", a.json["nbf"], number(issued))
+		}
+	})
 	t.Run("7662-2.2-02 an access token without a user has no username", func(t *testing.T) {
 		token := wantToken(t, f.post(t, form("grant_type", "client_credentials", "scope", "write"), basic("svc", "s3cret3")))
 		now := f.now()
@@ -208,12 +214,12 @@ func TestIntrospectAuthenticatesItsCaller(t *testing.T) {
 	body := form("token", token)
 
 	for name, changes := range map[string][]change{
-		"7662-2.1-07 7662-4-06 nobody":         nil,
-		"7662-2.3-01 7662-4-06 a wrong secret": {basic("rs1", "bad")},
-		"7662-4-06 an empty secret":            {basic("rs1", "")},
-		"7662-2.3-01 an unknown client":        {basic("ghost", "x")},
-		"7662-4-06 a public client":            {basic("spa", "")},
-		"7662-2.3-01 another scheme":           {header("Authorization", "Digest x")},
+		"7662-2.1-07 7662-4-06 nobody":           nil,
+		"7662-2.3-01 7662-4-06 a wrong secret":   {basic("rs1", "bad")},
+		"6749-10.2-01 7662-4-06 an empty secret": {basic("rs1", "")},
+		"7662-2.3-01 an unknown client":          {basic("ghost", "x")},
+		"7662-4-06 a public client":              {basic("spa", "")},
+		"7662-2.3-01 another scheme":             {header("Authorization", "Digest x")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := wantError(t, f.introspect(t, body, changes...), http.StatusUnauthorized, "invalid_client")

@@ -61,8 +61,13 @@ func TestPasswordGrant(t *testing.T) {
 	})
 	t.Run("6749-5.1-04 the access token is valid until expires_in", func(t *testing.T) {
 		f := newFixture(t)
-		access := wantToken(t, f.post(t, passwordForm("alice", "secret123"), asWeb)).text("access_token")
-		f.advance(3599 * time.Second)
+		a := wantToken(t, f.post(t, passwordForm("alice", "secret123"), asWeb))
+		access := a.text("access_token")
+		expiresIn, err := a.json["expires_in"].(json.Number).Int64()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.advance(time.Duration(expiresIn-1) * time.Second)
 		if !f.valid(t, access) {
 			t.Error("refused one second before its expiry")
 		}
@@ -102,12 +107,17 @@ func TestPasswordGrant(t *testing.T) {
 func TestPasswordIsVerified(t *testing.T) {
 	f := newFixture(t)
 	for name, c := range map[string]struct{ username, password string }{
-		"6749-4.3.2-04 the right one":                       {"alice", "secret123"},
+		"6749-4.3.2-04 6749-4.3.3-01 the right one":         {"alice", "secret123"},
 		"6749-4.3.2-06 non-ASCII name and password":         {"zoë", "pä€ß word+%"},
 		"PW-NIST63B-5.1.1.2-06 the name in decomposed form": {"zoe\u0308", "pa\u0308€ß word+%"},
 		"the name in another case, RFC 8265 section 3.3":    {"ALICE", "secret123"},
 	} {
-		t.Run(name, func(t *testing.T) { wantToken(t, f.post(t, passwordForm(c.username, c.password), asWeb)) })
+		t.Run(name, func(t *testing.T) {
+			a := wantToken(t, f.post(t, passwordForm(c.username, c.password), asWeb))
+			if _, isNumber := a.json["expires_in"].(json.Number); !isNumber {
+				t.Errorf("expires_in is %v", a.json["expires_in"])
+			}
+		})
 	}
 
 	t.Run("6749-B-01 the sample value of Appendix B decodes to its six characters", func(t *testing.T) {
@@ -151,6 +161,7 @@ func TestPasswordIsVerified(t *testing.T) {
 	for name, body := range map[string]string{
 		"no username":       "grant_type=password&password=secret123",
 		"no password":       "grant_type=password&username=alice",
+		"an empty username": "grant_type=password&username=&password=secret123",
 		"an empty password": "grant_type=password&username=alice&password=",
 	} {
 		t.Run("6749-4.3.2-03 "+name, func(t *testing.T) {
@@ -178,11 +189,11 @@ func TestScope(t *testing.T) {
 		user        string
 		client      change
 	}{
-		"6749-3.3-04 none gives the default":                       {"", "read", "alice secret123", asWeb},
-		"6749-3.3-02 the order is free":                            {"write read", "write read", "alice secret123", asWeb},
-		"a scope named twice counts once":                          {"read read", "read", "alice secret123", asWeb},
-		"6749-3.3-03 a user who is no admin gets the rest, stated": {"read admin", "read", "alice secret123", asRoot},
-		"an admin gets admin":                                      {"admin", "admin", "admin admin-admin", asRoot},
+		"6749-3.3-04 6749-5.1-05 none gives the default":                       {"", "read", "alice secret123", asWeb},
+		"6749-3.3-02 the order is free":                                        {"write read", "write read", "alice secret123", asWeb},
+		"a scope named twice counts once":                                      {"read read", "read", "alice secret123", asWeb},
+		"6749-3.3-03 6749-5.1-05 a user who is no admin gets the rest, stated": {"read admin", "read", "alice secret123", asRoot},
+		"an admin gets admin":                                                  {"admin", "admin", "admin admin-admin", asRoot},
 	} {
 		t.Run(name, func(t *testing.T) {
 			username, password, _ := strings.Cut(c.user, " ")
@@ -217,6 +228,32 @@ func TestScope(t *testing.T) {
 	t.Run("6749-3.3-04 no default is configured", func(t *testing.T) {
 		f := newFixture(t, func(c *authserver.Config) { c.DefaultScopes = nil })
 		wantError(t, f.post(t, passwordForm("alice", "secret123"), asWeb), http.StatusBadRequest, "invalid_scope")
+	})
+}
+
+// RFC 6749 section 10.7: clients that see passwords get little for it.
+func TestPasswordGrantGivesNoMoreThanOthers(t *testing.T) {
+	f := newFixture(t)
+	asRoot := basic("root", "s3cret4")
+	byPassword := wantToken(t, f.post(t, passwordForm("alice", "secret123"), asRoot))
+	itself := wantToken(t, f.post(t, form("grant_type", "client_credentials"), asRoot))
+	t.Run("6749-10.7-01 the same client's token of another grant lives as long", func(t *testing.T) {
+		if byPassword.json["expires_in"] != itself.json["expires_in"] {
+			t.Errorf("expires_in is %v and %v", byPassword.json["expires_in"], itself.json["expires_in"])
+		}
+	})
+	t.Run("6749-10.7-01 the client's limits of scope and lifetime hold", func(t *testing.T) {
+		asShort := basic("short", webSecret) // read, 2 seconds
+		wantError(t, f.post(t, passwordForm("admin", "admin-admin", "scope", "read write"), asShort), http.StatusBadRequest, "invalid_scope")
+		a := wantToken(t, f.post(t, passwordForm("admin", "admin-admin"), asShort))
+		if a.text("scope") != "read" || a.json["expires_in"] != json.Number("2") {
+			t.Errorf("got %s", a.body)
+		}
+	})
+	t.Run("6749-10.7-01 unasked it is the least that there is", func(t *testing.T) {
+		if byPassword.text("scope") != "read" {
+			t.Errorf("scope is %q", byPassword.text("scope"))
+		}
 	})
 }
 

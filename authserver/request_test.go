@@ -74,6 +74,7 @@ func TestTokenRequest(t *testing.T) {
 	})
 	t.Run("6749-1.9-01 the client id is case-sensitive", func(t *testing.T) {
 		wantError(t, f.post(t, passwordForm("alice", "secret123"), basic("WEB", webSecret)), http.StatusUnauthorized, "invalid_client")
+		wantError(t, f.post(t, bodyClient("WEB", webSecret)), http.StatusUnauthorized, "invalid_client")
 	})
 	for _, grant := range []string{"implicit", "__implicit", "authorization_code", "urn:ietf:params:oauth:grant-type:nosuch"} {
 		t.Run("6749-4.2-02 6749-4.5-01 6749-5.2-12 "+grant+" is not offered", func(t *testing.T) {
@@ -104,8 +105,13 @@ func TestTokenRequestBody(t *testing.T) {
 		a := f.send(t, http.MethodPost, "/token", body.String(), asWeb, media(w.FormDataContentType()))
 		wantError(t, a, http.StatusUnsupportedMediaType, "invalid_request")
 	})
+	t.Run("6749-3.2-08 JSON is refused", func(t *testing.T) {
+		const body = `{"grant_type":"password","username":"alice","password":"secret123"}`
+		a := f.send(t, http.MethodPost, "/token", body, asWeb, media("application/json"))
+		wantError(t, a, http.StatusUnsupportedMediaType, "invalid_request")
+	})
 	for name, c := range map[string]change{
-		"JSON":            media("application/json"),
+		"called JSON":     media("application/json"),
 		"no Content-Type": func(r *http.Request) { r.Header.Del("Content-Type") },
 		"another charset": media("application/x-www-form-urlencoded; charset=latin1"),
 		"two media types": header("Content-Type", "application/x-www-form-urlencoded"),
@@ -156,24 +162,28 @@ func TestRefusedBeforeThePasswordIsHashed(t *testing.T) {
 	wantError(t, f.post(t, passwordForm("alice", "wrong"), asWeb), http.StatusBadRequest, "invalid_grant")
 	hashing := time.Since(began)
 	for name, send := range map[string]func() answer{
-		"wrong client secret":   func() answer { return f.post(t, passwordForm("alice", "secret123"), basic("web", "no")) },
-		"unknown client":        func() answer { return f.post(t, passwordForm("alice", "secret123"), basic("ghost", "no")) },
-		"grant not allowed":     func() answer { return f.post(t, passwordForm("alice", "secret123"), basic("web2", "s3cret2")) },
-		"malformed scope":       func() answer { return f.post(t, passwordForm("alice", "secret123", "scope", "a  b"), asWeb) },
-		"scope not allowed":     func() answer { return f.post(t, passwordForm("alice", "secret123", "scope", "admin"), asWeb) },
-		"malformed resource":    func() answer { return f.post(t, passwordForm("alice", "secret123", "resource", "foo"), asWeb) },
-		"unknown resource":      func() answer { return f.post(t, passwordForm("alice", "secret123", "resource", "urn:nosuch"), asWeb) },
-		"password missing":      func() answer { return f.post(t, form("grant_type", "password", "username", "alice"), asWeb) },
-		"repeated parameter":    func() answer { return f.post(t, passwordForm("alice", "secret123", "username", "a"), asWeb) },
-		"grant type not served": func() answer { return f.post(t, form("grant_type", "device"), asWeb) },
+		"6749-4.3.2-02 wrong client secret": func() answer { return f.post(t, passwordForm("alice", "secret123"), basic("web", "no")) },
+		"6749-4.3.2-02 unknown client":      func() answer { return f.post(t, passwordForm("alice", "secret123"), basic("ghost", "no")) },
+		"6749-4.3-01 grant not allowed":     func() answer { return f.post(t, passwordForm("alice", "secret123"), basic("web2", "s3cret2")) },
+		"malformed scope":                   func() answer { return f.post(t, passwordForm("alice", "secret123", "scope", "a  b"), asWeb) },
+		"scope not allowed":                 func() answer { return f.post(t, passwordForm("alice", "secret123", "scope", "admin"), asWeb) },
+		"malformed resource":                func() answer { return f.post(t, passwordForm("alice", "secret123", "resource", "foo"), asWeb) },
+		"unknown resource":                  func() answer { return f.post(t, passwordForm("alice", "secret123", "resource", "urn:nosuch"), asWeb) },
+		"password missing":                  func() answer { return f.post(t, form("grant_type", "password", "username", "alice"), asWeb) },
+		"repeated parameter":                func() answer { return f.post(t, passwordForm("alice", "secret123", "username", "a"), asWeb) },
+		"grant type not served":             func() answer { return f.post(t, form("grant_type", "device"), asWeb) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			began := time.Now()
-			if a := send(); a.status < 400 || a.status > 499 {
-				t.Fatalf("got %d", a.status)
+			quickest := time.Hour // of three: a busy machine may hold up any one
+			for range 3 {
+				began := time.Now()
+				if a := send(); a.status < 400 || a.status > 499 {
+					t.Fatalf("got %d", a.status)
+				}
+				quickest = min(quickest, time.Since(began))
 			}
-			if took := time.Since(began); took > hashing/2 {
-				t.Errorf("took %v: the password was hashed, which takes %v", took, hashing)
+			if quickest > hashing/2 {
+				t.Errorf("took %v: the password was hashed, which takes %v", quickest, hashing)
 			}
 		})
 	}

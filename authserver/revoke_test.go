@@ -311,7 +311,9 @@ func TestRevokeAuthenticatesTheClient(t *testing.T) {
 	for name, send := range map[string]func() answer{
 		"no credentials": func() answer { return f.revoke(t, token) },
 		"wrong secret":   func() answer { return f.revoke(t, token, basic("web", "bad")) },
-		"no secret":      func() answer { return f.revoke(t, form("token", web.text("access_token"), "client_id", "web")) },
+		"6749-10.2-01 no secret": func() answer {
+			return f.revoke(t, form("token", web.text("access_token"), "client_id", "web"))
+		},
 		"unknown client": func() answer { return f.revoke(t, token, basic("ghost", "x")) },
 		"the token as Bearer": func() answer {
 			return f.revoke(t, token, header("Authorization", "Bearer "+web.text("access_token")))

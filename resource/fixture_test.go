@@ -30,6 +30,7 @@ type api struct {
 	keys    *opaque.Keyring
 	store   storage.Store
 	lookups atomic.Int64
+	fault   atomic.Pointer[error] // what look-ups answer, if anything
 	clock   atomic.Pointer[time.Time]
 
 	mu    sync.Mutex
@@ -102,6 +103,9 @@ type countedLoads struct{ *api }
 
 func (c countedLoads) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
 	c.lookups.Add(1)
+	if fault := c.fault.Load(); fault != nil {
+		return storage.Grant{}, *fault
+	}
 	return c.store.LoadGrant(ctx, id)
 }
 

@@ -28,7 +28,7 @@ func TestAccessTokensExpire(t *testing.T) {
 		{"at expiry", accessLifetime, 401},
 		{"1 ms after expiry", accessLifetime + time.Millisecond, 401},
 	} {
-		t.Run("6749-7-01 "+tt.name, func(t *testing.T) {
+		t.Run("6749-7-01 7662-4-10 "+tt.name, func(t *testing.T) {
 			a.at(signIn.Add(tt.after))
 			a.get(t, "/users/me", "Bearer "+token).want(t, tt.status)
 		})
@@ -191,6 +191,8 @@ func TestARevokedTokenIsRefusedByTheNextRequest(t *testing.T) {
 	if err := a.store.DeleteGrant(t.Context(), g.ID); err != nil {
 		t.Fatal(err)
 	}
-	a.get(t, "/users/me", "Bearer "+token).refused(t, http.StatusUnauthorized, "invalid_token")
+	t.Run("7662-4-11 nothing was kept of it", func(t *testing.T) {
+		a.get(t, "/users/me", "Bearer "+token).refused(t, http.StatusUnauthorized, "invalid_token")
+	})
 	a.get(t, "/users/me", "Bearer "+other).want(t, http.StatusOK)
 }

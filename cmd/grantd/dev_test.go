@@ -130,6 +130,15 @@ func TestDevKeepsItsStoreAndItsKeys(t *testing.T) {
 	if status, _ := getUsersMe(t, g.URL, answer["access_token"].(string)); status != 200 {
 		t.Errorf("a token from before the restart: %d", status)
 	}
+	t.Run("6749-10.4-02 a refresh token is still its client's alone", func(t *testing.T) {
+		form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {answer["refresh_token"].(string)}}
+		if status, refused := tokenFor(t, g.URL, "demo2", "demo2-secret", form); status != 400 || refused["error"] != "invalid_grant" {
+			t.Errorf("demo2 gets %d %v", status, refused)
+		}
+		if status, _ := tokenFor(t, g.URL, "demo", "demo-secret", form); status != 200 {
+			t.Errorf("demo gets %d", status)
+		}
+	})
 }
 
 func TestDevOverwritesNothing(t *testing.T) {

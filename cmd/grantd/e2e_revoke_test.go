@@ -122,18 +122,6 @@ func postForm(t *testing.T, address, id, secret string, form url.Values) (int, s
 	return response.StatusCode, string(body)
 }
 
-func TestPlainHTTPToRevokeAndIntrospectIsRefused(t *testing.T) {
-	env := append(append([]string{"GRANTD_DATA=grantd.db"}, serveEnv...), "GRANTD_ISSUER=https://login.example.com")
-	g := launch{args: []string{"serve"}, env: env}.start(t)
-	for name, path := range map[string]string{"7662-2-01 introspection": "/introspect", "revocation": "/revoke"} {
-		t.Run(name, func(t *testing.T) {
-			if status, body := postForm(t, g.URL+path, "web", "secret", url.Values{"token": {"x"}}); status != 403 || body != `{"error":"invalid_request"}` {
-				t.Errorf("by plain http: %d %s", status, body)
-			}
-		})
-	}
-}
-
 // The grant of the scope introspect is up to the operator: the server knows it
 // only when it is configured.
 func TestIntrospectWithABearerToken(t *testing.T) {

@@ -67,7 +67,7 @@ func endToEnd(t *testing.T, url string, store storage.Store) {
 	t.Cleanup(func() { store.Close() })
 	seedOdd(t, store)
 	for name, style := range map[string]oauth2.AuthStyle{
-		"auto-detect": oauth2.AuthStyleAutoDetect, "header": oauth2.AuthStyleInHeader, "body": oauth2.AuthStyleInParams,
+		"auto-detect": oauth2.AuthStyleAutoDetect, "6749-2.3.1-02 header": oauth2.AuthStyleInHeader, "6749-2.3.1-04 body": oauth2.AuthStyleInParams,
 	} {
 		t.Run("password grant, "+name, func(t *testing.T) {
 			for _, c := range []struct{ id, secret, user, password string }{

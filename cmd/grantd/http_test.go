@@ -61,13 +61,31 @@ func TestUnknownAndUntidyPathsAreNotFound(t *testing.T) {
 		"/", "/nope", "/token/", "//token", "/x/../token", "/./token", "/users/me/", "/users", "/users/me",
 		"/%2e%2e/token", "/users%2Fme", "/livez/",
 	} {
-		r := httptest.NewRequest("POST", target, nil)
-		w := httptest.NewRecorder()
-		testRoutes().ServeHTTP(w, r)
-		if w.Code != 404 || w.Body.String() != `{"error":"not_found"}` || w.Header().Get("Content-Type") != "application/json" {
-			t.Errorf("POST %s: %d %v %s", target, w.Code, w.Header(), w.Body)
-		}
+		t.Run("6749-5.2-18 POST "+target, func(t *testing.T) {
+			r := httptest.NewRequest("POST", target, nil)
+			w := httptest.NewRecorder()
+			testRoutes().ServeHTTP(w, r)
+			if w.Code != 404 || w.Body.String() != `{"error":"not_found"}` || w.Header().Get("Content-Type") != "application/json" {
+				t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+			}
+		})
 	}
+}
+
+func TestABigBodyIsAnErrorLikeOthers(t *testing.T) {
+	r := httptest.NewRequest("POST", "/token", strings.NewReader(strings.Repeat("x", maxBody+1)))
+	w := httptest.NewRecorder()
+	testRoutes().ServeHTTP(w, r)
+	t.Run("6749-5.2-18 in JSON", func(t *testing.T) {
+		if w.Code != 413 || w.Body.String() != `{"error":"invalid_request"}` || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+		}
+	})
+	t.Run("6749-5.2-19 that no cache keeps", func(t *testing.T) {
+		if got := w.Header().Get("Cache-Control"); got != "no-store" {
+			t.Errorf("Cache-Control is %q", got)
+		}
+	})
 }
 
 func TestHealthTakesReadsOnly(t *testing.T) {

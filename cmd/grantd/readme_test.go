@@ -150,6 +150,14 @@ func TestReadmeConfiguration(t *testing.T) {
 		t.Errorf("config check of the example: exit %d\n%s%s", code, out, stderr)
 	}
 
+	for key, value := range map[string]list{"scopes": defaultConfig().Scopes, "default_scopes": defaultConfig().DefaultScopes} {
+		t.Run("6749-3.3-05 the table tells the default of "+key, func(t *testing.T) {
+			if row := fmt.Sprintf("| `%s` | `GRANTD_%s` | `%s` |", key, strings.ToUpper(key), strings.Join(value, " ")); !strings.Contains(text, row) {
+				t.Errorf("README lacks %q", row)
+			}
+		})
+	}
+
 	defaults := shell(t, "grep -hoE 'yaml:\"[a-z_]+' config.go | cut -d'\"' -f2")
 	for key := range strings.FieldsSeq(defaults) {
 		group := key == "redis" || key == "log" || key == "password_hash"

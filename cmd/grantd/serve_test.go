@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -187,55 +186,6 @@ func TestAnotherDeploymentSecretEndsTheProcess(t *testing.T) {
 	if code != 1 || !strings.Contains(stderr, "deployment secret") || !strings.Contains(stderr, "hint: ") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
-}
-
-// RFC 6749 section 2.3.1, RFC 6750 section 5.2.
-func TestPlainHTTPBehindAnHTTPSIssuerIsRefused(t *testing.T) {
-	env := append(append([]string{"GRANTD_DATA=grantd.db"}, serveEnv...), "GRANTD_ISSUER=https://login.example.com")
-	g := launch{args: []string{"serve"}, env: env}.start(t)
-	for _, path := range []string{"/token", "/users/me"} {
-		if status, body := get(t, g.URL+path); status != 403 || body != `{"error":"invalid_request"}` {
-			t.Errorf("%s by plain http: %d %s", path, status, body)
-		}
-	}
-	if status, _ := get(t, g.URL+"/readyz"); status != 200 {
-		t.Errorf("/readyz by plain http: %d", status)
-	}
-	// On a loopback listener every peer is the proxy's machine.
-	r, err := http.NewRequest(http.MethodGet, g.URL+"/users/me", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("X-Forwarded-Proto", "https")
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != 401 {
-		t.Errorf("/users/me by a proxy with TLS: %d, want 401 for the missing token", resp.StatusCode)
-	}
-}
-
-func TestServeSpeaksTLS(t *testing.T) {
-	cert, key, pool := certificate(t)
-	env := append(append([]string{"GRANTD_DATA=grantd.db", "GRANTD_TLS_CERT=" + cert, "GRANTD_TLS_KEY=" + key}, serveEnv...), "GRANTD_ISSUER=https://localhost")
-	g := launch{args: []string{"serve"}, env: env}.start(t)
-	addr := strings.TrimPrefix(g.URL, "http://")
-
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
-	resp, err := client.Get("https://" + addr + "/users/me")
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != 401 || resp.ProtoMajor != 2 {
-		t.Errorf("/users/me: %d over HTTP/%d", resp.StatusCode, resp.ProtoMajor)
-	}
-	if _, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}); err == nil {
-		t.Error("TLS 1.1 was accepted")
-	}
-	must(t, launch{args: []string{"healthcheck"}, env: []string{"GRANTD_ADDR=" + addr, "GRANTD_TLS_CERT=" + cert}})
 }
 
 // certificate writes a certificate for 127.0.0.1 that signs itself.

@@ -138,11 +138,35 @@ func TestMintedTokensAreDistinct(t *testing.T) {
 			t.Errorf("%d distinct tokens and %d distinct digests of %d", len(texts), len(digests), n)
 		}
 	})
-	t.Run("6749-10.10-01 at least 160 bits of a token are random", func(t *testing.T) {
+	t.Run("6749-10.10-01 every character is as likely as any other", uniformCharacters)
+	t.Run("6749-10.10-02 6750-5.2-01 at least 160 bits of a token are random", func(t *testing.T) {
 		if got := randomBits(t); got < 160 {
 			t.Errorf("%d bits differ between tokens of one grant, want at least 160", got)
 		}
 	})
+}
+
+// uniformCharacters looks at the 32 characters that spell the secret. Of 100,000
+// each of the 64 letters should come 1,562 times at every place, and strays from
+// that by 39 (one standard deviation) as a rule, and by seven times as much never.
+func uniformCharacters(t *testing.T) {
+	const n, letters, first, last = 100_000, 64, 4 + 28, 4 + 60
+	r, id := newKeyring(t, 1), storage.NewGrantID("user")
+	var counts [last - first][256]int
+	for range n {
+		text, _ := r.Mint(opaque.Access, id, 1)
+		for i := range counts {
+			counts[i][text[first+i]]++
+		}
+	}
+	deviation := math.Sqrt(n * (1.0 / letters) * (1 - 1.0/letters))
+	for i := range counts {
+		for _, c := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" {
+			if stray := math.Abs(float64(counts[i][c]) - float64(n)/letters); stray > 7*deviation {
+				t.Errorf("%q stands %d times of %d at place %d", c, counts[i][c], n, first+i)
+			}
+		}
+	}
 }
 
 // randomBits counts the bits, tag apart, that take both values among tokens of
