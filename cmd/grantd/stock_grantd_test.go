@@ -72,19 +72,19 @@ func startGrantd(t *testing.T, configure func(*config), b backend) target {
 // guarded as the README shows, and takes tokens in form bodies too.
 func grantdHandler(t *testing.T, p *process) http.Handler {
 	t.Helper()
-	auth, err := p.authHandler("")
+	h, err := p.offerAll("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	me, err := p.usersMeHandler()
+	all, err := p.handler("127.0.0.1:0", h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := p.handler("127.0.0.1:0", handlers{auth: auth, usersMe: me})
-	if err != nil {
-		t.Fatal(err)
-	}
-	guard, err := resource.New(resource.Config{Validator: resource.NewStoreValidator(p.keys, p.store), FormBody: true})
+	guard, err := resource.New(resource.Config{
+		Validator: resource.NewStoreValidator(p.keys, p.store),
+		Resource:  "http://127.0.0.1/writing",
+		FormBody:  true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -81,7 +82,20 @@ var resourceDefects = []defect{
 		},
 		shows: `400 "invalid access token", challenge ""`,
 	},
-	// The other half of V57, the audience, waits for tokens that have one.
+	{
+		ids:  "V57 9700-2.3-03 8707-2.2-01",
+		text: "a token that was asked for another resource is taken",
+		check: func(_ *testing.T, s target) error {
+			body := signInForm("write")
+			body.Set("resource", "http://127.0.0.1/users/me")
+			token := s.must(s.ask(web, body)).access
+			if !s.lives(token) {
+				return errors.New("the token isn't taken where it was asked for")
+			}
+			return challenged(s.send(http.MethodGet, s.writing, "", "Authorization", "Bearer "+token), 401, "invalid_token")
+		},
+		shows: "200 with JSON",
+	},
 	{
 		ids:  "V57 6749-7-02 9700-2.3-04 6750-3.1-03",
 		text: "a token's scope isn't looked at",
