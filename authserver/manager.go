@@ -54,19 +54,18 @@ func (s *Server) issue(ctx context.Context, req tokenRequest, b beginning, scope
 	kind := storage.GrantType(req.params["grant_type"])
 	now := s.now()
 	in := &signIn{client: b.client, keys: keys, grant: storage.Grant{
-		ID:             b.id,
-		Type:           kind,
-		UserID:         b.user.ID,
-		Username:       b.user.Name,
-		Audience:       req.audience,
-		AccessAudience: req.audience,
-		Generation:     1,
-		Epoch:          b.epoch,
-		Created:        now,
-		Issued:         now,
-		End:            now.Add(s.cfg.RefreshAbsolute),
-		Address:        req.address,
-		UserAgent:      req.userAgent,
+		ID:         b.id,
+		Type:       kind,
+		UserID:     b.user.ID,
+		Username:   b.user.Name,
+		Audience:   req.audience,
+		Generation: 1,
+		Epoch:      b.epoch,
+		Created:    now,
+		Issued:     now,
+		End:        now.Add(s.cfg.RefreshAbsolute),
+		Address:    req.address,
+		UserAgent:  req.userAgent,
 	}}
 	in.refresh = kind == storage.Password && mayRefresh(b.client)
 
@@ -133,7 +132,7 @@ func (t *tokenStore) Create(ctx context.Context, info oauth2.TokenInfo) error {
 	g := &signInFrom(ctx).grant
 	g.ClientID = info.GetClientID()
 	g.Scope = info.GetScope()
-	g.AccessScope = g.Scope
+	g.AccessScope, g.AccessAudience = g.Scope, g.Audience
 	g.AccessExpiry = g.Issued.Add(info.GetAccessExpiresIn())
 	if info.GetRefresh() == "" {
 		g.End = g.AccessExpiry
