@@ -12,6 +12,7 @@ COMPOSE  ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compos
 GO_FILES  = $(shell git ls-files -- '*.go')
 LDFLAGS   = -s -w -X main.version=$(VERSION)
 TEST      = go test -timeout 10m
+INTEROP   = cmd/grantd/testdata/interop
 
 # Under CI a skipped test fails the run.
 ifeq ($(CI),true)
@@ -34,6 +35,10 @@ run: ## Start a demo server on http://127.0.0.1:8080; it needs nothing else
 test: ## Run all tests (they start their own Redis servers: see deps)
 	$(TEST) $(PACKAGES) $(NOSKIP)
 	@.ci/missing
+
+.PHONY: interop
+interop: $(INTEROP)/node_modules/.package-lock.json ## Run other people's OAuth clients against grantd (see deps)
+	$(TEST) -count 1 -tags interop -run '^TestInterop$$|^TestFormWithoutAClient$$|^TestEndToEnd$$/^embedded$$' ./cmd/grantd $(NOSKIP)
 
 .PHONY: race
 race: ## Run all tests under the race detector (needs a C compiler)
@@ -73,7 +78,7 @@ verify: ## Check go.mod, go.sum, formatting and go vet
 	go mod tidy -diff
 	go mod verify
 	@test -z "$$(gofmt -l $(GO_FILES))" || { echo 'gofmt would change:'; gofmt -l $(GO_FILES); exit 1; }
-	go vet ./...
+	go vet -tags interop ./...
 	go -C bench vet ./...
 
 .PHONY: up
@@ -96,3 +101,9 @@ deps: ## Install the Debian packages that tests and images need, where missing
 bin/golangci-lint bin/govulncheck &: .ci/tools/go.mod .ci/tools/go.sum
 	GOBIN=$(CURDIR)/bin go -C .ci/tools install tool
 	@touch bin/golangci-lint bin/govulncheck
+
+# npm ci installs what package-lock.json names, and nothing else.
+$(INTEROP)/node_modules/.package-lock.json: $(INTEROP)/package.json $(INTEROP)/package-lock.json
+	@command -v npm >/dev/null || { echo 'interop: npm is missing: make deps'; exit 1; }
+	npm ci --prefix $(INTEROP)
+	@touch $@

@@ -94,21 +94,33 @@ func (s *Server) readCredentials(h http.Header, form params) ([]credentials, err
 	switch {
 	case len(authorization) > 1:
 		return nil, ErrInvalidRequest.reason("two Authorization headers")
+	case s.namesNoClient(h, form):
+		return []credentials{{id: s.cfg.DefaultClient}}, nil
 	case len(authorization) == 1:
 		return basicCredentials(authorization[0], form)
 	case form["client_assertion"] != "" || form["client_assertion_type"] != "":
 		return nil, ErrInvalidClient.reason("client assertions are not offered")
-	case s.namesNoClient(h, form):
-		return []credentials{{id: s.cfg.DefaultClient}}, nil
 	}
 	return []credentials{{form["client_id"], form["client_secret"]}}, nil
 }
 
+// emptyBasic is what Swagger UI sends when nobody filled in its client fields:
+// ":", an empty user-id and an empty password (RFC 7617 section 2).
+const emptyBasic = "Basic Og=="
+
 // namesNoClient reports whether the request is the default client's: there is
 // one, and the request names none.
 func (s *Server) namesNoClient(h http.Header, form params) bool {
-	return s.cfg.DefaultClient != "" && len(h.Values("Authorization")) == 0 &&
-		form["client_id"] == "" && form["client_secret"] == ""
+	if s.cfg.DefaultClient == "" {
+		return false
+	}
+	for _, name := range []string{"client_id", "client_secret", "client_assertion", "client_assertion_type"} {
+		if form[name] != "" {
+			return false
+		}
+	}
+	authorization := h.Values("Authorization")
+	return len(authorization) == 0 || len(authorization) == 1 && authorization[0] == emptyBasic
 }
 
 // basicCredentials reads the Authorization header, RFC 7617 section 2 and

@@ -138,6 +138,21 @@ func TestDefaultClient(t *testing.T) {
 		wantError(t, f.post(t, form("username", "alice")), http.StatusBadRequest, "invalid_request")
 		wantError(t, f.post(t, form("password", "secret123")), http.StatusBadRequest, "invalid_request")
 	})
+	t.Run("empty Basic credentials name no client either", func(t *testing.T) {
+		wantToken(t, f.post(t, passwordForm("alice", "secret123"), rawBasic(":")))
+		if got := f.events.last(t).ClientID; got != "spa" {
+			t.Errorf("attributed to %q", got)
+		}
+		wantToken(t, f.post(t, form("username", "alice", "password", "secret123"), rawBasic(":")))
+	})
+	t.Run("6749-2.3-02 beside a client in the body they are refused", func(t *testing.T) {
+		wantError(t, f.post(t, bodyClient("web", webSecret), rawBasic(":")), http.StatusBadRequest, "invalid_request")
+		wantError(t, f.post(t, passwordForm("alice", "secret123", "client_id", "spa"), rawBasic(":")), http.StatusBadRequest, "invalid_request")
+		wantError(t, f.post(t, passwordForm("alice", "secret123", "client_assertion", "x"), rawBasic(":")), http.StatusBadRequest, "invalid_request")
+	})
+	t.Run("6749-5.2-06 without a default client they are nobody's", func(t *testing.T) {
+		wantError(t, newFixture(t).post(t, passwordForm("alice", "secret123"), rawBasic(":")), http.StatusUnauthorized, "invalid_client")
+	})
 	t.Run("6749-5.2-03 a form that names a client does", func(t *testing.T) {
 		wantError(t, f.post(t, form("username", "alice", "password", "secret123", "client_id", "spa")), http.StatusBadRequest, "invalid_request")
 	})

@@ -166,3 +166,30 @@ func TestReadmeConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// TestReadmeWorksWith compares the versions in the table of clients with those
+// that make interop runs.
+func TestReadmeWorksWith(t *testing.T) {
+	_, table, _ := strings.Cut(readme(t), "\n## Works with\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	for file, pin := range map[string]string{
+		"../../go.mod":                    `\t(golang\.org/x/oauth2) v([0-9.]+)\n`,
+		"testdata/interop/zitadel/go.mod": `\tgithub\.com/(zitadel/oidc)/v3 v([0-9.]+)\n`,
+		"testdata/interop/package.json":   `"(oauth4webapi|openid-client)": "([0-9.]+)"`,
+		"testdata/interop/fastapi.mjs":    `(Swagger UI) sends is that of version ([0-9.]+):`,
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pins := regexp.MustCompile(pin).FindAllStringSubmatch(string(text), -1)
+		if len(pins) == 0 {
+			t.Errorf("%s pins nothing", file)
+		}
+		for _, p := range pins {
+			if !regexp.MustCompile(`(?m)^\|.*` + p[1] + `.*\| ` + p[2] + `( of .*)? \|.*\|$`).MatchString(table) {
+				t.Errorf("README doesn't name %s %s", p[1], p[2])
+			}
+		}
+	}
+}

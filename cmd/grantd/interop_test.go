@@ -1,0 +1,82 @@
+//go:build interop
+
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/grantd/grantd/storage/embedded"
+)
+
+// debianPython has Debian's packages; another python3 may come first in PATH.
+const debianPython = "/usr/bin/python3"
+
+// interopClient is a program of testdata/interop that drives somebody else's
+// OAuth library. It exits with 0 when all went well.
+type interopClient struct {
+	name    string
+	dir     string   // below testdata/interop
+	install []string // fails when the library isn't there
+	hint    string   // says what to do then
+	run     []string
+}
+
+func interopClients() []interopClient {
+	const deps, interop = "make deps", "make interop"
+	zitadel := filepath.Join(testDir, "zitadel")
+	node := func(code string) []string { return []string{"node", "--input-type=module", "-e", code} }
+	python := func(code string) []string { return []string{debianPython, "-c", code} }
+	return []interopClient{
+		{"oauth4webapi", "", node("import 'oauth4webapi'"), deps + " and " + interop, []string{"node", "oauth4webapi.mjs"}},
+		{"openid-client", "", node("import 'openid-client'"), deps + " and " + interop, []string{"node", "openid-client.mjs"}},
+		{"FastAPI form", "", node("fetch"), deps, []string{"node", "fastapi.mjs"}},
+		{"requests-oauthlib", "", python("import requests_oauthlib"), deps, []string{debianPython, "requests_oauthlib_client.py"}},
+		{"Authlib", "", python("import authlib, requests"), deps, []string{debianPython, "authlib_client.py"}},
+		{"zitadel/oidc", "zitadel", []string{"go", "build", "-o", zitadel, "."}, "go mod download there", []string{zitadel}},
+	}
+}
+
+// TestInterop runs other people's clients against the real program: whatever
+// one of them can't do is taken for a fault of grantd's. A library that is
+// missing is a failure.
+func TestInterop(t *testing.T) {
+	dir := t.TempDir()
+	g := launch{args: []string{"dev", "--addr", "127.0.0.1:0", "--throttle", "off"}, dir: dir}.start(t)
+	store, err := embedded.Open(filepath.Join(dir, ".grantd", "grantd.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	seedOdd(t, store)
+	env := append(os.Environ(), "GRANTD_URL="+g.URL,
+		"ODD_ID="+oddID, "ODD_SECRET="+oddSecret, "ODD_USER="+oddUser, "ODD_PASSWORD="+oddPassword,
+		"PYTHONUTF8=1", "PYTHONDONTWRITEBYTECODE=1", "GOWORK=off")
+	for _, c := range interopClients() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if out, err := c.command(t, c.install, env); err != nil {
+				t.Fatalf("%s is not installed: %s\n%v\n%s", c.name, c.hint, err, out)
+			}
+			out, err := c.command(t, c.run, env)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			t.Logf("\n%s", out)
+		})
+	}
+}
+
+// command runs one in the client's directory and returns all that it prints.
+func (c interopClient) command(t *testing.T, line, env []string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
+	cmd.Dir = filepath.Join("testdata", "interop", c.dir)
+	cmd.Env = env
+	return cmd.CombinedOutput()
+}
