@@ -19,9 +19,14 @@ ifeq ($(CI),true)
 NOSKIP    = -json | go run ./.ci/noskip/main.go
 endif
 
+# Packages whose tests name requirements, such as 6749-5.2-03.
+TRACED    = $(addprefix ./,$(sort $(dir $(shell git grep -lE '"[^"]*\b([0-9]{4}|PW)-[0-9A-Z][0-9A-Za-z.-]*-[0-9]{2}\b' -- '*_test.go' ':!.ci'))))
+# With the same flags as make test has in CI, so that Go takes the results from its cache.
+TRACE     = mkdir -p bin; $(TEST) -json $(TRACED) | tee bin/trace.json | go run ./.ci/noskip/main.go
+
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/grantd, one static file
@@ -73,13 +78,21 @@ law: bin/golangci-lint ## Show that the linter finds every breach of the import 
 vuln: bin/govulncheck ## Look for known vulnerabilities (asks vuln.go.dev)
 	bin/govulncheck ./...
 
+.PHONY: conformance
+conformance: ## Write the pages that trace requirements to tests (.ci/conformance)
+	$(TRACE)
+	go run ./.ci/conformance <bin/trace.json
+
 .PHONY: verify
-verify: ## Check go.mod, go.sum, formatting and go vet
+verify: ## Check go.mod, go.sum, formatting, go vet and that requirements are traced
 	go mod tidy -diff
 	go mod verify
 	@test -z "$$(gofmt -l $(GO_FILES))" || { echo 'gofmt would change:'; gofmt -l $(GO_FILES); exit 1; }
-	go vet -tags interop ./...
+	go vet -tags interop ./... ./.ci/conformance ./.ci/noskip
 	go -C bench vet ./...
+	go test ./.ci/conformance
+	$(TRACE)
+	go run ./.ci/conformance -check <bin/trace.json
 
 .PHONY: up
 up: ## Start Redis, the authorization server (8080) and the resource server (8081)

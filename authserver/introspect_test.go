@@ -181,7 +181,7 @@ func TestIntrospectOfAnInactiveToken(t *testing.T) {
 			inactive(t, f.introspect(t, form("token", token, "token_type_hint", "refresh_token"), asRS1))
 		})
 	}
-	t.Run("7662-4-01 expired, though its grant lives", func(t *testing.T) {
+	t.Run("7662-4-01 7662-2.2-04 7662-2.2-05 expired, though its grant lives", func(t *testing.T) {
 		f.advance(time.Hour - time.Millisecond)
 		wantActive(t, f, access)
 		f.advance(time.Millisecond)
@@ -193,7 +193,7 @@ func TestIntrospectOfAnInactiveToken(t *testing.T) {
 		wantInactive(t, f, old.text("access_token"))
 		wantActive(t, f, next.text("access_token"))
 	})
-	t.Run("7662-4-03 7662-2.2-04 revoked", func(t *testing.T) {
+	t.Run("7662-4-03 7662-2.2-04 7662-2.2-05 revoked", func(t *testing.T) {
 		gone := signIn(t, f)
 		wantActive(t, f, gone.text("access_token"))
 		wantDone(t, f.revoke(t, form("token", gone.text("refresh_token")), asWeb))

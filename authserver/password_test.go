@@ -48,7 +48,7 @@ func TestPasswordGrant(t *testing.T) {
 			t.Errorf("scope is %q", a.text("scope"))
 		}
 	})
-	t.Run("6749-5.1-06 6749-5.1-07 no cache keeps it", func(t *testing.T) {
+	t.Run("6749-5.1-06 6749-5.1-07 6750-4-01 no cache keeps it", func(t *testing.T) {
 		if a.header.Get("Cache-Control") != "no-store" || a.header.Get("Pragma") != "no-cache" {
 			t.Errorf("headers are %v", a.header)
 		}
@@ -110,7 +110,7 @@ func TestPasswordIsVerified(t *testing.T) {
 		"6749-4.3.2-04 6749-4.3.3-01 the right one":         {"alice", "secret123"},
 		"6749-4.3.2-06 non-ASCII name and password":         {"zoë", "pä€ß word+%"},
 		"PW-NIST63B-5.1.1.2-06 the name in decomposed form": {"zoe\u0308", "pa\u0308€ß word+%"},
-		"the name in another case, RFC 8265 section 3.3":    {"ALICE", "secret123"},
+		"6749-4.3.2-04 ALICE is alice, RFC 8265 3.3.2":      {"ALICE", "secret123"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := wantToken(t, f.post(t, passwordForm(c.username, c.password), asWeb))

@@ -76,8 +76,13 @@ func TestTokenRequest(t *testing.T) {
 		wantError(t, f.post(t, passwordForm("alice", "secret123"), basic("WEB", webSecret)), http.StatusUnauthorized, "invalid_client")
 		wantError(t, f.post(t, bodyClient("WEB", webSecret)), http.StatusUnauthorized, "invalid_client")
 	})
-	for _, grant := range []string{"implicit", "__implicit", "authorization_code", "urn:ietf:params:oauth:grant-type:nosuch"} {
-		t.Run("6749-4.2-02 6749-4.5-01 6749-5.2-12 "+grant+" is not offered", func(t *testing.T) {
+	for grant, id := range map[string]string{
+		"implicit":           "6749-4.2-02",
+		"__implicit":         "6749-4.2-02",
+		"authorization_code": "6749-5.2-12",
+		"urn:ietf:params:oauth:grant-type:nosuch": "6749-4.5-01",
+	} {
+		t.Run(id+" "+grant+" is not offered", func(t *testing.T) {
 			wantError(t, f.post(t, form("grant_type", grant), asWeb), http.StatusBadRequest, "unsupported_grant_type")
 		})
 	}

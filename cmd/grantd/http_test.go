@@ -143,8 +143,8 @@ func TestSlowHeadersAreCutOff(t *testing.T) {
 	l := defaultLimits
 	l.header = 200 * time.Millisecond
 	addr := listening(t, testRoutes(), l)
+	began := time.Now() // the server's clock starts with the connection
 	c := dial(t, addr)
-	began := time.Now()
 	io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ")
 	io.Copy(io.Discard, c)
 	if took := time.Since(began); took < l.header || took > 5*time.Second {
@@ -155,8 +155,9 @@ func TestSlowHeadersAreCutOff(t *testing.T) {
 func TestSlowBodiesAreCutOff(t *testing.T) {
 	l := defaultLimits
 	l.read = 200 * time.Millisecond
-	c := dial(t, listening(t, testRoutes(), l))
+	addr := listening(t, testRoutes(), l)
 	began := time.Now()
+	c := dial(t, addr)
 	io.WriteString(c, "POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
 	io.Copy(io.Discard, c)
 	if took := time.Since(began); took < l.read || took > 5*time.Second {
