@@ -80,7 +80,7 @@ func New(p Params) (*Hasher, error) {
 // Hash returns the PHC string of the password under a new salt. Errors:
 // ErrPassword when it isn't acceptable, ErrBusy when the queue is full or the
 // context ended in it. It doesn't ask whether the password is a good one: see
-// [CheckNew].
+// [Policy].
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	prepared, err := prepare(password)
 	if err != nil {

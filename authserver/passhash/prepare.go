@@ -10,7 +10,6 @@ import (
 const (
 	maxPassword = 1024 // bytes, as sent
 	maxUsername = 255  // bytes, as sent and as compared
-	minPassword = 8    // code points, of a new one
 )
 
 // prepare returns the password as it is hashed: RFC 8265 section 4.2, where a
@@ -30,21 +29,6 @@ func prepare(password string) (string, error) {
 		return "", fmt.Errorf("%w: empty, or with characters that RFC 8265 disallows", ErrPassword)
 	}
 	return prepared, nil
-}
-
-// CheckNew returns nil when somebody may choose the password: at least 8 code
-// points and at most 1024 bytes, acceptable to RFC 8265 section 4.2, and no rule
-// about which characters (NIST SP 800-63B section 5.1.1.2). The error wraps
-// ErrPassword and says why.
-func CheckNew(password string) error {
-	prepared, err := prepare(password)
-	if err != nil {
-		return err
-	}
-	if utf8.RuneCountInString(prepared) < minPassword {
-		return fmt.Errorf("%w: shorter than %d characters", ErrPassword, minPassword)
-	}
-	return nil
 }
 
 // Username returns the name as it is stored and compared: RFC 8265 section 3.3,

@@ -65,6 +65,10 @@ type config struct {
 	Log          logConfig  `yaml:"log" envPrefix:"LOG_"`
 	PasswordHash hashConfig `yaml:"password_hash" envPrefix:"PASSWORD_HASH_"`
 
+	// PasswordMinLength is how many characters a password needs when it is
+	// chosen: 8 to 64. Default 8.
+	PasswordMinLength int `yaml:"password_min_length" env:"PASSWORD_MIN_LENGTH"`
+
 	// ShutdownTimeout is how long requests in flight may take to finish after
 	// SIGTERM: up to 5m. Default 10s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" env:"SHUTDOWN_TIMEOUT"`
@@ -133,6 +137,8 @@ func defaultConfig() config {
 		Log:             logConfig{Level: "info", Format: "json"},
 		PasswordHash:    hashConfig{Memory: 19456, Time: 2, Threads: 1},
 		ShutdownTimeout: 10 * time.Second,
+
+		PasswordMinLength: 8,
 	}
 }
 

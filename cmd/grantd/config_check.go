@@ -28,7 +28,7 @@ func (c *config) check(f *faults, addrKey, addr string) {
 	c.checkLifetimes(f)
 	c.checkTLS(f, addrKey, addr)
 	c.checkLog(f)
-	c.checkHash(f)
+	c.checkPasswords(f)
 }
 
 func (c *config) checkIssuer(f *faults) {
@@ -109,7 +109,7 @@ func (c *config) checkSecret(f *faults) {
 	if c.AdminPassword.IsZero() {
 		return
 	}
-	if err := passhash.CheckNew(c.AdminPassword.Reveal()); err != nil {
+	if err := c.passwordPolicy().Check(defaultAdmin, c.AdminPassword.Reveal()); err != nil {
 		f.addf("admin_password", "%v", err)
 	}
 }
@@ -205,10 +205,18 @@ func (c *config) checkLog(f *faults) {
 	}
 }
 
-func (c *config) checkHash(f *faults) {
+func (c *config) checkPasswords(f *faults) {
 	if _, err := passhash.New(c.PasswordHash.params()); err != nil {
 		f.addf("password_hash", "%v", err)
 	}
+	if c.PasswordMinLength < 8 || c.PasswordMinLength > 64 {
+		f.addf("password_min_length", "must be 8 to 64 (NIST SP 800-63B section 5.1.1.2)")
+	}
+}
+
+// passwordPolicy is what users' new passwords have to meet.
+func (c *config) passwordPolicy() passhash.Policy {
+	return passhash.Policy{MinLength: c.PasswordMinLength}
 }
 
 func (h hashConfig) params() passhash.Params {

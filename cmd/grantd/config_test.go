@@ -61,6 +61,7 @@ retry_window: 0s
 trusted_proxies: [10.0.0.0/8, 192.168.1.1]
 log: {level: warn, format: text}
 password_hash: {memory: 47104, time: 1, threads: 1, slots: 4, queue: 16}
+password_min_length: 15
 shutdown_timeout: 30s
 admin_password: first-admin-password
 `)
@@ -80,6 +81,8 @@ admin_password: first-admin-password
 		PasswordHash:    hashConfig{Memory: 47104, Time: 1, Threads: 1, Slots: 4, Queue: 16},
 		ShutdownTimeout: 30 * time.Second,
 		AdminPassword:   newSecret("first-admin-password"),
+
+		PasswordMinLength: 15,
 	}
 	got, faults := loaded(layers{file: path})
 	if len(faults) > 0 {
@@ -97,11 +100,11 @@ func TestDefaults(t *testing.T) {
 	}
 	got := []any{
 		c.ResourceAddr, c.Scopes, c.DefaultScopes, c.AccessLifetime, c.RefreshIdle, c.RefreshAbsolute,
-		c.RetryWindow, c.ShutdownTimeout, c.Log, c.TrustedProxies, defaultConfig().Addr,
+		c.RetryWindow, c.ShutdownTimeout, c.Log, c.TrustedProxies, defaultConfig().Addr, c.PasswordMinLength,
 	}
 	want := []any{
 		":8081", list{"read", "write", "admin"}, list{"read"}, time.Hour, 336 * time.Hour, 2160 * time.Hour,
-		10 * time.Second, 10 * time.Second, logConfig{"info", "json"}, list(nil), ":8080",
+		10 * time.Second, 10 * time.Second, logConfig{"info", "json"}, list(nil), ":8080", 8,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("-want +got\n%s", d)
@@ -128,6 +131,7 @@ tls_cert: cert.pem
 trusted_proxies: [10.0.0.0/8, proxy.internal]
 log: {level: loud, format: xml}
 password_hash: {memory: lots}
+password_min_length: 7
 shutdown_timeout: soon
 admin_password: short
 `)
@@ -150,6 +154,7 @@ admin_password: short
 		"log.format":           "json or text",
 		"password_hash.memory": "whole number",
 		"shutdown_timeout":     "duration",
+		"password_min_length":  "8 to 64",
 		"admin_password":       "8",
 	} {
 		if !strings.Contains(faults[key], hint) {
@@ -291,7 +296,8 @@ func TestEveryKeyHasItsVariable(t *testing.T) {
 		"GRANTD_TLS_CERT": "c", "GRANTD_TLS_KEY": "k", "GRANTD_TRUSTED_PROXIES": "::1", "GRANTD_LOG_LEVEL": "error",
 		"GRANTD_LOG_FORMAT": "text", "GRANTD_PASSWORD_HASH_MEMORY": "5", "GRANTD_PASSWORD_HASH_TIME": "6",
 		"GRANTD_PASSWORD_HASH_THREADS": "7", "GRANTD_PASSWORD_HASH_SLOTS": "8", "GRANTD_PASSWORD_HASH_QUEUE": "9",
-		"GRANTD_SHUTDOWN_TIMEOUT": "10s", "GRANTD_ADMIN_PASSWORD": "ap",
+		"GRANTD_PASSWORD_MIN_LENGTH": "11",
+		"GRANTD_SHUTDOWN_TIMEOUT":    "10s", "GRANTD_ADMIN_PASSWORD": "ap",
 		"GRANTD_SERVICE_HOST": "10.0.0.1", // an orchestrator's, not ours
 	}
 	want := config{
@@ -300,7 +306,7 @@ func TestEveryKeyHasItsVariable(t *testing.T) {
 		Secret: newSecret("s"), Scopes: list{"a", "b"}, DefaultScopes: list{"a", "b"},
 		AccessLifetime: time.Second, RefreshIdle: 2 * time.Second, RefreshAbsolute: 3 * time.Second,
 		RetryWindow: 4 * time.Second, TLSCert: "c", TLSKey: "k", TrustedProxies: list{"::1"},
-		Log: logConfig{"error", "text"}, PasswordHash: hashConfig{5, 6, 7, 8, 9},
+		Log: logConfig{"error", "text"}, PasswordHash: hashConfig{5, 6, 7, 8, 9}, PasswordMinLength: 11,
 		ShutdownTimeout: 10 * time.Second, AdminPassword: newSecret("ap"),
 	}
 	f := &faults{}

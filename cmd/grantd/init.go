@@ -44,9 +44,9 @@ func runInit(t *tools, cmd *cobra.Command, _ []string) error {
 		password: func() (string, error) {
 			if file == "" && !t.config.AdminPassword.IsZero() {
 				password := t.config.AdminPassword.Reveal()
-				return password, passhash.CheckNew(password)
+				return password, t.config.passwordPolicy().Check(name, password)
 			}
-			return newPassword(cmd, file)
+			return t.newPassword(cmd, name, file)
 		},
 	})
 	if err != nil {

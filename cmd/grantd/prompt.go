@@ -11,19 +11,17 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-
-	"github.com/grantd/grantd/authserver/passhash"
 )
 
-// newPassword gets a new password from the file ("-" is standard input), or from
-// the person at the terminal, who types it twice. It is never an argument: those
-// are seen by every user of the machine and kept by shells.
-func newPassword(cmd *cobra.Command, file string) (string, error) {
+// newPassword gets a new password of that user from the file ("-" is standard
+// input), or from the person at the terminal, who types it twice. It is never an
+// argument: those are seen by every user of the machine and kept by shells.
+func (t *tools) newPassword(cmd *cobra.Command, user, file string) (string, error) {
 	password, err := askPassword(cmd, file)
 	if err != nil {
 		return "", err
 	}
-	if err := passhash.CheckNew(password); err != nil {
+	if err := t.config.passwordPolicy().Check(user, password); err != nil {
 		return "", failedf("%w", err).withHint("choose another password")
 	}
 	return password, nil

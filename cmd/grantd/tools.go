@@ -31,7 +31,7 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	c, err := loadConfig(cmd, func(c *config, f *faults) {
 		c.checkStore(f)
 		c.checkScopes(f)
-		c.checkHash(f)
+		c.checkPasswords(f)
 	})
 	if err != nil {
 		return nil, err

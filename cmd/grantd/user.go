@@ -54,7 +54,7 @@ func userAddCommand() *cobra.Command {
 		if !errors.Is(err, storage.ErrNotFound) {
 			return err
 		}
-		password, err := newPassword(cmd, cmd.Flags().Lookup("password-file").Value.String())
+		password, err := t.newPassword(cmd, name, cmd.Flags().Lookup("password-file").Value.String())
 		if err != nil {
 			return err
 		}

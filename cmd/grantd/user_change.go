@@ -21,7 +21,7 @@ func userPasswdCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			password, err := newPassword(cmd, cmd.Flags().Lookup("password-file").Value.String())
+			password, err := t.newPassword(cmd, u.Name, cmd.Flags().Lookup("password-file").Value.String())
 			if err != nil {
 				return err
 			}
