@@ -9,8 +9,8 @@ import (
 // Identity is whom a valid access token speaks for.
 type Identity struct {
 	// Subject is the id of the user, or the id of the client when the token
-	// has no user, as in RFC 9068 section 2.2. It never changes: key your
-	// records by it, not by Username.
+	// has no user, as in RFC 9068 section 2.2: see IsClient. It never changes:
+	// key your records by it, not by Username.
 	Subject string
 
 	// Username is the user's name at sign-in; empty when there is no user
@@ -36,6 +36,11 @@ func (i Identity) HasScope(s string) bool {
 	}
 	return false
 }
+
+// IsClient reports whether the token speaks for the client itself and for no
+// user, as one of the client credentials grant does (RFC 6749 section 4.4). Ask
+// it before you take Subject for a user's id (RFC 9700 section 4.15).
+func (i Identity) IsClient() bool { return i.Username == "" && i.Subject == i.ClientID }
 
 type identityKey struct{}
 

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/storage"
 )
 
@@ -86,6 +89,8 @@ func (f *clientFlags) check(id string) error {
 	switch {
 	case !visibleASCII(id) || len(id) > longestID:
 		return usagef("a client's id is at most %d characters, all visible ASCII", longestID)
+	case strings.HasPrefix(id, userIDPrefix):
+		return usagef("an id that begins with %s is a user's (RFC 9700 section 2.6)", userIDPrefix)
 	case len(f.grants) == 0 && !f.introspect:
 		return usagef("the client needs a --grant, or --introspect")
 	case f.public && f.introspect:
@@ -111,11 +116,38 @@ func (f *clientFlags) checkLists() error {
 		}
 	}
 	for _, r := range f.redirects {
-		if u, err := url.Parse(r); err != nil || !u.IsAbs() || strings.Contains(r, "#") {
+		u, err := url.Parse(r)
+		if err != nil || !u.IsAbs() || strings.Contains(r, "#") {
 			return usagef("%q is no absolute URI without a fragment (RFC 6749 section 3.1.2)", r)
+		}
+		if u.Scheme == "http" && !(f.public && loopbackIP(u.Hostname())) {
+			return usagef("%q must be https; plain http is for apps on the user's own device, which are public (RFC 9700 section 2.6)", r).
+				withHint("such an app uses http://127.0.0.1 or http://[::1], not localhost (RFC 8252 section 8.3)")
 		}
 	}
 	return nil
+}
+
+func loopbackIP(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+// refuseUsername keeps a client from looking like a user (RFC 9700 section 2.6).
+func refuseUsername(ctx context.Context, s storage.Users, id string) error {
+	name, err := passhash.Username(id)
+	if err != nil {
+		return nil //nolint:nilerr // no user can have that name
+	}
+	_, err = s.LoadUser(ctx, name)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return failedf("there is a user %s: a client of that name could be taken for the user (RFC 9700 section 2.6)", name).
+		withHint("choose another id")
 }
 
 func (f *clientFlags) add(t *tools, cmd *cobra.Command, id, secret string) error {
@@ -127,6 +159,9 @@ func (f *clientFlags) add(t *tools, cmd *cobra.Command, id, secret string) error
 		if !slices.Contains(t.config.Scopes, s) {
 			return usagef("unknown scope %q", s).withHint("the configuration's scopes are " + strings.Join(t.config.Scopes, ", "))
 		}
+	}
+	if err := refuseUsername(cmd.Context(), t.store, id); err != nil {
+		return err
 	}
 	c := storage.Client{
 		ID:             id,
