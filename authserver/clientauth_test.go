@@ -28,7 +28,7 @@ func TestClientAuthentication(t *testing.T) {
 		"6749-2.3.1-02 form-encoded reserved characters": func() answer { return f.post(t, user, basic(oddID, oddSecret)) },
 		"7617-2.1-02 non-ASCII as it stands":             func() answer { return f.post(t, user, rawBasic(oddID+":"+oddSecret)) },
 		"6749-2.3.1-04 credentials in the body":          func() answer { return f.post(t, bodyClient("web", webSecret)) },
-		"7617-2-02 the scheme in another case": func() answer {
+		"7617-2-02 7235-2.1-01 the scheme in another case": func() answer {
 			return f.post(t, user, header("Authorization", "bAsIc "+base64.StdEncoding.EncodeToString([]byte("web:"+webSecret))))
 		},
 		"7617-2-03 a colon in the secret, raw":          func() answer { return f.post(t, user, rawBasic("colon:a:b")) },
@@ -78,7 +78,7 @@ func TestClientAuthentication(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := wantError(t, send(), http.StatusUnauthorized, "invalid_client")
 			bodies[string(a.body)] = true
-			t.Run("6749-5.2-08 7235-3.1-01 7617-2-01 the 401 has a Basic challenge with a realm", func(t *testing.T) {
+			t.Run("6749-5.2-08 7235-2.2-01 7235-3.1-01 7617-2-01 7617-2.1-01 the 401 has a Basic challenge with a realm", func(t *testing.T) {
 				if got, want := a.header.Values("WWW-Authenticate"), `Basic realm="grantd", charset="UTF-8"`; len(got) != 1 || got[0] != want {
 					t.Errorf("WWW-Authenticate is %q, want %q", got, want)
 				}
@@ -109,14 +109,14 @@ func TestEveryGrantAuthenticatesTheClient(t *testing.T) {
 		"6749-6-01 refresh_token":          refreshForm(pair.text("refresh_token")),
 		"6749-4.4.2-01 client_credentials": form("grant_type", "client_credentials"),
 	} {
-		t.Run("6749-3.2.1-01 6749-10.2-01 "+grant+" without a secret", func(t *testing.T) {
+		t.Run("6749-3.2.1-01 6749-10.2-01 9700-2.5-01 "+grant+" without a secret", func(t *testing.T) {
 			without := url.Values{"client_id": {"web"}}
 			for k, v := range body {
 				without[k] = v
 			}
 			wantError(t, f.post(t, without), http.StatusUnauthorized, "invalid_client")
 		})
-		t.Run("6749-3.2.1-01 6749-10.2-01 "+grant+" with a wrong secret", func(t *testing.T) {
+		t.Run("6749-3.2.1-01 6749-10.2-01 9700-2.5-01 "+grant+" with a wrong secret", func(t *testing.T) {
 			wantError(t, f.post(t, body, basic("web", "wrong")), http.StatusUnauthorized, "invalid_client")
 		})
 	}

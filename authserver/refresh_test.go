@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -13,11 +12,6 @@ import (
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/opaque"
 )
-
-func median(times []time.Duration) time.Duration {
-	slices.Sort(times)
-	return times[len(times)/2]
-}
 
 func withoutRetries(c *authserver.Config) { c.RetryWindow = 0 }
 

@@ -111,11 +111,11 @@ func TestOneTokenARequest(t *testing.T) {
 func TestTokenInTheQuery(t *testing.T) {
 	for name, a := range map[string]*api{"default": newAPI(t), "with FormBody": newAPI(t, formBody)} {
 		token := a.accessToken(t)
-		t.Run("6750-2.3-01 a token in the query is not seen, "+name, func(t *testing.T) {
+		t.Run("6750-2.3-01 9700-4.3.2-01 a token in the query is not seen, "+name, func(t *testing.T) {
 			a.get(t, "/users/me?access_token="+token).unauthenticated(t)
 			a.post(t, "/form?access_token="+token, "note=x").unauthenticated(t)
 		})
-		t.Run("6750-2.3-02 no configuration accepts a token in the query, "+name, func(t *testing.T) {
+		t.Run("6750-2.3-02 9700-4.3.2-01 no configuration accepts a token in the query, "+name, func(t *testing.T) {
 			if n := a.lookups.Load(); n != 0 {
 				t.Errorf("%d look-ups, want none", n)
 			}

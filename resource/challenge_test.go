@@ -136,7 +136,7 @@ func TestErrorCodes(t *testing.T) {
 			}
 		})
 	}
-	t.Run("6750-3.1-03 7235-2.1-02 6749-7-02 insufficient_scope goes with 403", func(t *testing.T) {
+	t.Run("6750-3.1-03 7235-2.1-02 9700-2.3-04 6749-7-02 insufficient_scope goes with 403", func(t *testing.T) {
 		got["missing scope"].refused(t, http.StatusForbidden, "insufficient_scope")
 	})
 	t.Run("6750-3.1-04 insufficient_scope names the scope needed", func(t *testing.T) {
