@@ -120,7 +120,7 @@ func (f *clientFlags) checkLists() error {
 		if err != nil || !u.IsAbs() || strings.Contains(r, "#") {
 			return usagef("%q is no absolute URI without a fragment (RFC 6749 section 3.1.2)", r)
 		}
-		if u.Scheme == "http" && !(f.public && loopbackIP(u.Hostname())) {
+		if u.Scheme == "http" && (!f.public || !loopbackIP(u.Hostname())) {
 			return usagef("%q must be https; plain http is for apps on the user's own device, which are public (RFC 9700 section 2.6)", r).
 				withHint("such an app uses http://127.0.0.1 or http://[::1], not localhost (RFC 8252 section 8.3)")
 		}
@@ -135,11 +135,11 @@ func loopbackIP(host string) bool {
 
 // refuseUsername keeps a client from looking like a user (RFC 9700 section 2.6).
 func refuseUsername(ctx context.Context, s storage.Users, id string) error {
-	name, err := passhash.Username(id)
-	if err != nil {
-		return nil //nolint:nilerr // no user can have that name
+	name, notAName := passhash.Username(id)
+	if notAName != nil {
+		return nil
 	}
-	_, err = s.LoadUser(ctx, name)
+	_, err := s.LoadUser(ctx, name)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return nil
