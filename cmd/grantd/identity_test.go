@@ -80,7 +80,7 @@ func TestRedirectURIsOfPlainHTTP(t *testing.T) {
 		"https":                                 {"https://client.test/cb", false, 0},
 	} {
 		t.Run("9700-2.6-03 "+name, func(t *testing.T) {
-			args := []string{"client", "add", randomText(6), "--grant", "password", "--redirect-uri", c.uri}
+			args := []string{"client", "add", "app" + randomText(6), "--grant", "password", "--redirect-uri", c.uri}
 			if c.public {
 				args = append(args, "--public")
 			}
