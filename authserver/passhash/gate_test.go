@@ -144,3 +144,14 @@ func TestPanicInAHashFreesItsSlot(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestUsesCountsWhatCostsAHash(t *testing.T) {
+	h := newHasher(t, cheap)
+	encoded := mustHash(t, h, "a password")
+	mustVerify(t, h, encoded, "a password")
+	mustVerify(t, h, "", "a password") // nobody's
+	mustVerify(t, h, encoded, "")      // not acceptable: refused unhashed
+	if n := h.Uses(); n != 3 {
+		t.Errorf("%d uses, want 3", n)
+	}
+}

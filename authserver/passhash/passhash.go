@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"runtime"
+	"sync/atomic"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -50,6 +51,7 @@ type Params struct {
 type Hasher struct {
 	cost cost
 	gate *gate
+	uses atomic.Uint64
 	// derive is argon2.IDKey; tests watch it.
 	derive func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
 }
@@ -88,6 +90,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer h.gate.leave()
+	h.uses.Add(1)
 	p := phc{cost: h.cost, salt: make([]byte, saltLen)}
 	rand.Read(p.salt) // never fails since Go 1.24
 	p.key = h.key(p, keyLen, prepared)
@@ -125,6 +128,7 @@ func (h *Hasher) Verify(ctx context.Context, encoded, password string) (Result, 
 		return Result{}, err
 	}
 	defer h.gate.leave()
+	h.uses.Add(1)
 	if p, err := parsePHC(encoded); err == nil {
 		ok := h.matches(p, prepared)
 		return Result{OK: ok, Rehash: ok && p.weaker(h.cost)}, nil
@@ -136,6 +140,10 @@ func (h *Hasher) Verify(ctx context.Context, encoded, password string) (Result, 
 	h.matches(h.nobody(), prepared)
 	return Result{}, nil
 }
+
+// Uses returns how many passwords were hashed or verified so far, at the cost of
+// a hash.
+func (h *Hasher) Uses() uint64 { return h.uses.Load() }
 
 func (h *Hasher) matches(p phc, prepared string) bool {
 	return subtle.ConstantTimeCompare(h.key(p, len(p.key), prepared), p.key) == 1
