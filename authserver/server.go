@@ -55,6 +55,27 @@ type Config struct {
 	// pair again. Zero turns it off: then a repetition counts as reuse.
 	RetryWindow time.Duration
 
+	// Strict is the profile of RFC 9700 and of OAuth 2.1 as they are written.
+	// Of what the server offers it tightens:
+	//
+	//   - The password grant isn't offered, to no client (RFC 9700 section 2.4,
+	//     OAuth 2.1 section 10). It is refused as any unknown grant type is:
+	//     no user is looked up and nothing is hashed. Sign-ins that were made
+	//     with a password before live on until they end or are revoked.
+	//   - A public client has no RetryWindow. Rotation is all that protects its
+	//     refresh tokens (RFC 9700 section 2.2.2), so one that was spent is
+	//     reuse at once and ends its grant (section 4.14.2), at the price of a
+	//     sign-in whenever such a client loses an answer. A confidential
+	//     client keeps the window: a thief would need its secret too.
+	//
+	// The rest of what they ask for holds in both profiles: refresh tokens are
+	// rotated for every client, bound to it and to what was granted, and
+	// expire when they aren't used (sections 2.2.2 and 4.14.2); clients are
+	// authenticated for every grant, and client_credentials are for
+	// confidential ones (section 2.5, OAuth 2.1 section 4.2); tokens and
+	// secrets in a URI are never read (section 4.3.2, OAuth 2.1 section 2.4.1).
+	Strict bool
+
 	// DefaultClient is the public client that a request is attributed to when
 	// it names no client; such a request needs no grant_type for a username and
 	// a password. Empty: it is refused.

@@ -13,12 +13,21 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// The values of grant_type that the server offers.
+// The values of grant_type that the server knows; see grantTypes.
 const (
 	grantPassword          = string(storage.Password)
 	grantClientCredentials = string(storage.ClientCredentials)
 	grantRefreshToken      = "refresh_token"
 )
+
+// grantTypes are the values of grant_type that the server offers.
+func (s *Server) grantTypes() []string {
+	offered := []string{grantRefreshToken, grantClientCredentials}
+	if !s.cfg.Strict {
+		offered = append(offered, grantPassword)
+	}
+	return offered
+}
 
 // tokenRequest is a request as the grants see it.
 type tokenRequest struct {
@@ -81,24 +90,24 @@ func (s *Server) authenticateAndGrant(r *http.Request, req tokenRequest) (tokenR
 // grant hands the request to its grant type, if the client may use it.
 func (s *Server) grant(ctx context.Context, req tokenRequest) (tokenResponse, error) {
 	grantType := req.params["grant_type"]
-	var grant func(context.Context, tokenRequest) (tokenResponse, error)
-	switch grantType {
-	case grantPassword:
-		grant = s.password
-	case grantClientCredentials:
-		grant = s.clientCredentials
-	case grantRefreshToken:
-		grant = s.refresh
-	case "":
+	switch {
+	case grantType == "":
 		return tokenResponse{}, ErrInvalidRequest.reason("grant_type is missing")
-	default:
+	case !slices.Contains(s.grantTypes(), grantType):
 		return tokenResponse{}, ErrUnsupportedGrantType
 	}
 	req.event.GrantType = grantType
 	if !slices.Contains(req.client.Grants, grantType) {
 		return tokenResponse{}, ErrUnauthorizedClient
 	}
-	return grant(ctx, req)
+	switch grantType {
+	case grantPassword:
+		return s.password(ctx, req)
+	case grantClientCredentials:
+		return s.clientCredentials(ctx, req)
+	default:
+		return s.refresh(ctx, req)
+	}
 }
 
 // respond describes the pair as of now: expires_in is what remains of the access
