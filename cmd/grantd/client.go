@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +21,8 @@ type listedClient struct {
 	ID             string    `json:"id"`
 	Public         bool      `json:"public"`
 	Grants         []string  `json:"grants"`
-	PasswordGrant  bool      `json:"password_grant"` // RFC 9700 section 2.4 advises against it
+	PasswordGrant  bool      `json:"password_grant"`     // RFC 9700 section 2.4 advises against it
+	PasswordOff    bool      `json:"password_grant_off"` // it has the grant, but the profile is strict
 	Scopes         []string  `json:"scopes"`
 	RedirectURIs   []string  `json:"redirect_uris"`
 	Introspect     bool      `json:"introspect"` // may learn of any access token, RFC 7662
@@ -30,12 +30,13 @@ type listedClient struct {
 	Created        time.Time `json:"created"`
 }
 
-func listed(c storage.Client) listedClient {
+func listed(c storage.Client, strict bool) listedClient {
 	l := listedClient{
 		ID:            c.ID,
 		Public:        c.Public,
 		Grants:        append([]string{}, c.Grants...),
-		PasswordGrant: slices.Contains(c.Grants, "password"),
+		PasswordGrant: mayUsePasswords(c),
+		PasswordOff:   mayUsePasswords(c) && strict,
 		Scopes:        append([]string{}, c.Scopes...),
 		RedirectURIs:  append([]string{}, c.RedirectURIs...),
 		Introspect:    c.Introspect,
@@ -52,13 +53,14 @@ func clientListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List the clients",
 		Long: `List the clients. PASSWORD marks those that may use the password grant: they
-see their users' passwords, which RFC 9700 section 2.4 advises against.`,
+see their users' passwords, which RFC 9700 section 2.4 advises against. Off
+means that it has no effect, because the profile is strict.`,
 		Example: "  grantd client list --config grantd.yaml --json",
 		Args:    cobra.NoArgs,
 		RunE: withTools(func(t *tools, cmd *cobra.Command, _ []string) error {
 			clients := []listedClient{}
 			err := eachClient(cmd.Context(), t.store, func(c storage.Client) bool {
-				clients = append(clients, listed(c))
+				clients = append(clients, listed(c, t.config.strict()))
 				return true
 			})
 			if err != nil {
@@ -83,10 +85,18 @@ func clientRows(clients []listedClient) [][]any {
 			kind = "public"
 		}
 		rows = append(rows, []any{
-			c.ID, kind, yesNo(c.PasswordGrant), spaced(c.Grants), spaced(c.Scopes), yesNo(c.Introspect), cmp.Or(c.AccessLifetime, "default"),
+			c.ID, kind, c.password(), spaced(c.Grants), spaced(c.Scopes), yesNo(c.Introspect), cmp.Or(c.AccessLifetime, "default"),
 		})
 	}
 	return rows
+}
+
+// password says whether the client may use the password grant.
+func (c listedClient) password() string {
+	if c.PasswordOff {
+		return "off"
+	}
+	return yesNo(c.PasswordGrant)
 }
 
 func spaced(s []string) string { return cmp.Or(strings.Join(s, " "), "-") }

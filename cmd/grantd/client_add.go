@@ -119,6 +119,10 @@ func (f *clientFlags) checkLists() error {
 }
 
 func (f *clientFlags) add(t *tools, cmd *cobra.Command, id, secret string) error {
+	if t.config.strict() && slices.Contains(f.grants, string(storage.Password)) {
+		return usagef("the profile is strict: the server doesn't offer the password grant").
+			withHint("profile: default offers it, though RFC 9700 section 2.4 advises against it")
+	}
 	scopes := f.scopes
 	if len(scopes) == 0 && len(f.grants) > 0 {
 		scopes = t.config.DefaultScopes

@@ -24,6 +24,7 @@ func (c *config) check(f *faults, addrKey, addr string) {
 	checkAddr(f, addrKey, addr)
 	c.checkStore(f)
 	c.checkSecret(f)
+	c.checkProfile(f)
 	c.checkScopes(f)
 	c.checkLifetimes(f)
 	c.checkTLS(f, addrKey, addr)
@@ -111,6 +112,12 @@ func (c *config) checkSecret(f *faults) {
 	}
 	if err := passhash.CheckNew(c.AdminPassword.Reveal()); err != nil {
 		f.addf("admin_password", "%v", err)
+	}
+}
+
+func (c *config) checkProfile(f *faults) {
+	if c.Profile != profileDefault && c.Profile != profileStrict {
+		f.addf("profile", "must be default or strict")
 	}
 }
 

@@ -134,6 +134,7 @@ func printDev(w io.Writer, a net.Addr) {
 		}
 		fmt.Fprintf(w, "  %-12s %s\n", c.id, secret)
 	}
+	fmt.Fprintln(w, "\nClients with the password grant see passwords, which RFC 9700 section 2.4 advises against.")
 	fmt.Fprintf(w, `
 try
   curl -u demo:demo-secret -d grant_type=password -d username=alice -d password=secret123 http://%[1]s/token

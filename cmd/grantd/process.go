@@ -33,6 +33,9 @@ type process struct {
 	// repeated while the store can't answer; any other error ends the process.
 	prepare func(context.Context) error
 
+	// ready is called once, in the background, when all that succeeded.
+	ready func(context.Context)
+
 	// announce is told the address that the process listens on.
 	announce func(net.Addr)
 }
@@ -70,6 +73,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 		keys:    &gate{source: opaque.NewLoader(store, sealer)},
 		health:  &health{ping: store.Ping},
 		prepare: func(context.Context) error { return nil },
+		ready:   func(context.Context) {},
 		announce: func(a net.Addr) {
 			log.Info("listening", "addr", a.String(), "version", versionText())
 		},
@@ -88,6 +92,7 @@ func (p *process) authHandler(defaultClient string) (http.Handler, error) {
 		RefreshIdle:     p.config.RefreshIdle,
 		RefreshAbsolute: p.config.RefreshAbsolute,
 		RetryWindow:     p.config.RetryWindow,
+		Strict:          p.config.strict(),
 		DefaultClient:   defaultClient,
 		RemoteAddr:      remoteAddr,
 		Note:            noteEvent,
@@ -135,7 +140,12 @@ func (p *process) run(ctx context.Context, addr string, h handlers) (err error) 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var background sync.WaitGroup
-	background.Go(func() { p.keepStarting(ctx, cancel) })
+	background.Go(func() {
+		p.keepStarting(ctx, cancel)
+		if p.health.started.Load() {
+			p.ready(ctx)
+		}
+	})
 	background.Go(func() { p.sweepEvery(ctx, time.Minute) })
 
 	server := newHTTPServer(handler, defaultLimits, p.log)

@@ -42,6 +42,9 @@ func serve(ctx context.Context, c *config) error {
 		}
 		return p.firstAdmin(ctx)
 	}
+	if !c.strict() {
+		p.ready = p.warnOfPasswords
+	}
 	auth, err := p.authHandler("")
 	if err != nil {
 		return err
