@@ -30,6 +30,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request, ev *Event) error
 	if err != nil {
 		return err
 	}
+	allowOrigin(w, r, client)
 	ev.ClientID = client.ID
 	if form["token"] == "" {
 		return ErrInvalidRequest.reason("token is missing")

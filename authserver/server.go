@@ -22,6 +22,7 @@ type Store interface {
 	LoadUser(ctx context.Context, name string) (storage.User, error)
 	UpdateUser(ctx context.Context, u storage.User) error
 	LoadClient(ctx context.Context, id string) (storage.Client, error)
+	ListClients(ctx context.Context, after string, limit int) ([]storage.Client, error)
 }
 
 // Config says how a server behaves. Store, Keys, Passwords and Scopes are
@@ -108,6 +109,7 @@ type Server struct {
 	nobody    storage.SecretVerifier // of no client
 	issuer    issuer
 	clients   clientCache
+	origins   originMemory
 }
 
 // New returns a server, or an error that names every fault of c.
@@ -185,16 +187,20 @@ func realmText(s string) bool {
 // Handler serves everything that the server offers.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/token", s.endpoint(s.token)) // every method: the answer to a wrong one is JSON too
-	mux.Handle("/revoke", s.endpoint(s.revoke))
+	mux.Handle("/token", s.endpoint(s.crossOrigin(s.token))) // every method: the answer to a wrong one is JSON too
+	mux.Handle("/revoke", s.endpoint(s.crossOrigin(s.revoke)))
 	mux.Handle("/introspect", s.endpoint(s.introspect))
 	return mux
 }
 
+// handlerFunc answers a request, or returns the error that it is to be answered
+// with; it tells the event what the log should know.
+type handlerFunc func(http.ResponseWriter, *http.Request, *Event) error
+
 // endpoint runs a handler, notes what became of the request, and writes the
 // error if there was one. Nothing that passes through it may be cached
 // (RFC 6749 section 5.1).
-func (s *Server) endpoint(handle func(http.ResponseWriter, *http.Request, *Event) error) http.Handler {
+func (s *Server) endpoint(handle handlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")

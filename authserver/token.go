@@ -62,9 +62,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, ev *Event) error 
 		userAgent: cutText(r.UserAgent(), storage.MaxUserAgent),
 		event:     ev,
 	}
-	pair, err := s.authenticateAndGrant(r, req)
+	pair, err := s.authenticateAndGrant(w, r, req)
 	if errors.Is(err, errClientChanged) {
-		pair, err = s.authenticateAndGrant(r, req)
+		pair, err = s.authenticateAndGrant(w, r, req)
 	}
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, ev *Event) error 
 	return nil
 }
 
-func (s *Server) authenticateAndGrant(r *http.Request, req tokenRequest) (tokenResponse, error) {
+func (s *Server) authenticateAndGrant(w http.ResponseWriter, r *http.Request, req tokenRequest) (tokenResponse, error) {
 	authenticate := s.authenticateClient
 	if req.params["grant_type"] == grantRefreshToken {
 		authenticate = s.authenticateRecent
@@ -82,6 +82,7 @@ func (s *Server) authenticateAndGrant(r *http.Request, req tokenRequest) (tokenR
 	if err != nil {
 		return tokenResponse{}, err
 	}
+	allowOrigin(w, r, client)
 	req.client = client
 	req.event.ClientID = client.ID
 	return s.grant(r.Context(), req)

@@ -172,6 +172,7 @@ type Client struct {
 	Grants         []string       `json:"grants"` // values of grant_type that it may use
 	Scopes         []string       `json:"scopes"` // that it may be granted
 	RedirectURIs   []string       `json:"redirect_uris,omitempty"`
+	Origins        []string       `json:"origins,omitempty"`         // of pages in browsers that it runs on, as the header Origin spells them
 	Introspect     bool           `json:"introspect,omitempty"`      // may introspect any token (RFC 7662), as a resource server does
 	AccessLifetime time.Duration  `json:"access_lifetime,omitempty"` // of its access tokens; zero: the server's default
 	Created        time.Time      `json:"created"`

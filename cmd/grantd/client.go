@@ -25,6 +25,7 @@ type listedClient struct {
 	PasswordOff    bool      `json:"password_grant_off"` // it has the grant, but the profile is strict
 	Scopes         []string  `json:"scopes"`
 	RedirectURIs   []string  `json:"redirect_uris"`
+	Origins        []string  `json:"origins"`    // of pages that may call as this client
 	Introspect     bool      `json:"introspect"` // may learn of any access token, RFC 7662
 	AccessLifetime string    `json:"access_lifetime,omitempty"`
 	Created        time.Time `json:"created"`
@@ -39,6 +40,7 @@ func listed(c storage.Client, strict bool) listedClient {
 		PasswordOff:   mayUsePasswords(c) && strict,
 		Scopes:        append([]string{}, c.Scopes...),
 		RedirectURIs:  append([]string{}, c.RedirectURIs...),
+		Origins:       append([]string{}, c.Origins...),
 		Introspect:    c.Introspect,
 		Created:       c.Created,
 	}
@@ -78,14 +80,14 @@ means that it has no effect, because the profile is strict.`,
 }
 
 func clientRows(clients []listedClient) [][]any {
-	rows := [][]any{{"ID", "KIND", "PASSWORD", "GRANTS", "SCOPES", "INTROSPECT", "ACCESS LIFETIME"}}
+	rows := [][]any{{"ID", "KIND", "PASSWORD", "GRANTS", "SCOPES", "INTROSPECT", "ACCESS LIFETIME", "ORIGINS"}}
 	for _, c := range clients {
 		kind := "confidential"
 		if c.Public {
 			kind = "public"
 		}
 		rows = append(rows, []any{
-			c.ID, kind, c.password(), spaced(c.Grants), spaced(c.Scopes), yesNo(c.Introspect), cmp.Or(c.AccessLifetime, "default"),
+			c.ID, kind, c.password(), spaced(c.Grants), spaced(c.Scopes), yesNo(c.Introspect), cmp.Or(c.AccessLifetime, "default"), spaced(c.Origins),
 		})
 	}
 	return rows

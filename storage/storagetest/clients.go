@@ -22,7 +22,7 @@ func newClient(f Fixture, id string) storage.Client {
 	return storage.Client{
 		ID: id, Secret: storage.SecretVerifier{Salt: []byte{0, 1, 255}, Hash: []byte("hash\x00\xff")},
 		Grants: []string{"password", "refresh_token"}, Scopes: []string{"read", "write"},
-		RedirectURIs: []string{"http://127.0.0.1/callback"}, Introspect: true, AccessLifetime: 90 * time.Second, Created: f.Now(),
+		RedirectURIs: []string{"http://127.0.0.1/callback"}, Origins: []string{"https://spa.test", "http://127.0.0.1:3000"}, Introspect: true, AccessLifetime: 90 * time.Second, Created: f.Now(),
 	}
 }
 
