@@ -59,7 +59,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, ev *Event) e
 		return err
 	}
 	ctx := r.Context()
-	if ev.ClientID, err = s.introspector(ctx, r.Header, form); err != nil {
+	if ev.ClientID, err = s.introspector(r, form); err != nil {
 		return err
 	}
 	if form["token"] == "" {
@@ -97,11 +97,11 @@ func introspectionOf(g storage.Grant) introspection {
 
 // introspector returns the client that may introspect: a confidential one with
 // that right, or whoever holds an access token of IntrospectScope.
-func (s *Server) introspector(ctx context.Context, h http.Header, form params) (string, error) {
-	if text, given := bearerToken(h); given {
-		return s.bearerIntrospector(ctx, text, form)
+func (s *Server) introspector(r *http.Request, form params) (string, error) {
+	if text, given := bearerToken(r.Header); given {
+		return s.bearerIntrospector(r.Context(), text, form)
 	}
-	client, err := s.authenticateClient(ctx, h, form)
+	client, err := s.authenticateClient(r, form)
 	switch {
 	case err != nil:
 		return "", err

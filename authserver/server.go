@@ -82,6 +82,14 @@ type Config struct {
 	// a password. Empty: it is refused.
 	DefaultClient string
 
+	// Unthrottled turns off the limit on failed client authentications, for
+	// tests that guess freely. It is on by default: 20 of one client id and 120
+	// in all from one network, an IPv4 address or an IPv6 /64, before requests
+	// from there are answered 429; they get one back every 3 s, and every half
+	// second. The network is RemoteAddr's; without one there is no limit,
+	// since it would be everybody's. It isn't shared between processes.
+	Unthrottled bool
+
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 
@@ -110,6 +118,7 @@ type Server struct {
 	issuer    issuer
 	clients   clientCache
 	origins   originMemory
+	throttle  throttle
 }
 
 // New returns a server, or an error that names every fault of c.

@@ -78,7 +78,7 @@ func (s *Server) authenticateAndGrant(w http.ResponseWriter, r *http.Request, re
 	if req.params["grant_type"] == grantRefreshToken {
 		authenticate = s.authenticateRecent
 	}
-	client, err := authenticate(r.Context(), r.Header, req.params)
+	client, err := authenticate(r, req.params)
 	if err != nil {
 		return tokenResponse{}, err
 	}

@@ -29,6 +29,9 @@ type process struct {
 	keys   *gate
 	health *health
 
+	// unthrottled: failed client authentications are not limited.
+	unthrottled bool
+
 	// prepare is what must succeed, once, before anybody is let in. It is
 	// repeated while the store can't answer; any other error ends the process.
 	prepare func(context.Context) error
@@ -94,6 +97,7 @@ func (p *process) authHandler(defaultClient string) (http.Handler, error) {
 		RetryWindow:     p.config.RetryWindow,
 		Strict:          p.config.strict(),
 		DefaultClient:   defaultClient,
+		Unthrottled:     p.unthrottled,
 		RemoteAddr:      remoteAddr,
 		Note:            noteEvent,
 	})
