@@ -130,14 +130,14 @@ func (f *clientFlags) checkLists() error {
 	return nil
 }
 
-var origin = regexp.MustCompile(`^([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?$`)
+var originForm = regexp.MustCompile(`^([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?$`)
 
 // originText reports whether a browser could spell an origin so in the header
 // Origin (RFC 6454 section 6.2): in lower case, without a path, and without the
 // port that goes without saying. Plain http is for this machine alone: what the
 // network can write must not read tokens.
 func originText(s string) bool {
-	parts := origin.FindStringSubmatch(s)
+	parts := originForm.FindStringSubmatch(s)
 	if parts == nil {
 		return false
 	}
