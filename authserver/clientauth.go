@@ -22,20 +22,21 @@ type credentials struct{ id, secret string }
 
 // authenticateClient finds the client of a request and proves that it is that
 // client (RFC 6749 sections 2.3 and 3.2.1). Whatever fails is ErrInvalidClient
-// with the same text; only two methods at once are ErrInvalidRequest.
-func (s *Server) authenticateClient(ctx context.Context, h http.Header, form params) (storage.Client, error) {
-	return s.authenticate(h, form, func(c credentials) (storage.Client, error) { return s.verifyClient(ctx, c) })
+// with the same text; only two methods at once are ErrInvalidRequest, and after
+// too many failures it is errThrottled.
+func (s *Server) authenticateClient(r *http.Request, form params) (storage.Client, error) {
+	return s.authenticate(r, form, func(c credentials) (storage.Client, error) { return s.verifyClient(r.Context(), c) })
 }
 
 // authenticateRecent is authenticateClient for a refresh: a client that was
 // loaded a moment ago counts, see clientCache.
-func (s *Server) authenticateRecent(ctx context.Context, h http.Header, form params) (storage.Client, error) {
-	return s.authenticate(h, form, func(c credentials) (storage.Client, error) {
+func (s *Server) authenticateRecent(r *http.Request, form params) (storage.Client, error) {
+	return s.authenticate(r, form, func(c credentials) (storage.Client, error) {
 		now := s.now()
 		if client, known := s.clients.recent(c.id, now); known && c.of(client) {
 			return client, nil
 		}
-		client, err := s.verifyClient(ctx, c)
+		client, err := s.verifyClient(r.Context(), c)
 		if err == nil {
 			s.clients.remember(client, now)
 		}
@@ -43,12 +44,32 @@ func (s *Server) authenticateRecent(ctx context.Context, h http.Header, form par
 	})
 }
 
-// authenticate tries each reading of the request's credentials.
-func (s *Server) authenticate(h http.Header, form params, verify func(credentials) (storage.Client, error)) (storage.Client, error) {
-	readings, err := s.readCredentials(h, form)
+// authenticate tries each reading of the request's credentials, unless the
+// throttle is against it.
+func (s *Server) authenticate(r *http.Request, form params, verify func(credentials) (storage.Client, error)) (storage.Client, error) {
+	readings, err := s.readCredentials(r.Header, form)
 	if err != nil {
 		return storage.Client{}, err
 	}
+	if readings[0].secret == "" || s.cfg.Unthrottled {
+		return tryReadings(readings, verify)
+	}
+	network, id := networkOf(s.cfg.RemoteAddr(r)), readings[0].id
+	if len(id) > maxClientID {
+		id = "" // of no client: only the network counts
+	}
+	if wait := s.throttle.wait(network, id, s.now()); wait > 0 {
+		return storage.Client{}, throttled(wait)
+	}
+	client, err := tryReadings(readings, verify)
+	if errors.Is(err, ErrInvalidClient) {
+		s.throttle.failed(network, id, s.now())
+	}
+	return client, err
+}
+
+func tryReadings(readings []credentials, verify func(credentials) (storage.Client, error)) (storage.Client, error) {
+	var err error
 	var client storage.Client
 	for _, c := range readings {
 		client, err = verify(c)

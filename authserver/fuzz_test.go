@@ -2,6 +2,7 @@ package authserver
 
 import (
 	"encoding/base64"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -64,6 +65,41 @@ func FuzzBasicCredentials(f *testing.F) {
 		for _, r := range append(readings, raw...) {
 			if strings.ContainsAny(r.id+r.secret, "\x00\n\r\t\x7f") {
 				t.Errorf("control characters got through: %q", r)
+			}
+		}
+	})
+}
+
+// Whatever stands in the header, at most one scheme takes it, and credentials
+// are what its base64 holds, form-decoded or as it stands.
+func FuzzAuthorizationHeader(f *testing.F) {
+	for _, seed := range []string{
+		"", "Basic", "Basic !!!", "basic  d2ViOnMzY3JldA==", "Basic d2Vi", "Basic JTAwOiU3Rg==", "Bearer x", "bearer", "Bearer  gat_x y", "Basic\td2ViOng=",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		token, bearer := bearerToken(http.Header{"Authorization": {header}})
+		if bearer && (!strings.HasSuffix(header, token) || !strings.EqualFold(header[:6], "Bearer") || strings.HasPrefix(token, " ")) {
+			t.Errorf("%q gave the token %q", header, token)
+		}
+		readings, err := basicCredentials(header, params{})
+		if err != nil {
+			if e := asError(err); e.Status != http.StatusUnauthorized || len(readings) > 0 {
+				t.Errorf("%q: %v with %q", header, err, readings)
+			}
+			return
+		}
+		raw, err := base64.StdEncoding.DecodeString(strings.TrimLeft(header[len("Basic"):], " "))
+		if bearer || err != nil || len(readings) == 0 || len(readings) > 2 {
+			t.Fatalf("%q gave %q", header, readings)
+		}
+		if last := readings[len(readings)-1]; last.id+":"+last.secret != string(raw) {
+			t.Errorf("%q as it stands is %q", raw, last)
+		}
+		for _, c := range readings {
+			if !cleanCredentials(c.id + c.secret) {
+				t.Errorf("%q gave %q", header, c)
 			}
 		}
 	})

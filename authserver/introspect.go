@@ -61,7 +61,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, ev *Event) e
 		return err
 	}
 	ctx := r.Context()
-	caller, err := s.introspector(ctx, r.Header, form)
+	caller, err := s.introspector(r, form)
 	ev.ClientID = caller.ID
 	if err != nil {
 		return err
@@ -104,11 +104,11 @@ func (s *Server) introspectionOf(g storage.Grant, audience []string) introspecti
 
 // introspector returns the client that may introspect: a confidential one with
 // that right, or whoever holds an access token of IntrospectScope.
-func (s *Server) introspector(ctx context.Context, h http.Header, form params) (storage.Client, error) {
-	if text, given := bearerToken(h); given {
-		return s.bearerIntrospector(ctx, text, form)
+func (s *Server) introspector(r *http.Request, form params) (storage.Client, error) {
+	if text, given := bearerToken(r.Header); given {
+		return s.bearerIntrospector(r.Context(), text, form)
 	}
-	client, err := s.authenticateClient(ctx, h, form)
+	client, err := s.authenticateClient(r, form)
 	switch {
 	case err != nil:
 		return storage.Client{}, err

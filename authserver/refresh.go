@@ -44,6 +44,14 @@ func (s *Server) refresh(ctx context.Context, req tokenRequest) (tokenResponse, 
 	return tokenResponse{}, errUnavailable.reason("the grant keeps changing")
 }
 
+// retryWindow is how long the client may repeat a refresh; see Config.Strict.
+func (s *Server) retryWindow(c storage.Client) time.Duration {
+	if s.cfg.Strict && c.Public {
+		return 0
+	}
+	return s.cfg.RetryWindow
+}
+
 // refreshing is one refresh token on its way to its successor.
 type refreshing struct {
 	*Server
@@ -100,8 +108,8 @@ func (r refreshing) rotate(ctx context.Context, g storage.Grant, scope, audience
 	}
 	kept := storage.Retry{Generation: g.Generation + 1, Refresh: g.Refresh, KeyID: r.keys.MintID()}
 	rand.Read(kept.Mix[:]) // never fails since Go 1.24
-	if r.cfg.RetryWindow > 0 {
-		kept.Until = now.Add(r.cfg.RetryWindow)
+	if window := r.retryWindow(r.req.client); window > 0 {
+		kept.Until = now.Add(window)
 	}
 	pair, err := r.derive(kept)
 	if err != nil {

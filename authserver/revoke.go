@@ -26,10 +26,11 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request, ev *Event) error
 		return err
 	}
 	ctx := r.Context()
-	client, err := s.authenticateClient(ctx, r.Header, form)
+	client, err := s.authenticateClient(r, form)
 	if err != nil {
 		return err
 	}
+	allowOrigin(w, r, client)
 	ev.ClientID = client.ID
 	if form["token"] == "" {
 		return ErrInvalidRequest.reason("token is missing")

@@ -24,6 +24,7 @@ type Store interface {
 	LoadUser(ctx context.Context, name string) (storage.User, error)
 	UpdateUser(ctx context.Context, u storage.User) error
 	LoadClient(ctx context.Context, id string) (storage.Client, error)
+	ListClients(ctx context.Context, after string, limit int) ([]storage.Client, error)
 }
 
 // Config says how a server behaves. Issuer, Store, Keys, Passwords and Scopes are
@@ -53,10 +54,6 @@ type Config struct {
 	// The metadata lists them (RFC 9728 section 4).
 	Audiences []string
 
-	// Strict restricts tokens to Audiences also when nobody asked for that, as
-	// RFC 9700 section 2.3 advises: those of a client without its own.
-	Strict bool
-
 	// AccessLifetime of access tokens, unless the client has its own.
 	// Defaults to 1 hour.
 	AccessLifetime time.Duration
@@ -73,10 +70,42 @@ type Config struct {
 	// pair again. Zero turns it off: then a repetition counts as reuse.
 	RetryWindow time.Duration
 
+	// Strict is the profile of RFC 9700 and of OAuth 2.1 as they are written.
+	// Of what the server offers it tightens:
+	//
+	//   - The password grant isn't offered, to no client (RFC 9700 section 2.4,
+	//     OAuth 2.1 section 10). It is refused as any unknown grant type is:
+	//     no user is looked up and nothing is hashed. Sign-ins that were made
+	//     with a password before live on until they end or are revoked.
+	//   - A public client has no RetryWindow. Rotation is all that protects its
+	//     refresh tokens (RFC 9700 section 2.2.2), so one that was spent is
+	//     reuse at once and ends its grant (section 4.14.2), at the price of a
+	//     sign-in whenever such a client loses an answer. A confidential
+	//     client keeps the window: a thief would need its secret too.
+	//   - Every token is restricted to resource servers (section 2.3): without a
+	//     resource in the request and without Audiences of the client's own, to
+	//     the server's Audiences.
+	//
+	// The rest of what they ask for holds in both profiles: refresh tokens are
+	// rotated for every client, bound to it and to what was granted, and
+	// expire when they aren't used (sections 2.2.2 and 4.14.2); clients are
+	// authenticated for every grant, and client_credentials are for
+	// confidential ones (section 2.5, OAuth 2.1 section 4.2); tokens and
+	// secrets in a URI are never read (section 4.3.2, OAuth 2.1 section 2.4.1).
+	Strict bool
+
 	// DefaultClient is the public client that a request is attributed to when
 	// it names no client; such a request needs no grant_type for a username and
 	// a password. Empty: it is refused.
 	DefaultClient string
+
+	// Unthrottled turns off the limit on failed client authentications, for
+	// tests that guess freely. It is on by default: 20 of one client id and 120
+	// in all from one network, an IPv4 address or an IPv6 /64, before requests
+	// from there are answered 429; they get one back every 3 s, and every half
+	// second. The network is RemoteAddr's; without one there is no limit,
+	// since it would be everybody's. It isn't shared between processes.
+	Unthrottled bool
 
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
@@ -105,6 +134,8 @@ type Server struct {
 	nobody    storage.SecretVerifier // of no client
 	issuer    issuer
 	clients   clientCache
+	origins   originMemory
+	throttle  throttle
 
 	identifier wellknown.Identifier // of the server: its issuer
 	document   wellknown.Document   // the metadata; nothing that it tells changes
@@ -207,8 +238,8 @@ func (s *Server) Paths() []string { return slices.Sorted(maps.Keys(s.routes())) 
 func (s *Server) routes() map[string]http.Handler {
 	routes := map[string]http.Handler{s.identifier.Place(metadataName): s.endpoint(s.metadata)}
 	for path, handler := range map[string]http.Handler{
-		"/token":      s.endpoint(s.token),
-		"/revoke":     s.endpoint(s.revoke),
+		"/token":      s.endpoint(s.crossOrigin(s.token)),
+		"/revoke":     s.endpoint(s.crossOrigin(s.revoke)),
 		"/introspect": s.endpoint(s.introspect),
 	} {
 		routes[path] = handler
@@ -217,10 +248,14 @@ func (s *Server) routes() map[string]http.Handler {
 	return routes
 }
 
+// handlerFunc answers a request, or returns the error that it is to be answered
+// with; it tells the event what the log should know.
+type handlerFunc func(http.ResponseWriter, *http.Request, *Event) error
+
 // endpoint runs a handler, notes what became of the request, and writes the
 // error if there was one. Nothing that passes through it may be cached
 // (RFC 6749 section 5.1).
-func (s *Server) endpoint(handle func(http.ResponseWriter, *http.Request, *Event) error) http.Handler {
+func (s *Server) endpoint(handle handlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")

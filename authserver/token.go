@@ -13,7 +13,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// The values of grant_type that the server offers.
+// The values of grant_type that the server knows; see grantTypes.
 const (
 	grantPassword          = string(storage.Password)
 	grantClientCredentials = string(storage.ClientCredentials)
@@ -22,7 +22,11 @@ const (
 
 // grantTypes are the values of grant_type that the server offers.
 func (s *Server) grantTypes() []string {
-	return []string{grantRefreshToken, grantClientCredentials, grantPassword}
+	offered := []string{grantRefreshToken, grantClientCredentials}
+	if !s.cfg.Strict {
+		offered = append(offered, grantPassword)
+	}
+	return offered
 }
 
 // tokenRequest is a request as the grants see it.
@@ -59,9 +63,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, ev *Event) error 
 		userAgent: cutText(r.UserAgent(), storage.MaxUserAgent),
 		event:     ev,
 	}
-	pair, err := s.authenticateAndGrant(r, req)
+	pair, err := s.authenticateAndGrant(w, r, req)
 	if errors.Is(err, errClientChanged) {
-		pair, err = s.authenticateAndGrant(r, req)
+		pair, err = s.authenticateAndGrant(w, r, req)
 	}
 	if err != nil {
 		return err
@@ -70,15 +74,16 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, ev *Event) error 
 	return nil
 }
 
-func (s *Server) authenticateAndGrant(r *http.Request, req tokenRequest) (tokenResponse, error) {
+func (s *Server) authenticateAndGrant(w http.ResponseWriter, r *http.Request, req tokenRequest) (tokenResponse, error) {
 	authenticate := s.authenticateClient
 	if req.params["grant_type"] == grantRefreshToken {
 		authenticate = s.authenticateRecent
 	}
-	client, err := authenticate(r.Context(), r.Header, req.params)
+	client, err := authenticate(r, req.params)
 	if err != nil {
 		return tokenResponse{}, err
 	}
+	allowOrigin(w, r, client)
 	req.client = client
 	req.event.ClientID = client.ID
 	return s.grant(r.Context(), req)
@@ -87,24 +92,24 @@ func (s *Server) authenticateAndGrant(r *http.Request, req tokenRequest) (tokenR
 // grant hands the request to its grant type, if the client may use it.
 func (s *Server) grant(ctx context.Context, req tokenRequest) (tokenResponse, error) {
 	grantType := req.params["grant_type"]
-	var grant func(context.Context, tokenRequest) (tokenResponse, error)
-	switch grantType {
-	case grantPassword:
-		grant = s.password
-	case grantClientCredentials:
-		grant = s.clientCredentials
-	case grantRefreshToken:
-		grant = s.refresh
-	case "":
+	switch {
+	case grantType == "":
 		return tokenResponse{}, ErrInvalidRequest.reason("grant_type is missing")
-	default:
+	case !slices.Contains(s.grantTypes(), grantType):
 		return tokenResponse{}, ErrUnsupportedGrantType
 	}
 	req.event.GrantType = grantType
 	if !slices.Contains(req.client.Grants, grantType) {
 		return tokenResponse{}, ErrUnauthorizedClient
 	}
-	return grant(ctx, req)
+	switch grantType {
+	case grantPassword:
+		return s.password(ctx, req)
+	case grantClientCredentials:
+		return s.clientCredentials(ctx, req)
+	default:
+		return s.refresh(ctx, req)
+	}
 }
 
 // respond describes the pair as of now: expires_in is what remains of the access

@@ -178,6 +178,7 @@ type Client struct {
 	Scopes         []string       `json:"scopes"` // that it may be granted
 	RedirectURIs   []string       `json:"redirect_uris,omitempty"`
 	Audiences      []string       `json:"audiences,omitempty"`
+	Origins        []string       `json:"origins,omitempty"`         // of pages in browsers that it runs on, as the header Origin spells them
 	Introspect     bool           `json:"introspect,omitempty"`      // may introspect tokens (RFC 7662), as a resource server does
 	AccessLifetime time.Duration  `json:"access_lifetime,omitempty"` // of its access tokens; zero: the server's default
 	Created        time.Time      `json:"created"`

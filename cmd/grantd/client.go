@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,24 +21,28 @@ type listedClient struct {
 	ID             string    `json:"id"`
 	Public         bool      `json:"public"`
 	Grants         []string  `json:"grants"`
-	PasswordGrant  bool      `json:"password_grant"` // RFC 9700 section 2.4 advises against it
+	PasswordGrant  bool      `json:"password_grant"`     // RFC 9700 section 2.4 advises against it
+	PasswordOff    bool      `json:"password_grant_off"` // it has the grant, but the profile is strict
 	Scopes         []string  `json:"scopes"`
 	RedirectURIs   []string  `json:"redirect_uris"`
 	Audiences      []string  `json:"audiences"`  // resource servers that it may ask for, RFC 8707
+	Origins        []string  `json:"origins"`    // of pages that may call as this client
 	Introspect     bool      `json:"introspect"` // may learn of access tokens, RFC 7662
 	AccessLifetime string    `json:"access_lifetime,omitempty"`
 	Created        time.Time `json:"created"`
 }
 
-func listed(c storage.Client) listedClient {
+func listed(c storage.Client, strict bool) listedClient {
 	l := listedClient{
 		ID:            c.ID,
 		Public:        c.Public,
 		Grants:        append([]string{}, c.Grants...),
-		PasswordGrant: slices.Contains(c.Grants, "password"),
+		PasswordGrant: mayUsePasswords(c),
+		PasswordOff:   mayUsePasswords(c) && strict,
 		Scopes:        append([]string{}, c.Scopes...),
 		RedirectURIs:  append([]string{}, c.RedirectURIs...),
 		Audiences:     append([]string{}, c.Audiences...),
+		Origins:       append([]string{}, c.Origins...),
 		Introspect:    c.Introspect,
 		Created:       c.Created,
 	}
@@ -54,13 +57,14 @@ func clientListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List the clients",
 		Long: `List the clients. PASSWORD marks those that may use the password grant: they
-see their users' passwords, which RFC 9700 section 2.4 advises against.`,
+see their users' passwords, which RFC 9700 section 2.4 advises against. Off
+means that it has no effect, because the profile is strict.`,
 		Example: "  grantd client list --config grantd.yaml --json",
 		Args:    cobra.NoArgs,
 		RunE: withTools(func(t *tools, cmd *cobra.Command, _ []string) error {
 			clients := []listedClient{}
 			err := eachClient(cmd.Context(), t.store, func(c storage.Client) bool {
-				clients = append(clients, listed(c))
+				clients = append(clients, listed(c, t.config.strict()))
 				return true
 			})
 			if err != nil {
@@ -78,18 +82,26 @@ see their users' passwords, which RFC 9700 section 2.4 advises against.`,
 }
 
 func clientRows(clients []listedClient) [][]any {
-	rows := [][]any{{"ID", "KIND", "PASSWORD", "GRANTS", "SCOPES", "AUDIENCES", "INTROSPECT", "ACCESS LIFETIME"}}
+	rows := [][]any{{"ID", "KIND", "PASSWORD", "GRANTS", "SCOPES", "AUDIENCES", "INTROSPECT", "ACCESS LIFETIME", "ORIGINS"}}
 	for _, c := range clients {
 		kind := "confidential"
 		if c.Public {
 			kind = "public"
 		}
 		rows = append(rows, []any{
-			c.ID, kind, yesNo(c.PasswordGrant), spaced(c.Grants), spaced(c.Scopes), spaced(c.Audiences), yesNo(c.Introspect),
-			cmp.Or(c.AccessLifetime, "default"),
+			c.ID, kind, c.password(), spaced(c.Grants), spaced(c.Scopes), spaced(c.Audiences), yesNo(c.Introspect),
+			cmp.Or(c.AccessLifetime, "default"), spaced(c.Origins),
 		})
 	}
 	return rows
+}
+
+// password says whether the client may use the password grant.
+func (c listedClient) password() string {
+	if c.PasswordOff {
+		return "off"
+	}
+	return yesNo(c.PasswordGrant)
 }
 
 func spaced(s []string) string { return cmp.Or(strings.Join(s, " "), "-") }

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +30,7 @@ type clientFlags struct {
 	scopes         []string
 	redirects      []string
 	audiences      []string
+	origins        []string
 	accessLifetime time.Duration
 	secretFile     string
 }
@@ -40,7 +44,7 @@ func clientAddCommand() *cobra.Command {
 --secret-file brings one of at least 24 characters. A public client has none.`,
 		Example: `  grantd client add web --grant password --grant refresh_token --scope read
   grantd client add batch --grant client_credentials --scope write --secret-file batch.secret
-  grantd client add app --public --grant password --grant refresh_token
+  grantd client add app --public --grant password --grant refresh_token --origin https://app.example
   grantd client add orders-api --introspect --audience https://orders.example.com`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -59,6 +63,7 @@ func clientAddCommand() *cobra.Command {
 	c.Flags().StringArrayVar(&f.redirects, "redirect-uri", nil, "redirection URI; repeatable")
 	c.Flags().StringArrayVar(&f.audiences, "audience", nil,
 		"resource server its tokens are for (RFC 8707), and whose tokens it may introspect; repeatable (default: every one)")
+	c.Flags().StringArrayVar(&f.origins, "origin", nil, "origin of a page in browsers that may call /token and /revoke as this client, such as https://app.example; repeatable")
 	c.Flags().DurationVar(&f.accessLifetime, "access-lifetime", 0, "how long its access tokens live, such as 5m (default: access_lifetime)")
 	c.Flags().BoolVar(&f.introspect, "introspect", false, "it may ask POST /introspect about access tokens (RFC 7662), as a resource server does")
 	c.Flags().StringVar(&f.secretFile, "secret-file", "", "file with the client's secret")
@@ -133,6 +138,12 @@ func (f *clientFlags) checkLists() error {
 			return usagef("%q is no absolute URI without a fragment (RFC 8707 section 2)", a)
 		}
 	}
+	for _, o := range f.origins {
+		if !originText(o) {
+			return usagef("%q is no origin as browsers spell it", o).
+				withHint("scheme://host, and :port unless it is the scheme's own, such as https://app.example; http is for loopback hosts only")
+		}
+	}
 	return nil
 }
 
@@ -158,7 +169,38 @@ func refuseUsername(ctx context.Context, s storage.Users, id string) error {
 		withHint("choose another id")
 }
 
+var originForm = regexp.MustCompile(`^([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?$`)
+
+// originText reports whether a browser could spell an origin so in the header
+// Origin (RFC 6454 section 6.2): in lower case, without a path, and without the
+// port that goes without saying. Plain http is for this machine alone: what the
+// network can write must not read tokens.
+func originText(s string) bool {
+	parts := originForm.FindStringSubmatch(s)
+	if parts == nil {
+		return false
+	}
+	scheme, host, port := parts[1], strings.Trim(parts[2], "[]"), parts[3]
+	if a, err := netip.ParseAddr(host); host != parts[2] && (err != nil || !a.Is6() || a.String() != host) {
+		return false // brackets hold an IPv6 address, in its shortest form
+	}
+	if _, err := strconv.ParseUint(cmp.Or(port, "1"), 10, 16); err != nil {
+		return false
+	}
+	switch scheme {
+	case "http":
+		return port != "80" && loopbackHost(host)
+	case "https":
+		return port != "443"
+	}
+	return true
+}
+
 func (f *clientFlags) add(t *tools, cmd *cobra.Command, id, secret string) error {
+	if t.config.strict() && slices.Contains(f.grants, string(storage.Password)) {
+		return usagef("the profile is strict: the server doesn't offer the password grant").
+			withHint("profile: default offers it, though RFC 9700 section 2.4 advises against it")
+	}
 	scopes := f.scopes
 	if len(scopes) == 0 && len(f.grants) > 0 {
 		scopes = t.config.DefaultScopes
@@ -178,6 +220,7 @@ func (f *clientFlags) add(t *tools, cmd *cobra.Command, id, secret string) error
 		Scopes:         scopes,
 		RedirectURIs:   f.redirects,
 		Audiences:      f.audiences,
+		Origins:        f.origins,
 		Introspect:     f.introspect,
 		AccessLifetime: f.accessLifetime,
 		Created:        time.Now().UTC(),

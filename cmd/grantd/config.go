@@ -38,6 +38,11 @@ type config struct {
 	Secret     Secret `yaml:"secret,omitempty" env:"SECRET"`
 	SecretFile string `yaml:"secret_file,omitempty" env:"SECRET_FILE"`
 
+	// Profile is default or strict. Strict is RFC 9700 and OAuth 2.1 as they are
+	// written: above all there is no password grant; see
+	// authserver.Config.Strict. Default "default".
+	Profile string `yaml:"profile" env:"PROFILE"`
+
 	// Scopes are those that the server knows. Default read, write, admin.
 	Scopes list `yaml:"scopes" env:"SCOPES"`
 
@@ -135,6 +140,7 @@ func defaultConfig() config {
 	return config{
 		Addr:            ":8080",
 		ResourceAddr:    ":8081",
+		Profile:         profileDefault,
 		Scopes:          list{"read", "write", "admin"},
 		DefaultScopes:   list{"read"},
 		AccessLifetime:  time.Hour,
@@ -155,6 +161,14 @@ func (c *config) resources() (base, usersMe string) {
 	base = strings.TrimSuffix(cmp.Or(c.Resource, c.Issuer), "/")
 	return base, base + "/users/me"
 }
+
+// The values of profile.
+const (
+	profileDefault = "default"
+	profileStrict  = "strict"
+)
+
+func (c *config) strict() bool { return c.Profile == profileStrict }
 
 // list is a list of words: in YAML a sequence, in the environment words between
 // spaces or commas.

@@ -25,6 +25,7 @@ func (c *config) check(f *faults, addrKey, addr string) {
 	checkAddr(f, addrKey, addr)
 	c.checkStore(f)
 	c.checkSecret(f)
+	c.checkProfile(f)
 	c.checkScopes(f)
 	c.checkLifetimes(f)
 	c.checkTLS(f, addrKey, addr)
@@ -129,6 +130,12 @@ func (c *config) checkSecret(f *faults) {
 	}
 	if err := c.passwordPolicy().Check(defaultAdmin, c.AdminPassword.Reveal()); err != nil {
 		f.addf("admin_password", "%v", err)
+	}
+}
+
+func (c *config) checkProfile(f *faults) {
+	if c.Profile != profileDefault && c.Profile != profileStrict {
+		f.addf("profile", "must be default or strict")
 	}
 }
 

@@ -53,6 +53,7 @@ redis:
   url: redis+cluster://a:1,b:2
   password: hunter2
 secret: `+secret32+`
+profile: strict
 scopes: [read, photos]
 default_scopes: [photos]
 access_lifetime: 15m
@@ -71,6 +72,7 @@ admin_password: first-admin-password
 		Resource:        "https://api.example.com",
 		Addr:            "127.0.0.1:9000",
 		ResourceAddr:    "127.0.0.1:9001",
+		Profile:         "strict",
 		Redis:           redisConfig{URL: "redis+cluster://a:1,b:2", Password: newSecret("hunter2")},
 		Secret:          newSecret(secret32),
 		Scopes:          list{"read", "photos"},
@@ -102,11 +104,11 @@ func TestDefaults(t *testing.T) {
 	}
 	got := []any{
 		c.ResourceAddr, c.Scopes, c.DefaultScopes, c.AccessLifetime, c.RefreshIdle, c.RefreshAbsolute,
-		c.RetryWindow, c.ShutdownTimeout, c.Log, c.TrustedProxies, defaultConfig().Addr, c.PasswordMinLength,
+		c.RetryWindow, c.ShutdownTimeout, c.Log, c.TrustedProxies, defaultConfig().Addr, c.PasswordMinLength, c.Profile,
 	}
 	want := []any{
 		":8081", list{"read", "write", "admin"}, list{"read"}, time.Hour, 336 * time.Hour, 2160 * time.Hour,
-		10 * time.Second, 10 * time.Second, logConfig{"info", "json"}, list(nil), ":8080", 8,
+		10 * time.Second, 10 * time.Second, logConfig{"info", "json"}, list(nil), ":8080", 8, "default",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("-want +got\n%s", d)
@@ -124,6 +126,7 @@ redis:
   url: redis://localhost
   passwd: oops
 secret: short-and-secret
+profile: lax
 scopes: [read, 'two words']
 default_scopes: [other]
 access_lifetime: 90
@@ -147,6 +150,7 @@ admin_password: short
 		"data":                 "redis.url",
 		"redis.passwd":         "not a known key",
 		"secret":               "32 bytes",
+		"profile":              "default or strict",
 		"scopes":               "number 2",
 		"default_scopes":       "other",
 		"access_lifetime":      `duration such as "15m"`,
@@ -294,7 +298,7 @@ func TestSecretsComeFromFiles(t *testing.T) {
 func TestEveryKeyHasItsVariable(t *testing.T) {
 	environ := map[string]string{
 		"GRANTD_ISSUER": "http://localhost:1", "GRANTD_RESOURCE": "http://localhost:2", "GRANTD_ADDR": ":1", "GRANTD_RESOURCE_ADDR": ":2",
-		"GRANTD_DATA": "d", "GRANTD_REDIS_URL": "redis://r", "GRANTD_REDIS_PASSWORD": "rp", "GRANTD_SECRET": "s",
+		"GRANTD_DATA": "d", "GRANTD_REDIS_URL": "redis://r", "GRANTD_REDIS_PASSWORD": "rp", "GRANTD_SECRET": "s", "GRANTD_PROFILE": "strict",
 		"GRANTD_SCOPES": "a b", "GRANTD_DEFAULT_SCOPES": "a,b", "GRANTD_ACCESS_LIFETIME": "1s",
 		"GRANTD_REFRESH_IDLE": "2s", "GRANTD_REFRESH_ABSOLUTE": "3s", "GRANTD_RETRY_WINDOW": "4s",
 		"GRANTD_TLS_CERT": "c", "GRANTD_TLS_KEY": "k", "GRANTD_TRUSTED_PROXIES": "::1", "GRANTD_LOG_LEVEL": "error",
@@ -307,7 +311,7 @@ func TestEveryKeyHasItsVariable(t *testing.T) {
 	want := config{
 		Issuer: "http://localhost:1", Resource: "http://localhost:2", Addr: ":1", ResourceAddr: ":2", Data: "d",
 		Redis:  redisConfig{URL: "redis://r", Password: newSecret("rp")},
-		Secret: newSecret("s"), Scopes: list{"a", "b"}, DefaultScopes: list{"a", "b"},
+		Secret: newSecret("s"), Profile: "strict", Scopes: list{"a", "b"}, DefaultScopes: list{"a", "b"},
 		AccessLifetime: time.Second, RefreshIdle: 2 * time.Second, RefreshAbsolute: 3 * time.Second,
 		RetryWindow: 4 * time.Second, TLSCert: "c", TLSKey: "k", TrustedProxies: list{"::1"},
 		Log: logConfig{"error", "text"}, PasswordHash: hashConfig{5, 6, 7, 8, 9}, PasswordMinLength: 11,

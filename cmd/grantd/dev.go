@@ -14,6 +14,12 @@ import (
 // devDir is where dev keeps its store and its deployment secret.
 const devDir = ".grantd"
 
+// The values of --throttle.
+const (
+	throttleOn  = "on"
+	throttleOff = "off"
+)
+
 type devFlags struct {
 	addr, redis, throttle string
 	memory                bool
@@ -27,7 +33,7 @@ func devCommand() *cobra.Command {
 		Long: `Run a server to try things with: demo users and clients, plain http, loopback
 only. It takes no configuration file and no environment. Users, clients and
 tokens are kept in ./.grantd/grantd.db.`,
-		Example: "  grantd dev\n  grantd dev --memory --addr 127.0.0.1:0\n  grantd dev --redis redis://127.0.0.1:6379/0",
+		Example: "  grantd dev\n  grantd dev --memory --addr 127.0.0.1:0\n  grantd dev --redis redis://127.0.0.1:6379/0\n  grantd dev --throttle off",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
@@ -39,7 +45,7 @@ tokens are kept in ./.grantd/grantd.db.`,
 	c.Flags().StringVar(&f.addr, "addr", "127.0.0.1:8080", "loopback address to listen on; port 0 picks a free one")
 	c.Flags().StringVar(&f.redis, "redis", "", "URL of a Redis to use instead of the file")
 	c.Flags().BoolVar(&f.memory, "memory", false, "keep everything in memory and forget it at the end")
-	c.Flags().StringVar(&f.throttle, "throttle", "off", "limit on guessing passwords; off is the only value")
+	c.Flags().StringVar(&f.throttle, "throttle", throttleOn, "limit on failed client authentications: on, or off for tests that guess freely")
 	return c
 }
 
@@ -54,8 +60,8 @@ func (f devFlags) check() error {
 			withHint("use --addr 127.0.0.1:8080, or grantd serve for others to reach")
 	case f.memory && f.redis != "":
 		return usagef("--memory and --redis exclude each other")
-	case f.throttle != "off":
-		return usagef("--throttle takes the value off only")
+	case f.throttle != throttleOn && f.throttle != throttleOff:
+		return usagef("--throttle is on or off, not %q", f.throttle)
 	}
 	return nil
 }
@@ -100,6 +106,7 @@ func dev(ctx context.Context, f devFlags, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	p.unthrottled = f.throttle == throttleOff
 	p.prepare = func(ctx context.Context) error { return seedDemo(ctx, p.store, p.hasher) }
 	p.announce = func(net.Addr) {
 		printDev(out, c.Issuer)
@@ -135,6 +142,7 @@ func printDev(w io.Writer, url string) {
 		}
 		fmt.Fprintf(w, "  %-12s %s\n", c.id, secret)
 	}
+	fmt.Fprintln(w, "\nClients with the password grant see passwords, which RFC 9700 section 2.4 advises against.")
 	fmt.Fprintf(w, `
 try
   curl -u demo:demo-secret -d grant_type=password -d username=alice -d password=secret123 %[1]s/token

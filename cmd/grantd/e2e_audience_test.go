@@ -97,13 +97,13 @@ func TestAudience(t *testing.T) {
 func TestAudienceOfASeparateResourceServer(t *testing.T) {
 	const password = "not-of-the-demo"
 	dir := t.TempDir()
-	env := append([]string{"GRANTD_DATA=grantd.db", "GRANTD_RESOURCE=https://api.example.com/v1"}, serveEnv...)
+	env := append([]string{"GRANTD_DATA=grantd.db", "GRANTD_RESOURCE=http://127.0.0.1:8081/v1"}, serveEnv...)
 	must(t, launch{args: []string{"user", "add", "alice", "--password-file", writeFile(t, "pw", password+"\n")}, dir: dir, env: env})
 	must(t, launch{args: []string{"client", "add", "web", "--grant", "password", "--secret-file", writeFile(t, "s", secret32)}, dir: dir, env: env})
 	as := launch{args: []string{"serve"}, dir: dir, env: env}.start(t)
 	rs := launch{args: []string{"resource"}, dir: dir, env: env}.start(t)
 
-	for _, identifier := range []string{"https://api.example.com/v1", "https://api.example.com/v1/users/me"} {
+	for _, identifier := range []string{"http://127.0.0.1:8081/v1", "http://127.0.0.1:8081/v1/users/me"} {
 		token := tokenOf(t, as.URL, "web", secret32, formFor(password, identifier))
 		for _, base := range []string{as.URL, rs.URL} {
 			if status := request(t, base, token); status != http.StatusOK {

@@ -59,7 +59,7 @@ func dial(t *testing.T, addr string) net.Conn {
 func TestUnknownAndUntidyPathsAreNotFound(t *testing.T) {
 	for _, target := range []string{
 		"/", "/nope", "/token/", "//token", "/x/../token", "/./token", "/users/me/", "/users", "/users/me",
-		"/%2e%2e/token", "/users%2Fme", "/livez/",
+		"/%2e%2e/token", "/users%2Fme", "/livez/", "*",
 	} {
 		t.Run("6749-5.2-18 POST "+target, func(t *testing.T) {
 			r := httptest.NewRequest("POST", target, nil)

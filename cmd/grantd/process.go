@@ -32,9 +32,15 @@ type process struct {
 	keys   *gate
 	health *health
 
+	// unthrottled: failed client authentications are not limited.
+	unthrottled bool
+
 	// prepare is what must succeed, once, before anybody is let in. It is
 	// repeated while the store can't answer; any other error ends the process.
 	prepare func(context.Context) error
+
+	// ready is called once, in the background, when all that succeeded.
+	ready func(context.Context)
 
 	// announce is told the address that the process listens on.
 	announce func(net.Addr)
@@ -73,6 +79,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 		keys:    &gate{source: opaque.NewLoader(store, sealer)},
 		health:  &health{ping: store.Ping},
 		prepare: func(context.Context) error { return nil },
+		ready:   func(context.Context) {},
 		announce: func(a net.Addr) {
 			log.Info("listening", "addr", a.String(), "version", versionText())
 		},
@@ -108,7 +115,9 @@ func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, e
 		RefreshIdle:     p.config.RefreshIdle,
 		RefreshAbsolute: p.config.RefreshAbsolute,
 		RetryWindow:     p.config.RetryWindow,
+		Strict:          p.config.strict(),
 		DefaultClient:   defaultClient,
+		Unthrottled:     p.unthrottled,
 		RemoteAddr:      remoteAddr,
 		Note:            noteEvent,
 	})
@@ -192,7 +201,12 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var background sync.WaitGroup
-	background.Go(func() { p.keepStarting(ctx, cancel) })
+	background.Go(func() {
+		p.keepStarting(ctx, cancel)
+		if p.health.started.Load() {
+			p.ready(ctx)
+		}
+	})
 	background.Go(func() { p.sweepEvery(ctx, time.Minute) })
 
 	server := newHTTPServer(handler, defaultLimits, p.log)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path"
 	"strconv"
+	"strings"
 )
 
 // handlers are what a process offers.
@@ -32,9 +33,10 @@ func (h handlers) routes(guard func(http.Handler) http.Handler) http.Handler {
 
 // plainPaths answers 404 where the mux would redirect to a tidied path: a POST
 // with a password must not be sent on, and nobody needs //token or /x/../token.
+// So is what has no path, as OPTIONS *, which the mux refuses without JSON.
 func plainPaths(mux http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p := r.URL.Path; p != "/" && (p == "" || path.Clean(p) != p || r.URL.RawPath != "") {
+		if p := r.URL.Path; p != "/" && (!strings.HasPrefix(p, "/") || path.Clean(p) != p || r.URL.RawPath != "") {
 			r.Pattern = "/"
 			notFound(w, r)
 			return

@@ -43,6 +43,9 @@ func serve(ctx context.Context, c *config) error {
 		}
 		return p.firstAdmin(ctx)
 	}
+	if !c.strict() {
+		p.ready = p.warnOfPasswords
+	}
 	return p.run(ctx, c.Addr, func(net.Addr) (handlers, error) { return p.offerAll("") })
 }
 

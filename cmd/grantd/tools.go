@@ -30,6 +30,7 @@ type tools struct {
 func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	c, err := loadConfig(cmd, func(c *config, f *faults) {
 		c.checkStore(f)
+		c.checkProfile(f)
 		c.checkScopes(f)
 		c.checkPasswords(f)
 	})

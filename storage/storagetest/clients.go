@@ -23,7 +23,7 @@ func newClient(f Fixture, id string) storage.Client {
 		ID: id, Secret: storage.SecretVerifier{Salt: []byte{0, 1, 255}, Hash: []byte("hash\x00\xff")},
 		Grants: []string{"password", "refresh_token"}, Scopes: []string{"read", "write"},
 		RedirectURIs: []string{"http://127.0.0.1/callback"}, Audiences: []string{apiServer, otherServer},
-		Introspect: true, AccessLifetime: 90 * time.Second, Created: f.Now(),
+		Origins: []string{"https://spa.test", "http://127.0.0.1:3000"}, Introspect: true, AccessLifetime: 90 * time.Second, Created: f.Now(),
 	}
 }
 

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// mayUsePasswords reports whether the client was given the password grant.
+func mayUsePasswords(c storage.Client) bool {
+	return slices.Contains(c.Grants, string(storage.Password))
+}
+
+// mostClients is how many clients are looked at when the process starts.
+const mostClients = 10_000
+
+// warnOfPasswords logs a warning for each client that may use the password
+// grant. It is no part of starting: it delays nothing and fails nothing.
+func (p *process) warnOfPasswords(ctx context.Context) {
+	looked := 0
+	err := eachClient(ctx, p.store, func(c storage.Client) bool {
+		if looked == mostClients {
+			p.log.Warn("not every client was looked at for the password grant", "looked_at", looked)
+			return false
+		}
+		looked++
+		if mayUsePasswords(c) {
+			p.log.Warn("the client may use the password grant; RFC 9700 section 2.4 advises against it", "client_id", c.ID)
+		}
+		return true
+	})
+	if err != nil && ctx.Err() == nil {
+		p.log.Warn("looking for clients with the password grant", "error", err.Error())
+	}
+}
