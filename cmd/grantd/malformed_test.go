@@ -40,7 +40,10 @@ func aProcess(t *testing.T, log io.Writer) (p *process, addr string) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- p.run(ctx, c.Addr, func(net.Addr) (handlers, error) { return p.offerAll(demoPublicClient) })
+		ended <- p.run(ctx, c.Addr, func(a net.Addr) (handlers, error) {
+			c.Issuer = "http://" + a.String()
+			return p.offerAll(demoPublicClient)
+		})
 	}()
 	t.Cleanup(func() {
 		stop()

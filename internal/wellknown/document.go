@@ -39,5 +39,9 @@ func (d Document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/json")
 	h.Set("ETag", d.etag)
 	h.Set("X-Content-Type-Options", "nosniff")
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.body))
+	// Nothing else of the request counts: a part of a document is of no use, and
+	// Range would bring errors of its own (RFC 9110 section 14.2 lets it be ignored).
+	whole := r.WithContext(r.Context())
+	whole.Header = http.Header{"If-None-Match": r.Header["If-None-Match"]}
+	http.ServeContent(w, whole, "", time.Time{}, bytes.NewReader(d.body))
 }

@@ -38,3 +38,16 @@ func TestDocumentIsSentOnce(t *testing.T) {
 		t.Errorf("another document: got %d with the tag %s", changed.Code, changed.Header().Get("ETag"))
 	}
 }
+
+// RFC 9110 section 14.2: a server may ignore Range.
+func TestDocumentIsWholeOrNotSent(t *testing.T) {
+	for name, value := range map[string]string{"Range": "bytes=9-", "If-Match": `"other"`, "If-Modified-Since": "Tue, 01 Jan 2030 00:00:00 GMT"} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set(name, value)
+		w := httptest.NewRecorder()
+		wellknown.NewDocument(map[string]string{"a": "b"}).ServeHTTP(w, r)
+		if w.Code != http.StatusOK || w.Body.String() != `{"a":"b"}` {
+			t.Errorf("%s: got %d %s", name, w.Code, w.Body)
+		}
+	}
+}
