@@ -124,6 +124,19 @@ func TestMetadataTellsWhatWorks(t *testing.T) {
 	t.Run("8414-2-03 the token endpoint issues tokens", func(t *testing.T) {
 		wantToken(t, f.send(t, http.MethodPost, token, passwordForm("alice", "secret123").Encode(), asWeb))
 	})
+	t.Run("6749-3.2-05 7009-2-02 the endpoints are https URLs without query and fragment", func(t *testing.T) {
+		for _, member := range []string{"token_endpoint", "revocation_endpoint", "introspection_endpoint"} {
+			u, err := url.Parse(doc.text(member))
+			if err != nil || u.Scheme != "https" || u.Host != "as.test" || strings.ContainsAny(doc.text(member), "?#") {
+				t.Errorf("%s is %q", member, doc.text(member))
+			}
+		}
+	})
+	t.Run("7009-2-03 nothing in the document is plain http", func(t *testing.T) {
+		if strings.Contains(string(doc.body), "http:") {
+			t.Errorf("got %s", doc.body)
+		}
+	})
 	t.Run("8414-2-05 every scope can be granted", func(t *testing.T) {
 		scopes := doc.list(t, "scopes_supported")
 		if diff := cmp.Diff([]string{"read", "write", "admin"}, scopes); diff != "" {
@@ -259,6 +272,13 @@ func TestMetadataTellsWhoMayIntrospect(t *testing.T) {
 // changes.
 func TestMetadataFollowsTheConfiguration(t *testing.T) {
 	f := newFixture(t, func(c *authserver.Config) { c.Scopes, c.DefaultScopes = []string{"read", "photos"}, nil })
+	t.Run("8414-2-17 8414-2-08 the strict profile has no password grant", func(t *testing.T) {
+		strict := newFixture(t, func(c *authserver.Config) { c.Strict = true })
+		want := []string{"client_credentials", "refresh_token"}
+		if diff := cmp.Diff(want, slices.Sorted(slices.Values(strict.document(t, documentPath).list(t, "grant_types_supported")))); diff != "" {
+			t.Error(diff)
+		}
+	})
 	t.Run("8414-2-17 the scopes are those of the configuration", func(t *testing.T) {
 		if diff := cmp.Diff([]string{"read", "photos"}, f.document(t, documentPath).list(t, "scopes_supported")); diff != "" {
 			t.Error(diff)
