@@ -39,8 +39,11 @@ func parseChallenges(s string) ([]challenge, error) {
 			return nil, fmt.Errorf("%s belongs to no challenge, or comes twice", name)
 		}
 		text, after, err := cutValue(strings.TrimLeft(value, " "))
-		if after = strings.TrimLeft(after, " "); err != nil || after != "" && after[0] != ',' {
-			return nil, fmt.Errorf("after %s: %q (%v)", name, after, err)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if after = strings.TrimLeft(after, " "); after != "" && after[0] != ',' {
+			return nil, fmt.Errorf("after %s: %q", name, after)
 		}
 		all[len(all)-1].parameters[name] = text
 		s = after

@@ -45,12 +45,12 @@ func Parse(text string) (Identifier, error) {
 	return Identifier{Scheme: u.Scheme, Host: u.Hostname(), Base: strings.TrimSuffix(text, "/"), Path: below}, nil
 }
 
+const hostCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:[]"
+
 // plainHost: a host in the characters of names and addresses, which url.Parse
 // doesn't insist on.
 func plainHost(u *url.URL) bool {
-	return u.Hostname() != "" && !strings.ContainsFunc(u.Host, func(c rune) bool {
-		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("-._~:[]", c))
-	})
+	return u.Hostname() != "" && strings.Trim(u.Host, hostCharacters) == ""
 }
 
 // Place is the path of the document called name: the well-known part is put
