@@ -28,8 +28,8 @@ func (s *Server) authenticateClient(r *http.Request, form params) (storage.Clien
 	return s.authenticate(r, form, func(c credentials) (storage.Client, error) { return s.verifyClient(r.Context(), c) })
 }
 
-// authenticateRecent is authenticateClient for a refresh: a client that was
-// loaded a moment ago counts, see clientCache.
+// authenticateRecent is authenticateClient for a refresh and for introspection: a
+// client that was loaded a moment ago counts, see clientCache.
 func (s *Server) authenticateRecent(r *http.Request, form params) (storage.Client, error) {
 	return s.authenticate(r, form, func(c credentials) (storage.Client, error) {
 		now := s.now()

@@ -7,14 +7,15 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// clientCache remembers clients that authenticated for a refresh a moment ago,
-// so that the next refresh doesn't need a round trip for its client. It is safe
-// for concurrent use.
+// clientCache remembers clients that authenticated for a refresh or for
+// introspection a moment ago, so that the next one doesn't need a round trip for
+// its client. It is safe for concurrent use.
 //
 // A remembered client can only say yes, and only for clientMemory; whoever it
 // doesn't recognise is looked up. It never makes a grant, and finds none to
 // refresh once those of the client were revoked: so a client whose grants were
-// ended with its change, as the commands do, refreshes nothing more.
+// ended with its change, as the commands do, refreshes nothing more. Of tokens it
+// may ask for clientMemory longer; what it is told of them is never remembered.
 type clientCache struct {
 	mu      sync.RWMutex
 	entries map[string]clientEntry

@@ -96,6 +96,22 @@ func TestAChangedClientIsNoticed(t *testing.T) {
 		f.advance(time.Second)
 		wantError(t, f.post(t, refreshForm(pair.text("refresh_token")), asWeb), http.StatusUnauthorized, "invalid_client")
 	})
+	t.Run("a deleted resource server learns of tokens for a second more, and nothing stale", func(t *testing.T) {
+		f := newFixture(t)
+		first := signIn(t, f)
+		introspect := func() answer {
+			return f.send(t, http.MethodPost, "/introspect", form("token", first.text("access_token")).Encode(), basic("rs1", "rs1-secret"))
+		}
+		active(t, introspect())
+		if err := f.store.DeleteClient(t.Context(), "rs1"); err != nil {
+			t.Fatal(err)
+		}
+		active(t, introspect())
+		f.post(t, refreshForm(first.text("refresh_token")), asWeb)
+		inactive(t, introspect())
+		f.advance(time.Second)
+		wantError(t, introspect(), http.StatusUnauthorized, "invalid_client")
+	})
 	t.Run("an authentication that fails always looks", func(t *testing.T) {
 		f := newFixture(t)
 		wantError(t, ask(t, f, basic("late", "a late secret")), http.StatusUnauthorized, "invalid_client")

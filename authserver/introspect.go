@@ -108,7 +108,7 @@ func (s *Server) introspector(r *http.Request, form params) (storage.Client, err
 	if text, given := bearerToken(r.Header); given {
 		return s.bearerIntrospector(r.Context(), text, form)
 	}
-	client, err := s.authenticateClient(r, form)
+	client, err := s.authenticateRecent(r, form)
 	switch {
 	case err != nil:
 		return storage.Client{}, err
