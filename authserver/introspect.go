@@ -156,7 +156,8 @@ func bearerToken(h http.Header) (text string, given bool) {
 }
 
 // accessGrant returns the grant whose access token this is now, or ErrNotFound.
-// It asks the store once, and not at all when the text isn't a token of ours.
+// It asks the store once, and not at all when the text isn't a token of ours, nor
+// may be a legacy one.
 func (s *Server) accessGrant(ctx context.Context, text string) (storage.Grant, error) {
 	keys, err := s.cfg.Keys.Keyring(ctx)
 	if err != nil {
@@ -164,7 +165,7 @@ func (s *Server) accessGrant(ctx context.Context, text string) (storage.Grant, e
 	}
 	token, err := keys.Parse(opaque.Access, text)
 	if err != nil {
-		return storage.Grant{}, storage.ErrNotFound
+		return s.legacyAccess(ctx, text)
 	}
 	g, err := s.cfg.Store.LoadGrant(ctx, token.Grant)
 	if err == nil && !current(g, token, s.now()) {

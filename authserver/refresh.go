@@ -31,10 +31,26 @@ func (s *Server) refresh(ctx context.Context, req tokenRequest) (tokenResponse, 
 		return tokenResponse{}, err
 	}
 	token, err := keys.Parse(opaque.Refresh, req.params["refresh_token"])
+	if err != nil && s.cfg.Legacy != nil {
+		return s.refreshLegacy(ctx, req, keys)
+	}
 	if err != nil {
 		return tokenResponse{}, ErrInvalidGrant.because(err)
 	}
-	r := refreshing{Server: s, req: req, keys: keys, token: token}
+	return refreshing{Server: s, req: req, keys: keys, token: token}.run(ctx)
+}
+
+// refreshing is one refresh token on its way to its successor.
+type refreshing struct {
+	*Server
+	req    tokenRequest
+	keys   *opaque.Keyring
+	token  opaque.Token
+	legacy string // the text of the token, if it is a legacy one
+}
+
+// run refreshes, again when others are faster.
+func (r refreshing) run(ctx context.Context) (tokenResponse, error) {
 	for range maxAttempts {
 		pair, err := r.attempt(ctx)
 		if !errors.Is(err, storage.ErrConflict) {
@@ -50,14 +66,6 @@ func (s *Server) retryWindow(c storage.Client) time.Duration {
 		return 0
 	}
 	return s.cfg.RetryWindow
-}
-
-// refreshing is one refresh token on its way to its successor.
-type refreshing struct {
-	*Server
-	req   tokenRequest
-	keys  *opaque.Keyring
-	token opaque.Token
 }
 
 // attempt returns ErrConflict when a concurrent refresh of the same token was
@@ -164,7 +172,7 @@ func (r refreshing) retry(ctx context.Context, g storage.Grant, scope, audience 
 }
 
 func (r refreshing) reused(ctx context.Context, g storage.Grant) error {
-	if err := r.cfg.Store.DeleteGrant(ctx, g.ID); err != nil {
+	if err := r.endGrant(ctx, g.ID, r.legacy); err != nil {
 		return err
 	}
 	return ErrInvalidGrant.because(errReuse)

@@ -47,7 +47,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request, ev *Event) error
 	}
 	// By its id, whatever its generation is by now: a refresh that runs beside
 	// this ends with the grant.
-	if err := s.cfg.Store.DeleteGrant(ctx, g.ID); err != nil {
+	if err := s.endGrant(ctx, g.ID, form["token"]); err != nil {
 		return err
 	}
 	ev.UserID, ev.GrantID = g.UserID, g.ID.String()
@@ -69,8 +69,13 @@ func (s *Server) revocable(ctx context.Context, text string) (storage.Grant, err
 		token, err = keys.Parse(opaque.Refresh, text)
 	}
 	if err != nil {
-		return storage.Grant{}, storage.ErrNotFound // made up: the store isn't asked
+		return s.legacyRevocable(ctx, text) // or made up: the store isn't asked
 	}
+	return s.endedBy(ctx, token)
+}
+
+// endedBy returns the grant that the token ends.
+func (s *Server) endedBy(ctx context.Context, token opaque.Token) (storage.Grant, error) {
 	g, err := s.cfg.Store.LoadGrant(ctx, token.Grant)
 	if err != nil || current(g, token, s.now()) {
 		return g, err

@@ -41,6 +41,10 @@ type Config struct {
 	Keys      opaque.Source
 	Passwords *passhash.Hasher
 
+	// Legacy are the tokens of a server that this one takes over from. Defaults to
+	// none.
+	Legacy Legacy
+
 	// Realm of the challenges. Defaults to "grantd".
 	Realm string
 

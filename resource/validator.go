@@ -18,6 +18,14 @@ type GrantLoader interface {
 	LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error)
 }
 
+// LegacyTokens are the access tokens of a server whose clients move over to this
+// one.
+type LegacyTokens interface {
+	// AccessGrant returns the grant that a live access token stands for, or an
+	// error that wraps storage.ErrNotFound.
+	AccessGrant(ctx context.Context, token string) (storage.Grant, error)
+}
+
 // Why a token is refused; told to the operator only.
 var (
 	errForged   = fmt.Errorf("%w: not made here", ErrInvalidToken)
@@ -32,6 +40,7 @@ var (
 type StoreValidator struct {
 	keys   opaque.Source
 	grants GrantLoader
+	legacy LegacyTokens // nil: none are honoured
 	now    func() time.Time
 }
 
@@ -41,6 +50,12 @@ type ValidatorOption func(*StoreValidator)
 // WithClock replaces time.Now as the clock that tokens expire by.
 func WithClock(now func() time.Time) ValidatorOption {
 	return func(v *StoreValidator) { v.now = now }
+}
+
+// WithLegacy honours those tokens besides: texts that are no tokens made under the
+// keys are looked up there. Default: none are.
+func WithLegacy(t LegacyTokens) ValidatorOption {
+	return func(v *StoreValidator) { v.legacy = t }
 }
 
 // NewStoreValidator returns a validator of the access tokens that were made
@@ -55,7 +70,7 @@ func NewStoreValidator(keys opaque.Source, grants GrantLoader, opts ...Validator
 }
 
 // Validate judges the token with one look-up, and with none when the token was
-// not made under one of the keys. Errors of the store are passed on as they
+// not made under one of the keys, unless there are legacy tokens. Errors of the store are passed on as they
 // are: that a grant can't be loaded says nothing of the token.
 func (v *StoreValidator) Validate(ctx context.Context, token string) (Identity, error) {
 	keys, err := v.keys.Keyring(ctx)
@@ -64,7 +79,7 @@ func (v *StoreValidator) Validate(ctx context.Context, token string) (Identity, 
 	}
 	t, err := keys.Parse(opaque.Access, token)
 	if err != nil {
-		return Identity{}, errForged
+		return v.validateLegacy(ctx, token)
 	}
 	g, err := v.grants.LoadGrant(ctx, t.Grant)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -81,6 +96,21 @@ func (v *StoreValidator) Validate(ctx context.Context, token string) (Identity, 
 		return Identity{}, errExpired
 	}
 	return id, nil
+}
+
+// validateLegacy judges a text that was not made under the keys.
+func (v *StoreValidator) validateLegacy(ctx context.Context, token string) (Identity, error) {
+	if v.legacy == nil {
+		return Identity{}, errForged
+	}
+	g, err := v.legacy.AccessGrant(ctx, token)
+	if errors.Is(err, storage.ErrNotFound) {
+		return Identity{}, fmt.Errorf("%w: %w", errForged, err)
+	}
+	if err != nil {
+		return Identity{}, err
+	}
+	return identityOf(g), nil
 }
 
 func identityOf(g storage.Grant) Identity {

@@ -33,6 +33,13 @@ type config struct {
 
 	Redis redisConfig `yaml:"redis,omitempty" envPrefix:"REDIS_"`
 
+	// MigrateFrom is the URL of the Redis that a stock go-oauth2 server kept its
+	// tokens in, through go-oauth2/redis: they are honoured. It is as redis.url,
+	// but for Cluster, with the store's keyNamespace as parameter prefix. Default
+	// none.
+	MigrateFrom     Secret `yaml:"migrate_from,omitempty" env:"MIGRATE_FROM"`
+	MigrateFromFile string `yaml:"migrate_from_file,omitempty" env:"MIGRATE_FROM_FILE"`
+
 	// Secret seals the deployment keys in the store; at least 32 bytes. All
 	// processes on one store need the same one. Required.
 	Secret     Secret `yaml:"secret,omitempty" env:"SECRET"`
@@ -190,6 +197,7 @@ type secretField struct {
 func (c *config) secretFields() []secretField {
 	return []secretField{
 		{"redis.password", &c.Redis.Password, &c.Redis.PasswordFile},
+		{"migrate_from", &c.MigrateFrom, &c.MigrateFromFile},
 		{"secret", &c.Secret, &c.SecretFile},
 		{"admin_password", &c.AdminPassword, &c.AdminPasswordFile},
 	}

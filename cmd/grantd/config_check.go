@@ -24,6 +24,7 @@ func (c *config) check(f *faults, addrKey, addr string) {
 	c.checkResource(f)
 	checkAddr(f, addrKey, addr)
 	c.checkStore(f)
+	c.checkMigrateFrom(f)
 	c.checkSecret(f)
 	c.checkProfile(f)
 	c.checkScopes(f)

@@ -19,6 +19,7 @@ var overrides = map[string]override{
 	"issuer":        {"URL that clients reach the server at", func(c *config, v string) { c.Issuer = v }},
 	"data":          {"file of the embedded store", func(c *config, v string) { c.Data, c.Redis = v, redisConfig{} }},
 	"redis":         {"URL of the Redis to use as the store", func(c *config, v string) { c.Data, c.Redis.URL = "", v }},
+	"from":          {"URL of the Redis of the stock server", func(c *config, v string) { c.MigrateFrom = newSecret(v) }},
 	"log-level":     {"debug, info, warn or error", func(c *config, v string) { c.Log.Level = v }},
 	"log-format":    {"json or text", func(c *config, v string) { c.Log.Format = v }},
 	"addr":          {"address to listen on, host:port", func(c *config, v string) { c.Addr = v }},

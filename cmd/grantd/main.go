@@ -59,6 +59,8 @@ var plain = strings.NewReplacer(
 	"passhash: username not acceptable", "not acceptable",
 	"passhash: ", "",
 	"redisstore: bad URL: ", "",
+	"stockredis: bad URL: ", "",
+	"storage: unavailable: stock tokens: ", "the stock server's Redis can't be reached: stock tokens: ",
 	"redisstore: ", "",
 	"opaque: ", "",
 	"storage: unavailable: ", "the store can't be reached: ",

@@ -20,6 +20,7 @@ import (
 	"github.com/grantd/grantd/resource"
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/opaque"
+	"github.com/grantd/grantd/storage/stockredis"
 )
 
 // process is a running server: dev, serve or resource.
@@ -28,6 +29,7 @@ type process struct {
 	log    *slog.Logger
 	flush  func() // writes what was logged
 	store  storage.Store
+	stock  *stockredis.Store // nil without migrate_from
 	hasher *passhash.Hasher
 	keys   *gate
 	health *health
@@ -66,7 +68,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 	if err != nil {
 		return nil, usagef("secret: %w", err)
 	}
-	store, err := openStore(ctx, c)
+	store, stock, err := openStores(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +77,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 		log:     log,
 		flush:   lines.flush,
 		store:   store,
+		stock:   stock,
 		hasher:  hasher,
 		keys:    &gate{source: opaque.NewLoader(store, sealer)},
 		health:  &health{ping: store.Ping},
@@ -108,6 +111,7 @@ func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, e
 		Audiences:       []string{base, usersMe},
 		Store:           p.store,
 		Keys:            p.keys,
+		Legacy:          p.legacy(),
 		Passwords:       p.hasher,
 		Scopes:          p.config.Scopes,
 		DefaultScopes:   p.config.DefaultScopes,
@@ -161,7 +165,7 @@ func (p *process) resourceHandlers() (map[string]http.Handler, error) {
 // guard is that of the resource with the identifier. Tokens may also be for others.
 func (p *process) guard(identifier, name string, others ...string) (*resource.Guard, error) {
 	return resource.New(resource.Config{
-		Validator:            resource.NewStoreValidator(p.keys, p.store),
+		Validator:            p.validator(),
 		Resource:             identifier,
 		Audiences:            others,
 		AuthorizationServers: []string{p.config.Issuer},

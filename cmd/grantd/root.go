@@ -32,7 +32,7 @@ func newRoot() *cobra.Command {
 	root := noun("grantd", "An OAuth 2.0 authorization server",
 		devCommand(), serveCommand(), resourceCommand(),
 		initCommand(), userCommand(), clientCommand(),
-		configCommand(), secretsCommand(), healthcheckCommand(), versionCommand(),
+		configCommand(), migrateCommand(), secretsCommand(), healthcheckCommand(), versionCommand(),
 	)
 	root.Example = "  grantd dev\n  grantd serve --config grantd.yaml"
 	root.Version = versionText()

@@ -16,12 +16,14 @@ import (
 
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/stockredis"
 )
 
 // tools are what the commands work with that act on the store itself.
 type tools struct {
 	config *config
 	store  storage.Store
+	stock  *stockredis.Store // nil without migrate_from
 	hasher *passhash.Hasher
 }
 
@@ -31,6 +33,7 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	c, err := loadConfig(cmd, func(c *config, f *faults) {
 		c.checkStore(f)
 		c.checkProfile(f)
+		c.checkMigrateFrom(f)
 		c.checkScopes(f)
 		c.checkPasswords(f)
 	})
@@ -47,11 +50,11 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 			return nil, err
 		}
 	}
-	store, err := openStore(cmd.Context(), c)
+	store, stock, err := openStores(cmd.Context(), c)
 	if err != nil {
 		return nil, err
 	}
-	return &tools{config: c, store: store, hasher: hasher}, nil
+	return &tools{config: c, store: store, stock: stock, hasher: hasher}, nil
 }
 
 // storeExists keeps a slip of the pen in the file's name from making a new store,
@@ -78,7 +81,7 @@ func withStore(f toolFunc, mayCreate bool) func(*cobra.Command, []string) error 
 			return err
 		}
 		err = errors.Join(f(t, cmd, args), t.store.Close())
-		if t.config.Redis.URL != "" {
+		if t.config.Redis.URL != "" || t.stock != nil {
 			err = hintRedis(err)
 		}
 		return err
@@ -92,7 +95,11 @@ func hintRedis(err error) error {
 	if !errors.Is(err, storage.ErrUnavailable) || errors.As(err, &known) {
 		return err
 	}
-	if text := err.Error(); strings.Contains(text, "NOAUTH") || strings.Contains(text, "WRONGPASS") {
+	text := err.Error()
+	if strings.Contains(text, "stock tokens: ") {
+		return failedf("%w", err).withHint("is the stock server's Redis running, and are its URL and password right? They come from migrate_from, GRANTD_MIGRATE_FROM or --from")
+	}
+	if strings.Contains(text, "NOAUTH") || strings.Contains(text, "WRONGPASS") {
 		return failedf("%w", err).withHint("give the password of Redis in redis.password_file or GRANTD_REDIS_PASSWORD_FILE")
 	}
 	return failedf("%w", err).withHint("is Redis running, and is its URL right? It comes from redis.url, GRANTD_REDIS_URL or --redis")

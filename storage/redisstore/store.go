@@ -65,6 +65,30 @@ func WithClock(now func() time.Time) Option {
 //
 // Open silences go-redis's logger for the whole process.
 func Open(_ context.Context, url string, opts ...Option) (*Store, error) {
+	client, err := NewClient(url)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		client: client,
+		now:    time.Now,
+		shared: client,
+	}
+	if _, cluster := client.(*redis.ClusterClient); !cluster {
+		s.shared = &batcher{UniversalClient: client}
+	}
+	s.users = directory[storage.User]{client: s.shared, prefix: "grantd:user:", index: "grantd:users"}
+	s.clients = directory[storage.Client]{client: s.shared, prefix: "grantd:client:", index: "grantd:clients"}
+	for _, opt := range opts {
+		opt(s)
+	}
+	return s, nil
+}
+
+// NewClient returns what a store talks to Redis with, for another package that
+// has keys of its own there. All that Open says of URLs, deadlines and the logger
+// holds.
+func NewClient(url string) (redis.UniversalClient, error) {
 	o, err := parseURL(url)
 	if err != nil {
 		return nil, err
@@ -75,20 +99,7 @@ func Open(_ context.Context, url string, opts ...Option) (*Store, error) {
 	logging.Disable()
 	client := redis.NewUniversalClient(o)
 	client.AddHook(bounded{})
-	s := &Store{
-		client: client,
-		now:    time.Now,
-		shared: client,
-	}
-	if !o.IsClusterMode {
-		s.shared = &batcher{UniversalClient: client}
-	}
-	s.users = directory[storage.User]{client: s.shared, prefix: "grantd:user:", index: "grantd:users"}
-	s.clients = directory[storage.Client]{client: s.shared, prefix: "grantd:client:", index: "grantd:clients"}
-	for _, opt := range opts {
-		opt(s)
-	}
-	return s, nil
+	return client, nil
 }
 
 // tune sets everything that the URL doesn't.

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/storage/stockredis"
+)
+
+func migrateCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "migrate --dry-run|--now",
+		Short: "Count or move the sign-ins that a stock go-oauth2 server left in Redis",
+		Long: `Count or move the sign-ins that a stock go-oauth2 server left in Redis, through
+go-oauth2/redis, at the URL in migrate_from or --from.
+
+With migrate_from in its configuration, grantd serve honours those tokens as they
+are presented, and moves a sign-in over when it is refreshed. --now moves all that
+are left at once: tokens that clients hold stay good, and Redis no longer has them
+in clear. It deletes sign-ins that have expired, or are older than refresh_absolute,
+or whose user's or client's sign-ins were all ended. It leaves those of users and
+clients that don't exist here, records that it can't read, and keys that aren't the
+stock server's. It may run beside servers, and again after an error. migrate_from
+stays in the configuration as long as tokens of the stock server live.`,
+		Example: `  grantd migrate --dry-run --config grantd.yaml
+  grantd migrate --dry-run --config grantd.yaml --from 'redis://stock.internal:6379/0?prefix=oauth:'
+  grantd migrate --now --config grantd.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("dry-run") == cmd.Flags().Changed("now") {
+				return usagef("either --dry-run or --now is needed").withHint("grantd migrate --dry-run changes nothing")
+			}
+			return withTools(migrate)(cmd, args)
+		},
+	}
+	c.Flags().Bool("dry-run", false, "count what is there and change nothing")
+	c.Flags().Bool("now", false, "move what is there")
+	c.Flags().Bool("json", false, "print JSON")
+	addConfigFlags(c, "data", "redis", "from")
+	return c
+}
+
+func migrate(t *tools, cmd *cobra.Command, _ []string) error {
+	if t.stock == nil {
+		return usagef("migrate_from is missing").withHint("name the Redis of the stock server there, in GRANTD_MIGRATE_FROM or by --from")
+	}
+	walk := t.stock.Count
+	if now, _ := cmd.Flags().GetBool("now"); now {
+		walk = t.stock.Move
+	}
+	if err := t.store.Ping(cmd.Context()); err != nil { // before half of the work is done
+		return err
+	}
+	tally, err := walk(cmd.Context(), progress(cmd.ErrOrStderr()))
+	if err != nil && tally.Keys == 0 {
+		return err
+	}
+	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+		return errors.Join(err, writeIndented(cmd.OutOrStdout(), tally))
+	}
+	if e := printTally(cmd.OutOrStdout(), tally); e != nil {
+		return errors.Join(err, e)
+	}
+	return interrupted(cmd.Context(), err)
+}
+
+// interrupted says what to do about a walk that didn't get to its end.
+func interrupted(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return failedf("interrupted; these are the counts so far").withHint("run the command again: what was moved stays moved")
+	}
+	return err
+}
+
+// progress tells every few seconds how far a walk is.
+func progress(w io.Writer) func(stockredis.Tally) {
+	const pause = 2 * time.Second
+	told := time.Now()
+	return func(t stockredis.Tally) {
+		if time.Since(told) < pause {
+			return
+		}
+		told = time.Now()
+		fmt.Fprintf(w, "%s looked at, %d moved, %d deleted\n", counted(t.Keys, "key"), t.Moved, t.Deleted)
+	}
+}
+
+// printTally leaves out what there is none of.
+func printTally(w io.Writer, t stockredis.Tally) error {
+	rows := [][]any{{"CLIENT", "ACCESS TOKENS", "REFRESH TOKENS"}}
+	for _, id := range slices.Sorted(maps.Keys(t.Clients)) {
+		rows = append(rows, []any{id, t.Clients[id].Access, t.Clients[id].Refresh})
+	}
+	if err := writeTable(w, rows); err != nil {
+		return err
+	}
+	for _, line := range []struct {
+		n    int
+		text string
+	}{
+		{t.NoUser, "sign-ins of users who don't exist here, or are disabled"},
+		{t.NoClient, "sign-ins of clients that don't exist here"},
+		{t.NoScope, "sign-ins whose client may have nothing of their scope"},
+		{t.Ended, "sign-ins whose user's or client's were all ended"},
+		{t.Expired, "sign-ins expired, or older than refresh_absolute"},
+		{t.Eternal, "keys without an expiry"},
+		{t.Codes, "authorization codes, which are not honoured"},
+		{t.Malformed, "records that can't be read"},
+		{t.Foreign, "keys that aren't the stock server's"},
+		{t.Markers, "tokens that moved before"},
+		{t.Moved, "sign-ins moved now"},
+		{t.Deleted, "sign-ins deleted now"},
+	} {
+		if line.n == 0 {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "%8d  %s\n", line.n, line.text); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "%8d  keys looked at\n", t.Keys)
+	return err
+}

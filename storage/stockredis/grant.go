@@ -1,0 +1,148 @@
+package stockredis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
+)
+
+// Why a token isn't honoured. To callers all are storage.ErrNotFound.
+var (
+	errNoUser   = refusal("its user doesn't exist here, or is disabled")
+	errNoClient = refusal("its client doesn't exist here")
+	errNoScope  = refusal("nothing is left of its scope")
+	errEnded    = refusal("all of its user or client were ended")
+	errExpired  = refusal("expired")
+)
+
+func refusal(why string) error {
+	return fmt.Errorf("%w: a stock token: %s", storage.ErrNotFound, why)
+}
+
+// grantOf is the grant that the record stands for: of the first generation, and
+// always the same one. It may have expired. Its epoch isn't set.
+func (s *Store) grantOf(ctx context.Context, recordID string, r record) (storage.Grant, error) {
+	client, err := s.cfg.Store.LoadClient(ctx, r.ClientID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.Grant{}, errNoClient
+	}
+	if err != nil {
+		return storage.Grant{}, err
+	}
+	user, err := s.user(ctx, client, r)
+	if err != nil {
+		return storage.Grant{}, err
+	}
+	if err := s.notEnded(ctx, user, client); err != nil {
+		return storage.Grant{}, err
+	}
+	scope := s.scope(r, client, user)
+	if scope == "" {
+		return storage.Grant{}, errNoScope
+	}
+	audience := strings.Join(client.Audiences, " ")
+	if audience == "" {
+		audience = strings.Join(s.cfg.Audiences, " ")
+	}
+	g := storage.Grant{
+		ID:       grantID(recordID, user.ID),
+		Type:     storage.ClientCredentials,
+		UserID:   user.ID,
+		Username: user.Name,
+		ClientID: client.ID,
+		Scope:    scope, AccessScope: scope,
+		Audience: audience, AccessAudience: audience,
+		Generation: 1,
+	}
+	g.Access = opaque.Adopt(opaque.Access, g.ID, r.Access).Digest()
+	s.setTimes(&g, r)
+	if user.ID != "" {
+		g.Type = storage.Password
+		s.setRefresh(&g, r)
+	}
+	return g, nil
+}
+
+// user is whom the record speaks for: the zero User when it is the client itself,
+// which then has to be confidential (RFC 6749 section 4.4).
+func (s *Store) user(ctx context.Context, client storage.Client, r record) (storage.User, error) {
+	if r.UserID == "" {
+		if client.Public {
+			return storage.User{}, errNoUser
+		}
+		return storage.User{}, nil
+	}
+	name, err := s.cfg.Username(r.UserID)
+	if err != nil {
+		return storage.User{}, errNoUser
+	}
+	user, err := s.cfg.Store.LoadUser(ctx, name)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && user.Disabled {
+		return storage.User{}, errNoUser
+	}
+	return user, err
+}
+
+// scope is what is left of the record's: what the client and the user may have.
+func (s *Store) scope(r record, client storage.Client, user storage.User) string {
+	named := strings.Fields(r.Scope)
+	if len(named) == 0 {
+		named = s.cfg.DefaultScopes
+	}
+	var kept []string
+	for _, token := range named {
+		admin := token == s.cfg.AdminScope && user.ID != "" && !user.Admin
+		if slices.Contains(client.Scopes, token) && slices.Contains(s.cfg.Scopes, token) && !admin && !slices.Contains(kept, token) {
+			kept = append(kept, token)
+		}
+	}
+	return strings.Join(kept, " ")
+}
+
+// setTimes: the stock manager counts the access token's life from its own
+// creation, and that of the sign-in from the refresh token's.
+func (s *Store) setTimes(g *storage.Grant, r record) {
+	g.Issued = milli(r.AccessCreateAt)
+	g.Created = g.Issued
+	if created := milli(r.RefreshCreateAt); r.Refresh != "" && created.Before(g.Created) {
+		g.Created = created
+	}
+	g.End = g.Created.Add(s.cfg.RefreshAbsolute)
+	g.AccessExpiry = expiry(g.Issued, r.AccessExpiresIn, g.End)
+	if r.Refresh != "" { // whose end ends the access token too, in the stock manager
+		g.AccessExpiry = expiry(milli(r.RefreshCreateAt), r.RefreshExpiresIn, g.AccessExpiry)
+	}
+	g.AccessExpiry = latest(g.AccessExpiry, g.Issued) // a grant's times are in order
+}
+
+func (s *Store) setRefresh(g *storage.Grant, r record) {
+	if r.Refresh == "" {
+		return
+	}
+	g.Refresh = opaque.Adopt(opaque.Refresh, g.ID, r.Refresh).Digest()
+	g.RefreshExpiry = latest(expiry(milli(r.RefreshCreateAt), r.RefreshExpiresIn, g.End), g.Issued)
+}
+
+// expiry is the end of a life that began then, at the latest last. No life is
+// for ever.
+func expiry(began time.Time, life time.Duration, last time.Time) time.Time {
+	if end := began.Add(life); life > 0 && end.Before(last) {
+		return end
+	}
+	return last
+}
+
+func milli(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,231 @@
+package stockredis
+
+import (
+	"context"
+	_ "embed" // the scripts
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
+)
+
+// Both scripts may run twice for one call, because go-redis repeats a command
+// whose connection broke: the second run changes nothing and answers the same.
+var (
+	//go:embed script/settle.lua
+	settleText   string
+	settleScript = redis.NewScript(settleText)
+
+	//go:embed script/forget.lua
+	forgetText   string
+	forgetScript = redis.NewScript(forgetText)
+)
+
+// token is what Redis has of a text: the grant that it became, or its record.
+type token struct {
+	text     string
+	moved    bool
+	grant    storage.GrantID // if moved
+	recordID string          // unless moved
+	record   record          // unless moved
+}
+
+// look returns storage.ErrNotFound for what is no token. It looks the text up as
+// it stands, and believes only a record that names it: in the stock store's one
+// space of keys lie tokens of all kinds, records, and maybe somebody else's keys.
+//
+// The record is read after its id. If it is gone by then, the token is moving, and
+// what it became is read instead.
+func (s *Store) look(ctx context.Context, text string) (token, error) {
+	if !Shaped(text) {
+		return token{}, storage.ErrNotFound
+	}
+	t, err := s.lookOnce(ctx, text)
+	if errors.Is(err, errNoRecord) {
+		t, err = s.lookOnce(ctx, text)
+	}
+	return t, err
+}
+
+// errNoRecord: the id of a record was there, the record wasn't.
+var errNoRecord = refusal("its record is gone")
+
+func (s *Store) lookOnce(ctx context.Context, text string) (token, error) {
+	found, err := s.texts(ctx, s.movedKey(text), s.key(text))
+	if err != nil {
+		return token{}, err
+	}
+	if id, moved := markerGrant(found[0]); moved {
+		return token{text: text, moved: true, grant: id}, nil
+	}
+	recordID := found[1]
+	if !isID(recordID) {
+		return token{}, storage.ErrNotFound
+	}
+	if found, err = s.texts(ctx, s.key(recordID)); err != nil {
+		return token{}, err
+	}
+	if found[0] == "" {
+		return token{}, errNoRecord
+	}
+	r, ok := parseRecord(found[0])
+	if !ok || r.Access != text && r.Refresh != text {
+		return token{}, storage.ErrNotFound
+	}
+	return token{text: text, recordID: recordID, record: r}, nil
+}
+
+// AccessGrant returns the grant that the access token stands for, or
+// storage.ErrNotFound when it is none, has expired or was ended. It asks Redis
+// three times and Store up to two times, or once each for a token that moved.
+func (s *Store) AccessGrant(ctx context.Context, text string) (storage.Grant, error) {
+	t, err := s.look(ctx, text)
+	if err != nil {
+		return storage.Grant{}, err
+	}
+	var g storage.Grant
+	switch {
+	case t.moved:
+		g, err = s.cfg.Store.LoadGrant(ctx, t.grant)
+	case t.record.Access == text:
+		g, err = s.grantOf(ctx, t.recordID, t.record)
+	default:
+		err = storage.ErrNotFound // a refresh token
+	}
+	if err != nil {
+		return storage.Grant{}, err
+	}
+	if !g.Access.Equal(opaque.Adopt(opaque.Access, g.ID, text).Digest()) || !s.now().Before(g.AccessExpiry) {
+		return storage.Grant{}, errExpired // or replaced by a refresh
+	}
+	return g, nil
+}
+
+// RefreshGrant returns the grant that the refresh token stands for, to be kept
+// and refreshed, or storage.ErrNotFound. If it moved, it is kept already, or was,
+// and only its id is known here; the caller has to see whether it is alive and what the
+// token is to it, as with any refresh token.
+func (s *Store) RefreshGrant(ctx context.Context, text string) (g storage.Grant, moved bool, err error) {
+	t, err := s.look(ctx, text)
+	if err == nil && !t.moved {
+		if g, err = s.begin(ctx, t); errors.Is(err, errMoved) {
+			if t, err = s.look(ctx, text); err == nil && !t.moved {
+				err = errMoved // and its marker has expired
+			}
+		}
+	}
+	if err == nil && t.moved {
+		return storage.Grant{ID: t.grant}, true, nil
+	}
+	if err != nil {
+		return storage.Grant{}, false, err
+	}
+	if t.record.Refresh != text || !s.now().Before(g.RefreshExpiry) {
+		return storage.Grant{}, false, errExpired // or an access token
+	}
+	return g, false, nil
+}
+
+// errMoved: others were faster.
+var errMoved = refusal("moved meanwhile")
+
+// begin is grantOf with the epoch, which is read before all that the grant rests
+// on, see storage.Revocations. Its partition depends on the user, so the user is
+// read once before.
+func (s *Store) begin(ctx context.Context, t token) (storage.Grant, error) {
+	before, err := s.grantOf(ctx, t.recordID, t.record)
+	if err != nil {
+		return before, err
+	}
+	epoch, err := s.cfg.Store.Epoch(ctx, before.ID)
+	if err != nil {
+		return before, err
+	}
+	again, err := s.look(ctx, t.text)
+	if err != nil {
+		return before, err
+	}
+	if again.moved {
+		return before, errMoved
+	}
+	g, err := s.grantOf(ctx, again.recordID, again.record)
+	if err == nil && g.ID != before.ID {
+		err = storage.ErrNotFound // the user was replaced meanwhile
+	}
+	g.Epoch = epoch
+	return g, err
+}
+
+// Settle takes a token out of the stock store whose grant is kept in Store: its
+// keys are deleted, and a marker leads to the grant as long as the token could
+// have lived. pair is the digest of the access token that a refresh with it gave,
+// or zero if it was not spent.
+//
+// It returns storage.ErrNotFound when the token was ended meanwhile or gave another
+// pair before: then the grant must not stay. Repeating a call that succeeded
+// succeeds.
+func (s *Store) Settle(ctx context.Context, text string, id storage.GrantID, pair storage.Digest) error {
+	t, err := s.look(ctx, text)
+	if err != nil {
+		return err
+	}
+	keys := []string{s.movedKey(text)}
+	if !t.moved {
+		keys = append(keys, s.tokenKeys(t)...)
+		if sibling := t.record.sibling(text); sibling != "" {
+			keys = append(keys, s.movedKey(sibling))
+		}
+	}
+	settled, err := settleScript.Run(ctx, s.client, keys,
+		marker(id, pair), marker(id, storage.Digest{}), t.recordID, s.markerLife(t.record).Milliseconds()).Bool()
+	if err != nil {
+		return unavailable(ctx, err)
+	}
+	if !settled {
+		return storage.ErrNotFound
+	}
+	return nil
+}
+
+// markerLife is how long the tokens of the record could still live, and a while
+// longer, for requests that are under way.
+func (s *Store) markerLife(r record) time.Duration {
+	var g storage.Grant
+	s.setTimes(&g, r)
+	s.setRefresh(&g, r)
+	return time.Minute + max(0, g.Expiry().Sub(s.now()))
+}
+
+// Forget takes the token and its sibling out of the stock store, so that nothing
+// leads from it to a grant any more. An unknown text is no error.
+func (s *Store) Forget(ctx context.Context, text string) error {
+	t, err := s.look(ctx, text)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.forget(ctx, t)
+}
+
+func (s *Store) forget(ctx context.Context, t token) error {
+	keys := []string{s.movedKey(t.text)}
+	if !t.moved {
+		keys = append(keys, s.tokenKeys(t)...)
+	}
+	return unavailable(ctx, forgetScript.Run(ctx, s.client, keys, t.recordID).Err())
+}
+
+// tokenKeys are those of the stock store: of the token, of its record and, if it
+// has one, of its sibling.
+func (s *Store) tokenKeys(t token) []string {
+	keys := []string{s.key(t.text), s.key(t.recordID)}
+	if sibling := t.record.sibling(t.text); sibling != "" {
+		keys = append(keys, s.key(sibling))
+	}
+	return keys
+}

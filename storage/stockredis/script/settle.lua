@@ -1,0 +1,26 @@
+-- Takes a token out of the stock store and leaves the marker of its grant.
+-- KEYS  marker of the token; unless it moved before, the token, its record,
+--       and, if it has a sibling, the sibling and its marker
+-- ARGV  marker to leave, the part of it that names the grant, id of the record,
+--       life of the marker in milliseconds
+-- Answers 1 when the token leads to that marker now, otherwise 0.
+local was = redis.call('GET', KEYS[1])
+if was then
+  if was == ARGV[1] then return 1 end
+  if ARGV[1] == ARGV[2] then -- not spent: whatever it gave since is right
+    return string.sub(was, 1, #ARGV[2]) == ARGV[2] and 1 or 0
+  end
+  if was ~= ARGV[2] then return 0 end
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', redis.call('PTTL', KEYS[1]))
+  return 1
+end
+
+local function leads(key) return redis.pcall('GET', key) == ARGV[3] end -- a list, a hash: somebody else's
+if #KEYS == 1 or not leads(KEYS[2]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[4])
+if KEYS[4] and leads(KEYS[4]) then
+  redis.call('SET', KEYS[5], ARGV[2], 'PX', ARGV[4])
+  redis.call('DEL', KEYS[4])
+end
+redis.call('DEL', KEYS[2], KEYS[3])
+return 1

@@ -1,0 +1,124 @@
+package stockredis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/redisstore"
+)
+
+// Config says where the stock tokens are and what they are worth. Everything but
+// DefaultScopes, AdminScope, Audiences and Now is required.
+type Config struct {
+	// URL of the stock server's Redis, as redisstore.Open reads it, but for
+	// Cluster; with the parameter prefix, which is the stock store's keyNamespace.
+	URL string
+
+	// Store has the users, clients and grants that stock tokens stand for.
+	Store storage.Store
+
+	// Username turns a record's UserID into the name that the user has in Store.
+	Username func(string) (string, error)
+
+	// Scopes that the server knows. A stock token keeps those that its client may
+	// have in Store: the stock server may have granted anything to anybody.
+	// DefaultScopes are those of a token without a scope. AdminScope is only for
+	// users who are admins; empty: no scope is.
+	Scopes, DefaultScopes []string
+	AdminScope            string
+
+	// Audiences are the resource servers that the tokens of a client without its
+	// own are for. Defaults to all there are.
+	Audiences []string
+
+	// RefreshAbsolute bounds the life of every token, from when it was made, also
+	// of those that the stock server lets live for ever.
+	RefreshAbsolute time.Duration
+
+	// Now is the clock. Defaults to time.Now.
+	Now func() time.Time
+}
+
+// Store has the tokens of a stock deployment. It is safe for concurrent use. Its
+// methods return an error that wraps storage.ErrUnavailable when one of the stores
+// can't answer.
+type Store struct {
+	cfg    Config
+	client redis.UniversalClient
+	prefix string
+}
+
+// Open returns the store. It doesn't connect. An error names the fault of the
+// URL and never quotes it.
+func Open(c Config) (*Store, error) {
+	address, prefix, err := cutPrefix(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	client, err := redisstore.NewClient(address)
+	if err != nil {
+		return nil, err
+	}
+	if _, cluster := client.(*redis.ClusterClient); cluster {
+		_ = client.Close() // it has not connected
+		return nil, errors.New("stockredis: bad URL: the stock store's keys are spread over a Cluster, which can't move them in one step")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Store{cfg: c, client: client, prefix: prefix}, nil
+}
+
+// cutPrefix takes the parameter prefix out of the URL.
+func cutPrefix(address string) (rest, prefix string, err error) {
+	base, query, found := strings.Cut(address, "?")
+	if !found {
+		return address, "", nil
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil || len(values["prefix"]) > 1 {
+		return "", "", errors.New("stockredis: bad URL: the query isn't percent-encoded well, or has two prefixes")
+	}
+	prefix = values.Get("prefix")
+	values.Del("prefix")
+	if len(values) > 0 {
+		base += "?" + values.Encode()
+	}
+	return base, prefix, nil
+}
+
+// Close closes the connections to the stock server's Redis.
+func (s *Store) Close() error { return s.client.Close() }
+
+func (s *Store) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
+
+// texts reads keys; what isn't there or isn't a text is "".
+func (s *Store) texts(ctx context.Context, keys ...string) ([]string, error) {
+	replies, err := s.client.MGet(ctx, keys...).Result()
+	if err != nil {
+		return nil, unavailable(ctx, err)
+	}
+	texts := make([]string, len(keys))
+	for i, reply := range replies {
+		texts[i], _ = reply.(string)
+	}
+	return texts, nil
+}
+
+// unavailable is how every fault of the stock server's Redis is returned.
+func unavailable(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if gone := ctx.Err(); gone != nil {
+		return fmt.Errorf("%w: %w: stock tokens: %w", storage.ErrUnavailable, gone, err)
+	}
+	return fmt.Errorf("%w: stock tokens: %w", storage.ErrUnavailable, err)
+}
