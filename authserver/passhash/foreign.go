@@ -15,7 +15,7 @@ var ErrHash = errors.New("passhash: password hash not acceptable")
 var (
 	errUnknown = fmt.Errorf("%w: in no format that is known here; clear text is never taken", ErrHash)
 	errDamaged = fmt.Errorf("%w: damaged, or in another version of its format", ErrHash)
-	errCost    = fmt.Errorf("%w: its cost is out of bounds", ErrHash)
+	errCost    = fmt.Errorf("%w: of a cost that is out of bounds", ErrHash)
 	errLong    = fmt.Errorf("%w: longer than %d bytes", ErrHash, maxEncoded)
 )
 
