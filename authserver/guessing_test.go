@@ -152,8 +152,19 @@ func TestImportedBcryptHashes(t *testing.T) {
 	}
 	full := strings.Repeat("0123456789ab", 6) // 72 bytes, all that bcrypt reads
 	imported("full", full)
-	t.Run("PW-OWASP-storage-02 PW-NIST63B-5.1.1.2-04 a 73rd byte isn't cut off", func(t *testing.T) {
-		wantError(t, f.post(t, passwordForm("full", full+"c"), asWeb), http.StatusBadRequest, "invalid_grant")
+	imported("longer", full) // which is what others make of full and anything after it
+	t.Run("PW-OWASP-storage-02 who had a longer password where bcrypt cut it off isn't locked out", func(t *testing.T) {
+		wantError(t, f.post(t, passwordForm("longer", full[:71]+"c"), asWeb), http.StatusBadRequest, "invalid_grant")
+		wantToken(t, f.post(t, passwordForm("longer", full+"c"), asWeb))
+		if got := stored("longer"); !strings.HasPrefix(got, "$argon2id$") {
+			t.Errorf("stored %q", got)
+		}
+	})
+	t.Run("PW-OWASP-storage-02 PW-NIST63B-5.1.1.2-04 from then on all of it counts", func(t *testing.T) {
+		wantToken(t, f.post(t, passwordForm("longer", full+"c"), asWeb))
+		for _, other := range []string{full, full + "d", full + "cc"} {
+			wantError(t, f.post(t, passwordForm("longer", other), asWeb), http.StatusBadRequest, "invalid_grant")
+		}
 	})
 	t.Run("PW-OWASP-storage-02 PW-OWASP-storage-03 a hash of cost 4 doesn't outlive the first sign-in", func(t *testing.T) {
 		wantToken(t, f.post(t, passwordForm("full", full), asWeb))

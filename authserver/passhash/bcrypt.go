@@ -1,6 +1,10 @@
 package passhash
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -9,37 +13,82 @@ import (
 
 const (
 	bcryptLen       = 60
+	bcryptSaltLen   = 22 // characters
 	bcryptMaxPasswd = 72 // bytes that bcrypt reads
 	bcryptMaxCost   = "14"
 	bcryptAlphabet  = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 )
 
-// wellFormedBcrypt reports whether s is a bcrypt hash that can be computed
-// within the bounds of Verify. $2x$ isn't one: it marks hashes of a broken
-// implementation.
-func wellFormedBcrypt(s string) bool {
-	if len(s) != bcryptLen || !slices.Contains([]string{"$2a$", "$2b$", "$2y$"}, s[:4]) || s[6] != '$' {
-		return false
+// bcryptHash is a bcrypt hash of what digest makes of a password.
+type bcryptHash struct {
+	encoded string                // $2b$12$ and so on
+	digest  func(p string) string // nil: the password itself
+}
+
+// matches cuts a password off after 72 bytes, as whoever made the hash did:
+// Django, Rails, PHP and passlib all hash the first 72 bytes and say nothing.
+// Refusing what is longer would lock its owner out for good, and let nobody in
+// who can't get in over there. The sign-in replaces the hash by one of the whole
+// password, so that this happens once.
+func (b bcryptHash) matches(_ *Hasher, password string) bool {
+	if b.digest != nil {
+		password = b.digest(password)
 	}
-	rounds := s[4:6]
-	return isDigit(rounds[0]) && isDigit(rounds[1]) && rounds >= "04" && rounds <= bcryptMaxCost &&
-		strings.TrimLeft(s[7:], bcryptAlphabet) == ""
+	password = password[:min(len(password), bcryptMaxPasswd)]
+	return bcrypt.CompareHashAndPassword([]byte(b.encoded), []byte(password)) == nil
+}
+
+func parseBcrypt(s string) (digest, error) { return newBcrypt(s, nil) }
+
+// newBcrypt refuses what can't be computed within the bounds of Verify. $2x$
+// isn't bcrypt: it marks hashes of a broken implementation.
+func newBcrypt(s string, digest func(string) string) (digest, error) {
+	if len(s) != bcryptLen || !slices.Contains([]string{"$2a$", "$2b$", "$2y$"}, s[:4]) || s[6] != '$' ||
+		!isDigit(s[4]) || !isDigit(s[5]) || strings.TrimLeft(s[7:], bcryptAlphabet) != "" {
+		return nil, errDamaged
+	}
+	if cost := s[4:6]; cost < "04" || cost > bcryptMaxCost {
+		return nil, errCost
+	}
+	return bcryptHash{s, digest}, nil
 }
 
 func isDigit(b byte) bool { return b >= '0' && b <= '9' }
 
-// bcryptTries returns the spellings of the password that encoded may be the
-// bcrypt hash of, none when encoded isn't one or bcrypt can't read all of any.
-func bcryptTries(encoded, prepared, sent string) []string {
-	if !wellFormedBcrypt(encoded) {
-		return nil
-	}
-	tries := slices.Compact([]string{prepared, sent})
-	return slices.DeleteFunc(tries, func(s string) bool { return len(s) > bcryptMaxPasswd })
+// parseDjangoBcryptSHA256 reads bcrypt_sha256$$2b$12$…: bcrypt of the SHA-256 in
+// hexadecimal, which is 64 bytes for every password.
+func parseDjangoBcryptSHA256(s string) (digest, error) {
+	return newBcrypt(strings.TrimPrefix(s, "bcrypt_sha256$"), func(p string) string {
+		sum := sha256.Sum256([]byte(p))
+		return hex.EncodeToString(sum[:])
+	})
 }
 
-func matchesBcrypt(encoded string, tries []string) bool {
-	return slices.ContainsFunc(tries, func(s string) bool {
-		return bcrypt.CompareHashAndPassword([]byte(encoded), []byte(s)) == nil
+// parsePasslibBcryptSHA256 reads passlib's $bcrypt-sha256$v=2,t=2b,r=12$salt$key,
+// where bcrypt hashes an HMAC keyed with the salt, and the older
+// $bcrypt-sha256$2b,12$salt$key of a plain SHA-256, both in base64.
+func parsePasslibBcryptSHA256(s string) (digest, error) {
+	f := strings.Split(s, "$")
+	if len(f) != 5 || len(f[3]) != bcryptSaltLen {
+		return nil, errDamaged
+	}
+	sum := func(p string) []byte { h := sha256.Sum256([]byte(p)); return h[:] }
+	kind, cost, ok := strings.Cut(f[2], ",")
+	if parameters, v2 := strings.CutPrefix(f[2], "v=2,t="); v2 {
+		kind, cost, ok = strings.Cut(parameters, ",r=")
+		sum = func(p string) []byte {
+			mac := hmac.New(sha256.New, []byte(f[3]))
+			mac.Write([]byte(p))
+			return mac.Sum(nil)
+		}
+	}
+	if !ok {
+		return nil, errDamaged
+	}
+	if len(cost) == 1 {
+		cost = "0" + cost
+	}
+	return newBcrypt("$"+kind+"$"+cost+"$"+f[3]+f[4], func(p string) string {
+		return base64.StdEncoding.EncodeToString(sum(p))
 	})
 }

@@ -8,9 +8,9 @@
 //
 // A user that doesn't exist must cost what a user that does costs, or time would
 // tell them apart. So [Hasher.Verify] takes "" for the hash of nobody, and works
-// as hard on it. Two kinds of account can still be told from the others by time,
-// until their next sign-in replaces their hash (see [Result]): those whose hash
-// is bcrypt or argon2id of other parameters.
+// as hard on it. Accounts can still be told from the others by time, until their
+// next sign-in replaces their hash (see [Result]), when another system made the
+// hash, or argon2id of other parameters did.
 //
 // It is the only importer of golang.org/x/crypto and of precis.
 package passhash

@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/crypto/argon2"
@@ -47,7 +47,7 @@ type Params struct {
 //
 // Its own hashes use at most Slots × Memory at once, and as the garbage
 // collector runs behind, the heap may hold three times that. An imported
-// argon2id hash can ask for up to 256 MiB in place of Memory.
+// hash can ask for up to 256 MiB in place of Memory.
 type Hasher struct {
 	cost cost
 	gate *gate
@@ -106,19 +106,29 @@ type Result struct {
 	Rehash bool
 }
 
-// Verify tells whether encoded is a hash of the password. It reads argon2id
-// (PHC string, version 19, at most 256 MiB, 16 passes and 1 GiB over all
-// passes) and bcrypt ($2a$, $2b$, $2y$, cost 4 to 14); about a second is the
-// most that any of them takes. Everything else, "" included, is no password's
-// hash and costs as much as a new one. The only error is ErrBusy.
+// Verify tells whether encoded is a hash of the password. It reads argon2id,
+// its own hashes, and what other systems made:
+//
+//   - argon2id and argon2i as PHC strings, version 19, of at most 256 MiB, 16
+//     passes and 1 GiB over all passes,
+//   - bcrypt ($2a$, $2b$, $2y$) of cost 4 to 14, also over SHA-256 as Django and
+//     passlib have it,
+//   - PBKDF2 as Django, passlib and Werkzeug spell it, of at most 2,000,000
+//     rounds,
+//   - scrypt as they spell it, of at most 128 MiB over all lanes,
+//   - SHA-crypt ($5$, $6$) of 1000 to 1,000,000 rounds,
+//   - and those behind the prefixes of Django, Spring Security and Dovecot.
+//
+// About a second is the most that any of them takes. Everything else, "" included,
+// is no password's hash and costs as much as a new one. The only error is
+// ErrBusy.
 //
 // A password that isn't acceptable is refused without that cost: the answer
 // depends on the password alone, so its time tells nothing about the user.
 //
-// Another system hashed the bytes that it was given. So for bcrypt, when
-// preparing changed the password, its bytes as sent are tried too, which can
-// double the cost. bcrypt reads no more than 72 bytes; a longer password is
-// never cut off, and so never matches.
+// Another system hashed the bytes that it was given. So when preparing changed
+// the password, its bytes as sent are tried too, which can double the cost, for
+// users that don't exist as well.
 func (h *Hasher) Verify(ctx context.Context, encoded, password string) (Result, error) {
 	prepared, err := prepare(password)
 	if err != nil {
@@ -129,25 +139,23 @@ func (h *Hasher) Verify(ctx context.Context, encoded, password string) (Result, 
 	}
 	defer h.gate.leave()
 	h.uses.Add(1)
-	if p, err := parsePHC(encoded); err == nil {
-		ok := h.matches(p, prepared)
-		return Result{OK: ok, Rehash: ok && p.weaker(h.cost)}, nil
+	d, err := parse(encoded)
+	known := err == nil
+	if !known {
+		d = h.nobody()
 	}
-	if tries := bcryptTries(encoded, prepared, password); len(tries) > 0 {
-		ok := matchesBcrypt(encoded, tries)
-		return Result{OK: ok, Rehash: ok}, nil
+	for _, try := range slices.Compact([]string{prepared, password}) {
+		if d.matches(h, try) && known {
+			own, isArgon2 := d.(phc)
+			return Result{OK: true, Rehash: !isArgon2 || own.weaker(h.cost) || try != prepared}, nil
+		}
 	}
-	h.matches(h.nobody(), prepared)
 	return Result{}, nil
 }
 
 // Uses returns how many passwords were hashed or verified so far, at the cost of
 // a hash.
 func (h *Hasher) Uses() uint64 { return h.uses.Load() }
-
-func (h *Hasher) matches(p phc, prepared string) bool {
-	return subtle.ConstantTimeCompare(h.key(p, len(p.key), prepared), p.key) == 1
-}
 
 // nobody is a hash that costs what a new one costs. What it matches is never
 // looked at.
@@ -156,5 +164,9 @@ func (h *Hasher) nobody() phc {
 }
 
 func (h *Hasher) key(p phc, length int, prepared string) []byte {
-	return h.derive([]byte(prepared), p.salt, p.time, p.memory, p.threads, uint32(length))
+	derive := h.derive
+	if p.independent {
+		derive = argon2.Key
+	}
+	return derive([]byte(prepared), p.salt, p.time, p.memory, p.threads, uint32(length))
 }

@@ -1,8 +1,8 @@
 package passhash
 
 import (
+	"crypto/subtle"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -29,9 +29,7 @@ const (
 	maxKeyLen  = 64
 )
 
-var errFormat = errors.New("passhash: not an argon2id hash")
-
-// cost holds the parameters of argon2id, RFC 9106 section 3.1.
+// cost holds the parameters of argon2, RFC 9106 section 3.1.
 type cost struct {
 	memory  uint32 // KiB
 	time    uint32
@@ -52,31 +50,52 @@ func (c cost) check() error {
 	return nil
 }
 
-// phc is an argon2id hash as its PHC string spells it:
-// $argon2id$v=19$m=19456,t=2,p=1$salt$key, in unpadded base64.
+// phc is an argon2 hash as its PHC string spells it:
+// $argon2id$v=19$m=19456,t=2,p=1$salt$key, in unpadded base64. New ones are
+// argon2id.
 type phc struct {
 	cost
-	salt, key []byte
+	salt, key   []byte
+	independent bool // argon2i
+}
+
+func (p phc) variant() string {
+	if p.independent {
+		return "argon2i"
+	}
+	return "argon2id"
 }
 
 func (p phc) String() string {
 	b64 := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s",
+	return fmt.Sprintf("$%s$v=%d$m=%d,t=%d,p=%d$%s$%s", p.variant(),
 		argon2.Version, p.memory, p.time, p.threads, b64.EncodeToString(p.salt), b64.EncodeToString(p.key))
+}
+
+func (p phc) matches(h *Hasher, password string) bool {
+	return subtle.ConstantTimeCompare(h.key(p, len(p.key), password), p.key) == 1
 }
 
 // weaker reports whether a new hash under c would be stronger in any way.
 func (p phc) weaker(c cost) bool {
-	return p.memory < c.memory || p.time < c.time || p.threads < c.threads ||
+	return p.independent || p.memory < c.memory || p.time < c.time || p.threads < c.threads ||
 		len(p.salt) < saltLen || len(p.key) < keyLen
+}
+
+func parseArgon2(s string) (digest, error) {
+	p, err := parsePHC(s)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // parsePHC reads a PHC string. It takes exactly what String writes, so that
 // two strings are never the same hash.
 func parsePHC(s string) (phc, error) {
 	f := strings.Split(s, "$")
-	if len(f) != 6 || f[0] != "" || f[1] != "argon2id" || f[2] != "v="+strconv.Itoa(argon2.Version) {
-		return phc{}, errFormat
+	if len(f) != 6 || f[0] != "" || f[1] != "argon2id" && f[1] != "argon2i" || f[2] != "v="+strconv.Itoa(argon2.Version) {
+		return phc{}, errDamaged
 	}
 	c, err := parseCost(f[3])
 	if err != nil {
@@ -90,39 +109,34 @@ func parsePHC(s string) (phc, error) {
 	if err != nil {
 		return phc{}, err
 	}
-	return phc{cost: c, salt: salt, key: key}, nil
+	return phc{cost: c, salt: salt, key: key, independent: f[1] == "argon2i"}, nil
 }
 
 func parseCost(s string) (cost, error) {
-	f := strings.Split(s, ",")
-	if len(f) != 3 {
-		return cost{}, errFormat
+	v, ok := assignments(s, "m=", "t=", "p=")
+	var n [3]int
+	for i := range n {
+		var isNumber bool
+		n[i], isNumber = number(v[i])
+		ok = ok && isNumber
 	}
-	var n [3]uint32
-	for i, name := range []string{"m=", "t=", "p="} {
-		digits, ok := strings.CutPrefix(f[i], name)
-		v, err := strconv.ParseUint(digits, 10, 32)
-		if !ok || err != nil || digits[0] == '0' {
-			return cost{}, errFormat
-		}
-		n[i] = uint32(v)
+	if !ok {
+		return cost{}, errDamaged
 	}
 	if n[2] > maxThreads {
-		return cost{}, errFormat
+		return cost{}, errCost
 	}
-	c := cost{memory: n[0], time: n[1], threads: uint8(n[2])}
-	return c, c.check()
+	c := cost{memory: uint32(n[0]), time: uint32(n[1]), threads: uint8(n[2])}
+	if c.check() != nil {
+		return cost{}, errCost
+	}
+	return c, nil
 }
 
-// decode reads strict base64. The standard decoder skips line breaks, so they
-// are refused first.
 func decode(s string, least, most int) ([]byte, error) {
-	if strings.ContainsAny(s, "\r\n") || len(s) > base64.RawStdEncoding.EncodedLen(most) {
-		return nil, errFormat
-	}
-	b, err := base64.RawStdEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) < least {
-		return nil, errFormat
+	b, err := decode64(base64.RawStdEncoding, s)
+	if err != nil || len(b) < least || len(b) > most {
+		return nil, errDamaged
 	}
 	return b, nil
 }

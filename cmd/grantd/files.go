@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,12 +20,20 @@ func randomText(n int) string {
 // createFile writes a file of that mode, unless it is there, and reports whether
 // it did. Nobody ever sees half of it, and of several processes one wins.
 func createFile(path string, mode fs.FileMode, text string) (bool, error) {
+	return fillFile(path, mode, func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
+}
+
+// fillFile is createFile for what is too long for a string.
+func fillFile(path string, mode fs.FileMode, fill func(io.Writer) error) (bool, error) {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return false, err
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }() // what matters is path
-	_, err = tmp.WriteString(text)
+	err = fill(tmp)
 	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
 	if err != nil {
 		return false, err

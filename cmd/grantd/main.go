@@ -56,6 +56,7 @@ func (f *failure) withHint(hint string) *failure {
 // plain words what packages say to programs for the person at the terminal.
 var plain = strings.NewReplacer(
 	"passhash: password not acceptable: ", "the password is ",
+	"passhash: password hash not acceptable: ", "the password hash is ",
 	"passhash: username not acceptable", "not acceptable",
 	"passhash: ", "",
 	"redisstore: bad URL: ", "",

@@ -58,7 +58,7 @@ func migrate(t *tools, cmd *cobra.Command, _ []string) error {
 	if err := t.store.Ping(cmd.Context()); err != nil { // before half of the work is done
 		return err
 	}
-	tally, err := walk(cmd.Context(), progress(cmd.ErrOrStderr()))
+	tally, err := walk(cmd.Context(), reportTo(cmd.ErrOrStderr()))
 	if err != nil && tally.Keys == 0 {
 		return err
 	}
@@ -82,8 +82,8 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// progress tells every few seconds how far a walk is.
-func progress(w io.Writer) func(stockredis.Tally) {
+// reportTo tells every few seconds how far a walk is.
+func reportTo(w io.Writer) func(stockredis.Tally) {
 	const pause = 2 * time.Second
 	told := time.Now()
 	return func(t stockredis.Tally) {

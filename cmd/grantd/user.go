@@ -14,7 +14,8 @@ import (
 func userCommand() *cobra.Command {
 	return noun("user", "Manage users",
 		userAddCommand(), userListCommand(), userPasswdCommand(),
-		userDisableCommand(), userEnableCommand(), userDeleteCommand())
+		userDisableCommand(), userEnableCommand(), userDeleteCommand(),
+		userImportCommand(), userExportCommand())
 }
 
 // userVerb is a command on one user.

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// progress shows how far a long command is: on a terminal a line that changes,
+// elsewhere a line every ten seconds.
+type progress struct {
+	w        io.Writer
+	terminal bool
+	total    int64 // bytes of the input; 0: not known
+	began    time.Time
+	read     atomic.Int64 // bytes
+	count    atomic.Int64 // of what the command goes through
+
+	mu    sync.Mutex // guards w
+	shown bool       // the line that changes is on the terminal
+}
+
+// newProgress writes to w, which the terminal is behind if it is standard error
+// and that is one.
+func newProgress(w io.Writer, total int64) *progress {
+	return &progress{w: w, terminal: w == os.Stderr && term.IsTerminal(int(os.Stderr.Fd())), total: total, began: time.Now()}
+}
+
+// start shows the progress until the returned function is called.
+func (p *progress) start() (stop func()) {
+	every := 10 * time.Second
+	if p.terminal {
+		every = 200 * time.Millisecond
+	}
+	ticker := time.NewTicker(every)
+	done := make(chan struct{})
+	var shower sync.WaitGroup
+	shower.Go(func() {
+		for {
+			select {
+			case <-ticker.C:
+				p.show(time.Since(p.began))
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		ticker.Stop()
+		close(done)
+		shower.Wait()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.clear()
+	}
+}
+
+// reader counts what is read of r.
+func (p *progress) reader(r io.Reader) io.Reader { return &countedReader{r, &p.read} }
+
+type countedReader struct {
+	io.Reader
+	read *atomic.Int64
+}
+
+// Read counts the bytes.
+func (c *countedReader) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.read.Add(int64(n))
+	return n, err
+}
+
+// println writes a line that stays.
+func (p *progress) println(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	fmt.Fprintln(p.w, text)
+}
+
+func (p *progress) clear() {
+	if p.shown {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.shown = false
+	}
+}
+
+func (p *progress) show(elapsed time.Duration) {
+	text := p.text(elapsed)
+	if !p.terminal {
+		p.println(text)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprint(p.w, "\r\x1b[K"+text)
+	p.shown = true
+}
+
+// text is "[=====     ] 50%  41000 lines  8200 a second  5s left", or what is
+// known of it.
+func (p *progress) text(elapsed time.Duration) string {
+	count, read := p.count.Load(), p.read.Load()
+	text := fmt.Sprintf("%d lines", count)
+	if seconds := elapsed.Seconds(); seconds > 0 {
+		text += fmt.Sprintf("  %.0f a second", float64(count)/seconds)
+	}
+	if p.total <= 0 || read <= 0 {
+		return text
+	}
+	const width = 20
+	done := min(float64(read)/float64(p.total), 1)
+	left := time.Duration(float64(elapsed) * (1/done - 1)).Round(time.Second)
+	bar := fmt.Sprintf("[%-*.*s]", width, int(done*width), "====================")
+	return fmt.Sprintf("%s %.0f%%  %s  %s left", bar, done*100, text, left)
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/storage"
+)
+
+func userExportCommand() *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use:   "export",
+		Short: "Write all users with their password hashes, for user import",
+		Long: `Write all users as JSON lines, which grantd user import takes: the id, the name,
+the password's hash, the flags and when the user was created. Clients, keys and
+sign-ins aren't part of it.
+
+Whoever has the hashes can guess the passwords at leisure: keep the file as you
+keep the store. With --output only the user who runs this can read it.`,
+		Example: "  grantd user export --config grantd.yaml --output users.jsonl\n" +
+			"  grantd user export --data old.db | grantd user import - --redis redis://127.0.0.1:6379/0",
+		Args: cobra.NoArgs,
+		RunE: withTools(func(t *tools, cmd *cobra.Command, _ []string) error {
+			fmt.Fprintln(cmd.ErrOrStderr(), "This holds the password hashes of all users: keep it as you keep the store.")
+			n := 0
+			fill := func(w io.Writer) (err error) {
+				n, err = t.exportUsers(cmd, w)
+				return err
+			}
+			if output == "" {
+				return fill(cmd.OutOrStdout())
+			}
+			if err := fillNew(output, fill); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s written to %s\n", counted(n, "user"), output)
+			return err
+		}),
+	}
+	c.Flags().StringVar(&output, "output", "", "new file to write to, of mode 0600 (default: standard output)")
+	addConfigFlags(c, "data", "redis")
+	return c
+}
+
+// fillNew makes a private file. It looks first: an export can take a while.
+func fillNew(path string, fill func(io.Writer) error) error {
+	const private fs.FileMode = 0o600
+	exists := failedf("%s is there already", path).withHint("choose another name, or remove it first")
+	if _, err := os.Lstat(path); err == nil {
+		return exists
+	}
+	made, err := fillFile(path, private, fill)
+	if err != nil {
+		return failedf("writing %s: %w", path, err)
+	}
+	if !made {
+		return exists
+	}
+	return nil
+}
+
+// exportUsers returns how many users it wrote.
+func (t *tools) exportUsers(cmd *cobra.Command, w io.Writer) (int, error) {
+	out := bufio.NewWriter(w)
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	n := 0
+	var failed error
+	err := eachUser(cmd.Context(), t.store, func(u storage.User) bool {
+		failed = enc.Encode(portable(u))
+		n++
+		return failed == nil
+	})
+	if err == nil {
+		err = failed
+	}
+	if err == nil {
+		err = out.Flush()
+	}
+	return n, err
+}
+
+// portableUser is a user in a file: what export writes and import reads.
+type portableUser struct {
+	ID           string `json:"id,omitempty"`
+	Username     string `json:"username"`
+	PasswordHash string `json:"password_hash"`
+	Disabled     bool   `json:"disabled,omitempty"`
+	Admin        bool   `json:"admin,omitempty"`
+	Created      string `json:"created,omitempty"` // RFC 3339
+}
+
+func portable(u storage.User) portableUser {
+	return portableUser{
+		ID:           u.ID,
+		Username:     u.Name,
+		PasswordHash: u.Password,
+		Disabled:     u.Disabled,
+		Admin:        u.Admin,
+		Created:      u.Created.Format(time.RFC3339Nano),
+	}
+}

@@ -1,0 +1,338 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage"
+)
+
+func userImportCommand() *cobra.Command {
+	var format string
+	var dryRun bool
+	c := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Take over users with the password hashes that they have",
+		Long: `Take over users from a file, - for standard input: JSON lines, or CSV whose first
+line names the columns.
+
+  username       as RFC 8265 compares it: Alice is alice
+  password_hash  what the user's password is verified against, see below;
+                 empty: the user can't sign in
+  disabled       true or false (the default)
+  admin          true: the user may be granted the scope "admin"
+  created        such as 2026-01-31T12:00:00Z (default: now)
+  id             one that grantd gave, from user export (default: a new one)
+
+Hashes that are taken: argon2id and argon2i, bcrypt, PBKDF2 and scrypt as Django,
+passlib and Werkzeug write them, SHA-crypt ($5$, $6$), and those behind {bcrypt},
+{argon2} and the like of Spring Security and Dovecot. MD5, plain SHA and clear
+text are refused, and so are costs that would make a sign-in take seconds. The
+first good sign-in makes the hash argon2id.
+
+A line that can't be taken is reported and skipped, and the exit code is then 1.
+Users that are there stay as they are, so the command may be run again, after
+an interruption or with corrected lines: it takes what is missing.`,
+		Example: "  grantd user import users.csv --dry-run --config grantd.yaml\n" +
+			"  grantd user import users.csv --config grantd.yaml\n" +
+			"  jq -c '.[]' users.json | grantd user import - --redis redis://127.0.0.1:6379/0",
+		Args: cobra.ExactArgs(1),
+		RunE: withTools(func(t *tools, cmd *cobra.Command, args []string) error {
+			if format != "" && format != "json" && format != "csv" {
+				return usagef("--format must be json or csv")
+			}
+			return importUsers(cmd, args[0], &importer{store: t.store, format: format, dryRun: dryRun})
+		}),
+	}
+	c.Flags().StringVar(&format, "format", "", "json or csv (default: told by the first line)")
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "report what would be taken and what not, and take nothing")
+	addConfigFlags(c, "data", "redis")
+	return c
+}
+
+// importUsers says what was taken, however it ends.
+func importUsers(cmd *cobra.Command, path string, im *importer) error {
+	in, size, err := openInput(cmd, path)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	im.progress = newProgress(cmd.ErrOrStderr(), size)
+	stop := im.progress.start()
+	err = im.run(cmd.Context(), in)
+	stop()
+	_, printing := fmt.Fprintln(cmd.OutOrStdout(), im.summary())
+	return errors.Join(im.verdict(err), printing)
+}
+
+// openInput opens the file and tells its size, 0 when it isn't known.
+func openInput(cmd *cobra.Command, path string) (io.ReadCloser, int64, error) {
+	if path == "-" {
+		return io.NopCloser(cmd.InOrStdin()), 0, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, failedf("opening the users: %w", err)
+	}
+	size := int64(0)
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	return f, size, nil
+}
+
+// importWriters is how many users are written at once: the embedded store commits
+// those together that come together, and Redis needn't be waited for one by one.
+const importWriters = 256
+
+// importer takes users into the store. One goroutine reads the file and finds
+// what is wrong within it; the others ask the store.
+type importer struct {
+	store    storage.Users
+	format   string // json, csv or empty
+	dryRun   bool
+	progress *progress
+
+	names map[string]int    // line of each name so far
+	ids   map[string]string // name of each id, here and in the store; nil until one is needed
+
+	mu     sync.Mutex // guards what follows
+	tally  tally
+	failed error // why the store can't go on
+}
+
+// tally is what became of the lines.
+type tally struct{ lines, taken, admins, present, bad int }
+
+// candidate is a user whose line is in order.
+type candidate struct {
+	line   int
+	user   storage.User
+	source portableUser
+}
+
+// run takes all it can. Its error says why it stopped before the end.
+func (im *importer) run(ctx context.Context, in io.Reader) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// What was begun is finished, whatever signal comes: so it is known what was taken.
+	storeCtx := context.WithoutCancel(ctx)
+	candidates := make(chan candidate)
+	var writers sync.WaitGroup
+	for range importWriters {
+		writers.Go(func() {
+			for c := range candidates {
+				if err := im.take(storeCtx, c); err != nil {
+					im.fail(err)
+					cancel()
+				}
+			}
+		})
+	}
+	err := im.feed(ctx, readLines(ctx, im.progress.reader(in)), candidates)
+	close(candidates)
+	writers.Wait()
+	if im.failed != nil {
+		return im.failed
+	}
+	return err
+}
+
+func (im *importer) fail(err error) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	if im.failed == nil {
+		im.failed = err
+	}
+}
+
+// feed hands on the users of all lines that are in order.
+func (im *importer) feed(ctx context.Context, lines <-chan userLine, candidates chan<- candidate) error {
+	im.names = map[string]int{}
+	var decode decoder
+	for {
+		var l userLine
+		var more bool
+		select {
+		case <-ctx.Done():
+			return errors.New("interrupted")
+		case l, more = <-lines:
+		}
+		if !more {
+			return nil
+		}
+		if l.broken {
+			return fmt.Errorf("reading the file: %w", l.err)
+		}
+		if decode == nil && l.err == nil {
+			var header bool
+			var err error
+			if decode, header, err = newDecoder(im.format, l.text); err != nil {
+				return err
+			}
+			if header {
+				continue
+			}
+		}
+		c, err := im.check(ctx, decode, l)
+		if errors.Is(err, storage.ErrUnavailable) {
+			return err
+		}
+		if err != nil {
+			im.count(l.number, err, func(*tally) {})
+			continue
+		}
+		select {
+		case candidates <- c:
+		case <-ctx.Done():
+			return errors.New("interrupted")
+		}
+	}
+}
+
+// check reads a line and compares it with those before it.
+func (im *importer) check(ctx context.Context, decode decoder, l userLine) (candidate, error) {
+	c := candidate{line: l.number}
+	if l.err != nil {
+		return c, l.err
+	}
+	var err error
+	if c.source, err = decode(l.text); err != nil {
+		return c, err
+	}
+	if c.user, err = c.source.user(); err != nil {
+		return c, err
+	}
+	name := c.user.Name
+	if earlier, twice := im.names[name]; twice {
+		return c, fmt.Errorf("user %s is in line %d already", name, earlier)
+	}
+	if c.source.ID != "" {
+		if err := im.claim(ctx, c.user.ID, name); err != nil {
+			return c, err
+		}
+	}
+	im.names[name] = l.number
+	return c, nil
+}
+
+// claim keeps an id from being two users'. The store finds users by name only,
+// so the first id makes it list them all.
+func (im *importer) claim(ctx context.Context, id, name string) error {
+	if im.ids == nil {
+		ids := map[string]string{}
+		err := eachUser(ctx, im.store, func(u storage.User) bool {
+			ids[u.ID] = u.Name
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		im.ids = ids
+	}
+	if other, taken := im.ids[id]; taken && other != name {
+		return fmt.Errorf("the id %s is that of user %s", id, other)
+	}
+	im.ids[id] = name
+	return nil
+}
+
+// take writes the user and counts what became of it. It returns an error when
+// the store can't answer; then the user is counted nowhere.
+func (im *importer) take(ctx context.Context, c candidate) error {
+	there, err := im.create(ctx, c.user)
+	switch {
+	case err != nil:
+		return err
+	case there == nil:
+		im.count(c.line, nil, func(t *tally) {
+			t.taken++
+			if c.user.Admin {
+				t.admins++
+			}
+		})
+	case c.is(*there):
+		im.count(c.line, nil, func(t *tally) { t.present++ })
+	default:
+		im.count(c.line, fmt.Errorf("there is another user %s, or one whose password has changed: left as it is", there.Name), func(*tally) {})
+	}
+	return nil
+}
+
+// create returns the user of that name if there is one already. A dry run only
+// looks.
+func (im *importer) create(ctx context.Context, u storage.User) (*storage.User, error) {
+	if !im.dryRun {
+		err := im.store.CreateUser(ctx, u)
+		if !errors.Is(err, storage.ErrExists) {
+			return nil, err
+		}
+	}
+	there, err := im.store.LoadUser(ctx, u.Name)
+	if errors.Is(err, storage.ErrNotFound) && im.dryRun {
+		return nil, nil
+	}
+	return &there, err
+}
+
+// is reports whether the user in the store, who has the same name, came from
+// such a line. Who signed in since has a new hash.
+func (c candidate) is(there storage.User) bool {
+	if c.source.ID != "" {
+		return there.ID == c.user.ID
+	}
+	return there.Password == c.user.Password || c.source.Created != "" && there.Created.Equal(c.user.Created)
+}
+
+// count enters a line that is done with; why is nil, or what is bad about it.
+func (im *importer) count(number int, why error, how func(*tally)) {
+	im.progress.count.Add(1)
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	im.tally.lines++
+	how(&im.tally)
+	if why == nil {
+		return
+	}
+	im.tally.bad++
+	reason := why.Error()
+	if errors.Is(why, passhash.ErrHash) {
+		reason = plain.Replace(reason)
+	}
+	im.progress.println(fmt.Sprintf("line %d: %s", number, printable(reason, 300)))
+}
+
+// summary says what was taken and what not.
+func (im *importer) summary() string {
+	t, verb := im.tally, "taken"
+	if im.dryRun {
+		verb = "would be taken"
+	}
+	text := fmt.Sprintf("%s %s", counted(t.taken, "user"), verb)
+	if t.admins > 0 {
+		text += fmt.Sprintf(" (%s)", counted(t.admins, "admin"))
+	}
+	return fmt.Sprintf("%s, %d there already, %s bad", text, t.present, counted(t.bad, "line"))
+}
+
+// verdict is the command's error: what stopped it, or that lines were bad.
+func (im *importer) verdict(stopped error) error {
+	const again = "users that are there stay as they are: run it again, and it takes what is missing"
+	var known *failure
+	switch {
+	case errors.As(stopped, &known):
+		return stopped
+	case stopped != nil:
+		return failedf("stopped before the end: %w", stopped).withHint(again)
+	case im.tally.bad > 0:
+		return failedf("%s can't be taken", counted(im.tally.bad, "line")).withHint("correct them; " + again)
+	}
+	return nil
+}
