@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// ErrHash: a hash that no password can be verified against. The text of an error
+// ErrHash is of a hash that no password can be verified against. The text of an error
 // that wraps it says why, and never holds the hash.
 var ErrHash = errors.New("passhash: password hash not acceptable")
 

@@ -75,8 +75,8 @@ func (c *countedReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// println writes a line that stays.
-func (p *progress) println(text string) {
+// tell writes a line that stays.
+func (p *progress) tell(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clear()
@@ -93,7 +93,7 @@ func (p *progress) clear() {
 func (p *progress) show(elapsed time.Duration) {
 	text := p.text(elapsed)
 	if !p.terminal {
-		p.println(text)
+		p.tell(text)
 		return
 	}
 	p.mu.Lock()

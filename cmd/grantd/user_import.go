@@ -306,7 +306,7 @@ func (im *importer) count(number int, why error, how func(*tally)) {
 	if errors.Is(why, passhash.ErrHash) {
 		reason = plain.Replace(reason)
 	}
-	im.progress.println(fmt.Sprintf("line %d: %s", number, printable(reason, 300)))
+	im.progress.tell(fmt.Sprintf("line %d: %s", number, printable(reason, 300)))
 }
 
 // summary says what was taken and what not.

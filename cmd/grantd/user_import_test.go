@@ -319,7 +319,7 @@ func TestProgress(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	p.show(5 * time.Second)
-	p.println("line 7: bad")
+	p.tell("line 7: bad")
 	if got, want := w.String(), "50 lines  10 a second\nline 7: bad\n"; got != want {
 		t.Errorf("no terminal: %q, want %q", got, want)
 	}
@@ -327,7 +327,7 @@ func TestProgress(t *testing.T) {
 	p.terminal = true
 	stop := p.start()
 	p.show(5 * time.Second)
-	p.println("line 7: bad")
+	p.tell("line 7: bad")
 	p.show(5 * time.Second)
 	stop()
 	const bar = "\r\x1b[K50 lines  10 a second"
