@@ -134,6 +134,9 @@ func adminUser(t *testing.T, base, token string) {
 	if made.header.Get("Location") != "/admin/v1/users/carol" {
 		t.Errorf("Location is %q", made.header.Get("Location"))
 	}
+	if a := admins(t, base, token, "GET", "/users?prefix=CAR&admin=false", "").want(t, http.StatusOK); a.body != `{"users":[`+made.body+`]}` {
+		t.Errorf("listed as %s", a.body)
+	}
 	signIn := func() (int, map[string]any) {
 		return tokenFor(t, base, "demo", "demo-secret", passwordForm("carol", password, ""))
 	}
@@ -230,7 +233,7 @@ func TestPathsOfTheAdminAPI(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"/admin%2Fv1/users", "/%61dmin/v1/users", "/admin/v1/../v1/users", "/admin//v1/users", "/admin/v1/users/%2e%2e/../alice", "/admin/v2/users", "/admin",
+		"/admin%2Fv1/users", "/admin/v1/users/", "/%61dmin/v1/users", "/admin/v1/../v1/users", "/admin//v1/users", "/admin/v1/users/%2e%2e/../alice", "/admin/v2/users", "/admin",
 	} {
 		status, body := get(t, g.URL+path)
 		if status != http.StatusNotFound || body != `{"error":"not_found"}` {
