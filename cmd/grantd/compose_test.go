@@ -271,11 +271,11 @@ func (s *stack) grantd(arguments, stdin string) string {
 // secretIn finds the client secret in what client add prints.
 func secretIn(t *testing.T, printed string) string {
 	t.Helper()
-	m := regexp.MustCompile(`\b[A-Za-z0-9_-]{43}\b`).FindString(printed)
-	if m == "" {
+	m := regexp.MustCompile(`(?:^|\s)([A-Za-z0-9_-]{43})(?:\s|$)`).FindStringSubmatch(printed)
+	if m == nil {
 		t.Fatalf("no secret in %q", printed)
 	}
-	return m
+	return m[1]
 }
 
 func freePort(t *testing.T) string {
