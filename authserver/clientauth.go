@@ -115,7 +115,7 @@ func (s *Server) readCredentials(h http.Header, form params) ([]credentials, err
 	authorization := h.Values("Authorization")
 	switch {
 	case len(authorization) > 1:
-		return nil, ErrInvalidRequest.reason("two Authorization headers")
+		return nil, ErrInvalidRequest.telling("two Authorization headers")
 	case s.namesNoClient(h, form):
 		return []credentials{{id: s.cfg.DefaultClient}}, nil
 	case len(authorization) == 1:
@@ -153,7 +153,7 @@ func basicCredentials(header string, form params) ([]credentials, error) {
 		return nil, ErrInvalidClient.reason("the Authorization scheme is not Basic")
 	}
 	if form["client_secret"] != "" || form["client_assertion"] != "" {
-		return nil, ErrInvalidRequest.reason("two client authentication methods")
+		return nil, ErrInvalidRequest.telling("two client authentication methods")
 	}
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimLeft(encoded, " "))
 	if err != nil {
@@ -192,7 +192,7 @@ func matchClientID(readings []credentials, bodyID string) ([]credentials, error)
 		}
 	}
 	if len(agreeing) == 0 {
-		return nil, ErrInvalidRequest.reason("client_id differs from the Basic credentials")
+		return nil, ErrInvalidRequest.telling("client_id differs from the Basic credentials")
 	}
 	return agreeing, nil
 }

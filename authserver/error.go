@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/storage"
@@ -113,6 +114,13 @@ func (e *Error) because(err error) *Error {
 
 // reason is a cause that has only a text.
 func (e *Error) reason(text string) *Error { return e.because(errors.New(text)) }
+
+// telling is reason, told to the client as well: how to mend its request.
+func (e *Error) telling(text string) *Error {
+	c := e.reason(text)
+	c.Description = strings.ToUpper(text[:1]) + text[1:] + "."
+	return c
+}
 
 // asError turns what a step returned into an error response.
 func asError(err error) *Error {

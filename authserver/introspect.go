@@ -67,7 +67,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, ev *Event) e
 		return err
 	}
 	if form["token"] == "" {
-		return ErrInvalidRequest.reason("token is missing")
+		return ErrInvalidRequest.telling("token is missing")
 	}
 	g, err := s.accessGrant(ctx, form["token"])
 	audience, shown := shownTo(caller, g)
@@ -124,7 +124,7 @@ func (s *Server) introspector(r *http.Request, form params) (storage.Client, err
 // has to be for this server, as for any that takes one (RFC 9700 section 2.3).
 func (s *Server) bearerIntrospector(ctx context.Context, text string, form params) (storage.Client, error) {
 	if form["client_secret"] != "" || form["client_assertion"] != "" {
-		return storage.Client{}, ErrInvalidRequest.reason("a bearer token and client credentials at once")
+		return storage.Client{}, ErrInvalidRequest.telling("a bearer token and client credentials at once")
 	}
 	g, err := s.accessGrant(ctx, text)
 	switch {

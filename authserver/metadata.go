@@ -3,6 +3,8 @@ package authserver
 import (
 	"net/http"
 	"slices"
+
+	"github.com/grantd/grantd/internal/wellknown"
 )
 
 // metadataName is the well-known URI suffix of RFC 8414 section 7.3.
@@ -52,10 +54,13 @@ func (s *Server) describe() metadata {
 // metadata answers GET /.well-known/oauth-authorization-server, RFC 8414
 // section 3. Unlike all else that passes through endpoint it may be cached.
 func (s *Server) metadata(w http.ResponseWriter, r *http.Request, _ *Event) error {
+	w.Header().Del("Pragma")
+	if wellknown.AnyOrigin(w, r) {
+		return nil
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return errReadOnly
 	}
-	w.Header().Del("Pragma")
 	s.document.ServeHTTP(w, r)
 	return nil
 }

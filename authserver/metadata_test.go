@@ -378,6 +378,14 @@ func TestMethodsOfTheMetadata(t *testing.T) {
 	}
 }
 
+func TestScriptsMayAskForTheMetadata(t *testing.T) {
+	f := newFixture(t)
+	got := f.send(t, "OPTIONS", documentPath, "", header("Origin", "https://spa.test"), header("Access-Control-Request-Method", "GET"))
+	if got.status != http.StatusNoContent || got.header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Errorf("got %d %v", got.status, got.header)
+	}
+}
+
 func TestMetadataMayBeKept(t *testing.T) {
 	f := newFixture(t)
 	doc := f.document(t, documentPath, header("Origin", "https://spa.test"))

@@ -19,7 +19,7 @@ const maxAttempts = 3
 // hashed, and never by what the password is.
 func (s *Server) password(ctx context.Context, req tokenRequest) (tokenResponse, error) {
 	if req.params["username"] == "" || req.params["password"] == "" {
-		return tokenResponse{}, ErrInvalidRequest.reason("username or password is missing")
+		return tokenResponse{}, ErrInvalidRequest.telling("username or password is missing")
 	}
 	scope, err := s.clientScope(req.client, req.params["scope"])
 	if err != nil {

@@ -24,7 +24,7 @@ func mayRefresh(c storage.Client) bool {
 // nothing and ends nothing.
 func (s *Server) refresh(ctx context.Context, req tokenRequest) (tokenResponse, error) {
 	if req.params["refresh_token"] == "" {
-		return tokenResponse{}, ErrInvalidRequest.reason("refresh_token is missing")
+		return tokenResponse{}, ErrInvalidRequest.telling("refresh_token is missing")
 	}
 	keys, err := s.cfg.Keys.Keyring(ctx)
 	if err != nil {

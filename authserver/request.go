@@ -77,7 +77,7 @@ func parseForm(body string) (params, error) {
 		name, errName := url.QueryUnescape(name)
 		value, errValue := url.QueryUnescape(value)
 		if errName != nil || errValue != nil || !cleanText(name) || !cleanText(value) {
-			return nil, ErrInvalidRequest.reason("a parameter does not decode")
+			return nil, ErrInvalidRequest.telling("a parameter does not decode")
 		}
 		if name == "resource" {
 			resources.WriteString(value)
@@ -85,7 +85,7 @@ func parseForm(body string) (params, error) {
 			continue
 		}
 		if _, repeated := form[name]; repeated {
-			return nil, ErrInvalidRequest.reason("a parameter is repeated")
+			return nil, ErrInvalidRequest.telling("a parameter is repeated")
 		}
 		form[name] = value
 	}

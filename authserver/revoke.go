@@ -33,7 +33,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request, ev *Event) error
 	allowOrigin(w, r, client)
 	ev.ClientID = client.ID
 	if form["token"] == "" {
-		return ErrInvalidRequest.reason("token is missing")
+		return ErrInvalidRequest.telling("token is missing")
 	}
 	g, err := s.revocable(ctx, form["token"])
 	switch {

@@ -94,7 +94,7 @@ func (s *Server) grant(ctx context.Context, req tokenRequest) (tokenResponse, er
 	grantType := req.params["grant_type"]
 	switch {
 	case grantType == "":
-		return tokenResponse{}, ErrInvalidRequest.reason("grant_type is missing")
+		return tokenResponse{}, ErrInvalidRequest.telling("grant_type is missing")
 	case !slices.Contains(s.grantTypes(), grantType):
 		return tokenResponse{}, ErrUnsupportedGrantType
 	}

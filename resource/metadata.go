@@ -88,6 +88,7 @@ func (g *Guard) Metadata() http.Handler {
 		switch {
 		case document == nil:
 			http.NotFound(w, r)
+		case wellknown.AnyOrigin(w, r):
 		case readOnly(w, r):
 			document.ServeHTTP(w, r)
 		}

@@ -286,6 +286,15 @@ func TestMethodsOfTheMetadata(t *testing.T) {
 	}
 }
 
+func TestScriptsMayReadTheMetadata(t *testing.T) {
+	a := newAPI(t, described(identifier))
+	got := a.do(t, "OPTIONS", documentPath, http.Header{"Origin": {"https://spa.test"}, "Access-Control-Request-Method": {"GET"}}, "")
+	got.want(t, http.StatusNoContent)
+	if got.header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Errorf("headers %v", got.header)
+	}
+}
+
 func TestMetadataMayBeKept(t *testing.T) {
 	a := newAPI(t, described(identifier))
 	got := a.get(t, documentPath)

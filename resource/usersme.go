@@ -3,6 +3,8 @@ package resource
 import (
 	"encoding/json"
 	"net/http"
+
+	"github.com/grantd/grantd/internal/wellknown"
 )
 
 // me is the answer of GET /users/me. Its members are the claims of RFC 7662
@@ -19,9 +21,13 @@ type me struct {
 
 // UsersMe returns the handler of GET /users/me, which tells whom the token of
 // the request speaks for. It is guarded already and asks for no scope. The token
-// is looked at before the method, so that a stranger learns nothing.
+// is looked at before the method, so that a stranger learns nothing. Pages in
+// browsers may call it from every origin: it is the token that counts.
 func (g *Guard) UsersMe() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if wellknown.AnyOrigin(w, r) {
+			return
+		}
 		id, err := g.identify(w, r)
 		if err != nil {
 			g.refuse(w, r, err, nil)

@@ -2,6 +2,7 @@ package resource_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,6 +57,29 @@ func TestUsersMe(t *testing.T) {
 	t.Run("it needs no scope", func(t *testing.T) {
 		a.get(t, "/users/me", "Bearer "+a.accessToken(t, scope(""))).want(t, http.StatusOK)
 	})
+}
+
+// A browser asks without a token whether a page may send one (Fetch standard).
+func TestPagesMayCallUsersMe(t *testing.T) {
+	a := newAPI(t)
+	page := http.Header{"Origin": {"https://spa.test"}}
+	t.Run("a preflight needs no token", func(t *testing.T) {
+		got := a.do(t, "OPTIONS", "/users/me", http.Header{
+			"Origin": page["Origin"], "Access-Control-Request-Method": {"GET"}, "Access-Control-Request-Headers": {"authorization"},
+		}, "")
+		got.want(t, http.StatusNoContent)
+		if got.header.Get("Access-Control-Allow-Origin") != "*" || !strings.HasPrefix(got.header.Get("Access-Control-Allow-Headers"), "Authorization") {
+			t.Errorf("headers %v", got.header)
+		}
+	})
+	for name, token := range map[string]string{"good": a.accessToken(t), "bad": "x"} {
+		t.Run("the page may read what a "+name+" token is answered with", func(t *testing.T) {
+			got := a.do(t, "GET", "/users/me", http.Header{"Origin": page["Origin"], "Authorization": {"Bearer " + token}}, "")
+			if got.header.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(got.header.Get("Access-Control-Expose-Headers"), "WWW-Authenticate") {
+				t.Errorf("headers %v", got.header)
+			}
+		})
+	}
 }
 
 // RFC 9110 sections 9.3.2 and 15.5.6.

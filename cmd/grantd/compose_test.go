@@ -25,6 +25,7 @@ type composeFile struct {
 
 type composeService struct {
 	Image       string                    `yaml:"image"`
+	Build       any                       `yaml:"build"`
 	Command     commandLine               `yaml:"command"`
 	Environment map[string]string         `yaml:"environment"`
 	Ports       []string                  `yaml:"ports"`
@@ -73,6 +74,11 @@ func TestComposeServicesAreConfined(t *testing.T) {
 			t.Errorf("%s is not confined: %+v", name, s)
 		}
 	}
+	for name, s := range services {
+		if builds := s.Build != nil; builds != (name == "init") {
+			t.Errorf("%s builds an image: %v; one alone does, and the others wait for it", name, builds)
+		}
+	}
 	if len(services["redis"].Ports) != 0 {
 		t.Errorf("Redis is published on %q", services["redis"].Ports)
 	}
@@ -105,6 +111,16 @@ type stack struct {
 // TestComposeServesTheReadmeSession starts what docker compose up would start,
 // with the same commands and the same environment, and runs the lines of the
 // README's section on it.
+// What the file says of a TLS proxy before it has to work.
+func TestComposeTakesAProxy(t *testing.T) {
+	t.Setenv("GRANTD_TRUSTED_PROXIES", "172.18.0.1")
+	for _, name := range []string{"authserver", "resource"} {
+		if got := readCompose(t).Services[name].Environment["GRANTD_TRUSTED_PROXIES"]; got != "172.18.0.1" {
+			t.Errorf("%s trusts the proxies %q", name, got)
+		}
+	}
+}
+
 func TestComposeServesTheReadmeSession(t *testing.T) {
 	secrets, redisSecrets, data := t.TempDir(), t.TempDir(), t.TempDir()
 	s := &stack{t: t, services: readCompose(t).Services, ports: map[string]string{}}
@@ -255,11 +271,11 @@ func (s *stack) grantd(arguments, stdin string) string {
 // secretIn finds the client secret in what client add prints.
 func secretIn(t *testing.T, printed string) string {
 	t.Helper()
-	m := regexp.MustCompile(`\b[A-Za-z0-9_-]{43}\b`).FindString(printed)
-	if m == "" {
+	m := regexp.MustCompile(`(?:^|\s)([A-Za-z0-9_-]{43})(?:\s|$)`).FindStringSubmatch(printed)
+	if m == nil {
 		t.Fatalf("no secret in %q", printed)
 	}
-	return m
+	return m[1]
 }
 
 func freePort(t *testing.T) string {

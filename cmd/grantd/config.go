@@ -73,7 +73,7 @@ type config struct {
 	RefreshAbsolute time.Duration `yaml:"refresh_absolute" env:"REFRESH_ABSOLUTE"`
 
 	// RetryWindow is how long a refresh may be repeated by a client that lost
-	// the answer: at most 30s; 0 turns it off. Default 10s.
+	// the answer: at most 30s; 0s turns it off. Default 10s.
 	RetryWindow time.Duration `yaml:"retry_window" env:"RETRY_WINDOW"`
 
 	// TLSCert and TLSKey are PEM files; both or none. Without them serve speaks

@@ -170,7 +170,7 @@ func syntaxFault(err error) string {
 	if line == nil {
 		return "is not YAML; an alias (*) or a tab may be where a quoted text was meant"
 	}
-	return "is not YAML near line " + line[1]
+	return "is not YAML near line " + line[1] + "; a value that ends in a colon, or holds one and a space, has to stand in quotes"
 }
 
 var (

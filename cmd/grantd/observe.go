@@ -47,7 +47,7 @@ func (o *observer) finish(rec *record, r *http.Request) {
 		rec.route = r.Pattern
 		rec.panicked, rec.stack = panicked, debug.Stack()
 		if !torn {
-			writeJSONError(rec, http.StatusInternalServerError, "server_error")
+			writeJSONError(rec, http.StatusInternalServerError, "server_error", "The server met an unexpected condition.")
 		}
 	}
 	if rec.status == 0 {

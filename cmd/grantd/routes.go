@@ -62,14 +62,14 @@ func plainPaths(mux http.Handler, escaped []string) http.Handler {
 }
 
 func notFound(w http.ResponseWriter, _ *http.Request) {
-	writeJSONError(w, http.StatusNotFound, "not_found")
+	writeJSONError(w, http.StatusNotFound, "not_found", "There is nothing at this path.")
 }
 
 func readOnly(f http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
-			writeJSONError(w, http.StatusMethodNotAllowed, "invalid_request")
+			writeJSONError(w, http.StatusMethodNotAllowed, "invalid_request", "Only GET and HEAD are allowed here.")
 			return
 		}
 		f(w, r)
@@ -86,7 +86,8 @@ func demandTLS(p proxies) func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !p.secure(r) {
 				note(r.Context(), errPlainHTTP)
-				writeJSONError(w, http.StatusForbidden, "invalid_request")
+				writeJSONError(w, http.StatusForbidden, "invalid_request",
+					"The server is reached by https alone. A proxy before it has to be trusted and to send X-Forwarded-Proto.")
 				return
 			}
 			next.ServeHTTP(w, r)
@@ -102,7 +103,7 @@ func boundBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength > maxBody {
 			w.Header().Set("Connection", "close")
-			writeJSONError(w, http.StatusRequestEntityTooLarge, "invalid_request")
+			writeJSONError(w, http.StatusRequestEntityTooLarge, "invalid_request", "The body is larger than 32 KiB.")
 			return
 		}
 		if r.ContentLength != 0 {
@@ -124,8 +125,10 @@ func closeChunked(next http.Handler) http.Handler {
 	})
 }
 
-func writeJSONError(w http.ResponseWriter, status int, code string) {
-	writeJSON(w, status, `{"error":"`+code+`"}`)
+// writeJSONError answers in the form of RFC 6749 section 5.2, with texts that need
+// no escaping.
+func writeJSONError(w http.ResponseWriter, status int, code, description string) {
+	writeJSON(w, status, `{"error":"`+code+`","error_description":"`+description+`"}`)
 }
 
 func writeJSON(w http.ResponseWriter, status int, body string) {
@@ -133,6 +136,8 @@ func writeJSON(w http.ResponseWriter, status int, body string) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
+	h.Set("Pragma", "no-cache")
+	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	io.WriteString(w, body) // a client that went away is no fault of ours
 }

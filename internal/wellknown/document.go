@@ -30,11 +30,9 @@ func NewDocument(members any) Document {
 }
 
 // ServeHTTP answers GET and HEAD, RFC 8414 section 3.2 and RFC 9728 section 3.2,
-// with 304 when the client has the document already. Scripts of every origin may
-// read it: it is the same for everybody.
+// with 304 when the client has the document already. AnyOrigin goes before it.
 func (d Document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Cache-Control", caching)
 	h.Set("Content-Type", "application/json")
 	h.Set("ETag", d.etag)
@@ -43,5 +41,14 @@ func (d Document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Range would bring errors of its own (RFC 9110 section 14.2 lets it be ignored).
 	whole := r.WithContext(r.Context())
 	whole.Header = http.Header{"If-None-Match": r.Header["If-None-Match"]}
-	http.ServeContent(w, whole, "", time.Time{}, bytes.NewReader(d.body))
+	http.ServeContent(noRanges{w}, whole, "", time.Time{}, bytes.NewReader(d.body))
+}
+
+// noRanges says that no part of the document can be had: http.ServeContent says
+// that it can.
+type noRanges struct{ http.ResponseWriter }
+
+func (w noRanges) WriteHeader(status int) {
+	w.Header().Del("Accept-Ranges")
+	w.ResponseWriter.WriteHeader(status)
 }

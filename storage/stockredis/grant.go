@@ -19,7 +19,11 @@ var (
 	errNoScope  = refusal("nothing is left of its scope")
 	errEnded    = refusal("all of its user or client were ended")
 	errExpired  = refusal("expired")
+	errFuture   = refusal("made in the future")
 )
+
+// clockSkew is how far the stock server's clock may be ahead of this one.
+const clockSkew = 5 * time.Minute
 
 func refusal(why string) error {
 	return fmt.Errorf("%w: a stock token: %s", storage.ErrNotFound, why)
@@ -28,6 +32,9 @@ func refusal(why string) error {
 // grantOf is the grant that the record stands for: of the first generation, and
 // always the same one. It may have expired. Its epoch isn't set.
 func (s *Store) grantOf(ctx context.Context, recordID string, r record) (storage.Grant, error) {
+	if r.AccessCreateAt.After(s.now().Add(clockSkew)) || r.RefreshCreateAt.After(s.now().Add(clockSkew)) {
+		return storage.Grant{}, errFuture // its life would begin then
+	}
 	client, err := s.cfg.Store.LoadClient(ctx, r.ClientID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.Grant{}, errNoClient

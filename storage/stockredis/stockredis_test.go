@@ -381,6 +381,12 @@ func TestRecordsThatLie(t *testing.T) {
 		}
 	}
 
+	set("TOKEN", id)
+	set(id, `{`+strings.ReplaceAll(good, now, "2099-01-01T00:00:00Z")+`}`)
+	if _, err := b.AccessGrant(t.Context(), "TOKEN"); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("made in the future: %v, want ErrNotFound", err)
+	}
+
 	// The sibling's key leads elsewhere: it is left alone.
 	if err := c.RPush(t.Context(), "p:THEIRS", "x").Err(); err != nil {
 		t.Fatal(err)
