@@ -44,6 +44,8 @@ func clientIDFaults(id string) []FieldError {
 		fault = "has to be at most 128 characters, all visible ASCII (RFC 6749 appendix A.1)"
 	case strings.HasPrefix(id, storage.UserIDPrefix):
 		fault = "begins with " + storage.UserIDPrefix + ", as the id of a user does (RFC 9700 section 4.15)"
+	case strings.Contains(id, ":"):
+		fault = "holds a colon, which ends the user-id of Basic credentials (RFC 7617 section 2)"
 	case id == "." || id == "..":
 		fault = "can't be named in a path"
 	default:

@@ -133,6 +133,7 @@ func TestCreateClientRefused(t *testing.T) {
 		{"an id of 129 characters", `{"client_id":"` + strings.Repeat("x", 129) + `","introspect":true}`, 400, "invalid_field", []string{"client_id"}},
 		{"an id like that of a user", `{"client_id":"usr_1","introspect":true}`, 400, "invalid_field", []string{"client_id"}},
 		{"an id that no path can name", `{"client_id":"..","introspect":true}`, 400, "invalid_field", []string{"client_id"}},
+		{"a colon in the id", `{"client_id":"a:b","introspect":true}`, 400, "invalid_field", []string{"client_id"}},
 		{"the name of a user", `{"client_id":"Alice","introspect":true}`, 409, "conflict", []string{"client_id"}},
 		{"an id that is taken", `{"client_id":"taken","introspect":true}`, 409, "already_exists", []string{"client_id"}},
 		{"of no use", `{"client_id":"web"}`, 400, "invalid_field", []string{"grant_types"}},

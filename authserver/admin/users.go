@@ -96,6 +96,9 @@ func (a *API) createUser(w http.ResponseWriter, r *http.Request) error {
 	if !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
+	if err := a.refuseClientID(r.Context(), u.Name); err != nil {
+		return err
+	}
 	if password != nil {
 		if u.Password, err = a.hash(r.Context(), *password); err != nil {
 			return err
@@ -112,6 +115,21 @@ func (a *API) createUser(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Location", a.userPath(u.Name))
 	return a.writeUser(w, http.StatusCreated, u)
+}
+
+// refuseClientID keeps a user from looking like a client, as refuseUsername does
+// the other way round.
+func (a *API) refuseClientID(ctx context.Context, name string) error {
+	_, err := a.cfg.Store.LoadClient(ctx, name)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		p := errConflict.saying("A user with the id of a client could be taken for the client (RFC 9700 section 4.15).")
+		p.fields = []FieldError{{"username", "is the id of a client"}}
+		err = p
+	}
+	return err
 }
 
 var errUserExists = func() *problem {

@@ -59,6 +59,7 @@ func TestCreateUserWithoutPassword(t *testing.T) {
 func TestCreateUserRefused(t *testing.T) {
 	f := newFixture(t)
 	f.addUser(t, `{"username":"alice"}`)
+	f.addClient(t, `{"client_id":"twin","introspect":true}`)
 	events := len(f.events.all())
 	tests := []struct {
 		name, body string
@@ -73,6 +74,7 @@ func TestCreateUserRefused(t *testing.T) {
 		{"a long name", `{"username":"` + strings.Repeat("x", 256) + `"}`, 400, "invalid_field", "username"},
 		{"a name that no path can name", `{"username":".."}`, 400, "invalid_field", "username"},
 		{"the same name", `{"username":"alice"}`, 409, "already_exists", "username"},
+		{"the id of a client", `{"username":"Twin"}`, 409, "conflict", "username"},
 		{"the same name in other case", `{"username":"ALICE"}`, 409, "already_exists", "username"},
 		{"the same name in full width", `{"username":"ＡＬＩＣＥ"}`, 409, "already_exists", "username"},
 		{"a short password", `{"username":"bob","password":"1234567"}`, 400, "invalid_field", "password"},

@@ -95,13 +95,14 @@ const importWriters = 256
 // importer takes users into the store. One goroutine reads the file and finds
 // what is wrong within it; the others ask the store.
 type importer struct {
-	store    storage.Users
+	store    storage.Store
 	format   string // json, csv or empty
 	dryRun   bool
 	progress *progress
 
-	names map[string]int    // line of each name so far
-	ids   map[string]string // name of each id, here and in the store; nil until one is needed
+	names   map[string]int    // line of each name so far
+	clients map[string]bool   // ids that no user may have for a name
+	ids     map[string]string // name of each id, here and in the store; nil until one is needed
 
 	mu     sync.Mutex // guards what follows
 	tally  tally
@@ -156,6 +157,9 @@ func (im *importer) fail(err error) {
 // feed hands on the users of all lines that are in order.
 func (im *importer) feed(ctx context.Context, lines <-chan userLine, candidates chan<- candidate) error {
 	im.names = map[string]int{}
+	if err := im.knowClients(ctx); err != nil {
+		return err
+	}
 	var decode decoder
 	for {
 		var l userLine
@@ -214,6 +218,9 @@ func (im *importer) check(ctx context.Context, decode decoder, l userLine) (cand
 	if earlier, twice := im.names[name]; twice {
 		return c, fmt.Errorf("user %s is in line %d already", name, earlier)
 	}
+	if im.clients[name] {
+		return c, fmt.Errorf("%s is the id of a client, whom the user could be taken for", name)
+	}
 	if c.source.ID != "" {
 		if err := im.claim(ctx, c.user.ID, name); err != nil {
 			return c, err
@@ -221,6 +228,26 @@ func (im *importer) check(ctx context.Context, decode decoder, l userLine) (cand
 	}
 	im.names[name] = l.number
 	return c, nil
+}
+
+// knowClients lists the clients: a user must not look like one (RFC 9700 section
+// 4.15).
+func (im *importer) knowClients(ctx context.Context) error {
+	const page = 500
+	im.clients = map[string]bool{}
+	for after := ""; ; {
+		some, err := im.store.ListClients(ctx, after, page)
+		if err != nil {
+			return err
+		}
+		for _, c := range some {
+			im.clients[c.ID] = true
+		}
+		if len(some) < page {
+			return nil
+		}
+		after = some[len(some)-1].ID
+	}
 }
 
 // claim keeps an id from being two users'. The store finds users by name only,

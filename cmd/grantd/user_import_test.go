@@ -24,7 +24,7 @@ import (
 )
 
 // importing is an importer into users, and what it reports.
-func importing(users storage.Users) (*importer, *bytes.Buffer) {
+func importing(users storage.Store) (*importer, *bytes.Buffer) {
 	var reported bytes.Buffer
 	return &importer{store: users, progress: newProgress(&reported, 0)}, &reported
 }
@@ -157,7 +157,7 @@ const djangoSecret123 = "FK5XJIGUPWXuRuDuJFkN3nJ9NjnTqmU5uckaVWYD0z0="
 
 // breaking fails after a number of users.
 type breaking struct {
-	storage.Users
+	storage.Store
 	left atomic.Int64
 	err  error
 }
@@ -166,13 +166,13 @@ func (b *breaking) CreateUser(ctx context.Context, u storage.User) error {
 	if b.left.Add(-1) < 0 {
 		return b.err
 	}
-	return b.Users.CreateUser(ctx, u)
+	return b.Store.CreateUser(ctx, u)
 }
 
 func TestImportThatStopsSaysWhatItTook(t *testing.T) {
 	const n = 3000
 	s := inMemory(t)
-	b := &breaking{Users: s, err: fmt.Errorf("%w: gone", storage.ErrUnavailable)}
+	b := &breaking{Store: s, err: fmt.Errorf("%w: gone", storage.ErrUnavailable)}
 	b.left.Store(1000)
 	im, _ := importing(b)
 	err := im.verdict(im.run(t.Context(), strings.NewReader(jsonLines(n))))
