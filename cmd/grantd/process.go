@@ -73,13 +73,15 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 		return nil, err
 	}
 	return &process{
-		config:  c,
-		log:     log,
-		flush:   lines.flush,
-		store:   store,
-		stock:   stock,
-		hasher:  hasher,
-		keys:    &gate{source: opaque.NewLoader(store, sealer)},
+		config: c,
+		log:    log,
+		flush:  lines.flush,
+		store:  store,
+		stock:  stock,
+		hasher: hasher,
+		keys: &gate{source: opaque.NewLoader(store, sealer, opaque.WithNote(func(err error) {
+			log.Warn("deployment keys", "error", err.Error())
+		}))},
 		health:  &health{ping: store.Ping},
 		prepare: func(context.Context) error { return nil },
 		ready:   func(context.Context) {},

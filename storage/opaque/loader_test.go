@@ -248,7 +248,7 @@ func TestAnOutageKeepsTheKeyring(t *testing.T) {
 		r := later(t, loader, time.Minute)
 		synctest.Wait()
 		wantParsed(t, r, old)
-		mustRefuse(t, r, opaque.Access, old.text[:78]+"__", "a wrong tag")
+		mustRefuse(t, r, opaque.Access, mint(t, newKeyring(t, 1), opaque.Access).text, "a wrong tag")
 		if len(told) != 1 || !errors.Is(told[0], storage.ErrUnavailable) {
 			t.Errorf("told %v, want the outage, once", told)
 		}
