@@ -12,13 +12,15 @@ import (
 
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
 )
 
-// Config says what the API works on. Store, Passwords, Scopes, Actor and Audit are
-// required; every other field has a useful zero value.
+// Config says what the API works on. Store, Passwords, Keys, Scopes, Actor and Audit
+// are required; every other field has a useful zero value.
 type Config struct {
 	Store     storage.Store
 	Passwords *passhash.Hasher
+	Keys      *opaque.Keys
 
 	// Policy is what a password has to meet.
 	Policy passhash.Policy
@@ -99,6 +101,7 @@ func validate(c Config) error {
 	}{
 		{c.Store == nil, "Store is missing"},
 		{c.Passwords == nil, "Passwords is missing"},
+		{c.Keys == nil, "Keys is missing"},
 		{len(c.Scopes) == 0, "Scopes is empty"},
 		{slices.ContainsFunc(c.DefaultScopes, func(s string) bool { return !slices.Contains(c.Scopes, s) }), "DefaultScopes holds a scope that is not in Scopes"},
 		{c.Path != "" && !strings.HasPrefix(c.Path, "/") || strings.HasSuffix(c.Path, "/"), "Path doesn't begin with a slash, or ends with one"},

@@ -79,20 +79,9 @@ func (k *Keys) List(ctx context.Context) ([]KeyInfo, error) {
 // same, and one gets it. After 255 comes 0: an id is used again only when its key
 // was deleted, 255 rotations later.
 func (k *Keys) Rotate(ctx context.Context) (KeyInfo, error) {
-	stored, err := k.store.ListKeys(ctx)
+	stored, made, err := k.next(ctx)
 	if err != nil {
 		return KeyInfo{}, err
-	}
-	made := storage.Key{Created: k.now().UTC(), ID: 1}
-	if infos := describe(stored, made.Created); len(infos) > 0 {
-		newest := infos[len(infos)-1]
-		if newest.State == KeyPending {
-			return KeyInfo{}, ErrRotating
-		}
-		made.Created = latest(made.Created, newest.Created.Add(time.Millisecond)) // another's clock may be ahead
-		if made.ID, err = nextID(stored, newest.ID); err != nil {
-			return KeyInfo{}, err
-		}
 	}
 	made.Sealed = k.sealer.Seal(NewKey(made.ID))
 	err = k.store.CreateKey(ctx, made)
@@ -104,6 +93,31 @@ func (k *Keys) Rotate(ctx context.Context) (KeyInfo, error) {
 	}
 	infos := describe(append(stored, made), made.Created)
 	return infos[len(infos)-1], nil
+}
+
+// Next returns the id of the key that Rotate would make now, or why it wouldn't.
+func (k *Keys) Next(ctx context.Context) (byte, error) {
+	_, made, err := k.next(ctx)
+	return made.ID, err
+}
+
+// next is the keys that there are, and the one to make.
+func (k *Keys) next(ctx context.Context) (stored []storage.Key, made storage.Key, err error) {
+	if stored, err = k.store.ListKeys(ctx); err != nil {
+		return nil, made, err
+	}
+	made = storage.Key{Created: k.now().UTC(), ID: 1}
+	infos := describe(stored, made.Created)
+	if len(infos) == 0 {
+		return stored, made, nil
+	}
+	newest := infos[len(infos)-1]
+	if newest.State == KeyPending {
+		return nil, made, ErrRotating
+	}
+	made.Created = latest(made.Created, newest.Created.Add(time.Millisecond)) // another's clock may be ahead
+	made.ID, err = nextID(stored, newest.ID)
+	return stored, made, err
 }
 
 func nextID(stored []storage.Key, newest byte) (byte, error) {
@@ -119,6 +133,19 @@ func nextID(stored []storage.Key, newest byte) (byte, error) {
 // returns ErrKeyInUse for a key that mints or is going to, and as long as a node
 // may be a little behind and still mint under it. An unknown id is no error.
 func (k *Keys) Delete(ctx context.Context, id byte) error {
+	err := k.MayDelete(ctx, id)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return k.store.DeleteKey(ctx, id)
+}
+
+// MayDelete returns nil when Delete would delete the key now; storage.ErrNotFound
+// when there is none.
+func (k *Keys) MayDelete(ctx context.Context, id byte) error {
 	stored, err := k.store.ListKeys(ctx)
 	if err != nil {
 		return err
@@ -127,7 +154,7 @@ func (k *Keys) Delete(ctx context.Context, id byte) error {
 	infos := describe(stored, now)
 	i := slices.IndexFunc(infos, func(info KeyInfo) bool { return info.ID == id })
 	if i < 0 {
-		return nil
+		return storage.ErrNotFound
 	}
 	replaced := slices.ContainsFunc(infos[i+1:], func(next KeyInfo) bool {
 		return !now.Before(next.MintsFrom.Add(Activation))
@@ -135,7 +162,7 @@ func (k *Keys) Delete(ctx context.Context, id byte) error {
 	if !replaced {
 		return ErrKeyInUse
 	}
-	return k.store.DeleteKey(ctx, id)
+	return nil
 }
 
 // describe tells of the keys, the oldest first.
