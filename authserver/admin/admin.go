@@ -25,6 +25,12 @@ type Config struct {
 	// Policy is what a password has to meet.
 	Policy passhash.Policy
 
+	// Verify judges the password that a user gives who wants another one, as
+	// sign-ins are judged; the context is the request's. Its errors are those of
+	// the store and of Passwords, and [*ThrottledError]. Default: Passwords does,
+	// however often.
+	Verify func(ctx context.Context, u storage.User, password string) (bool, error)
+
 	// Scopes that the server knows: those that a client may have. DefaultScopes
 	// are those of a client that is made without any.
 	Scopes, DefaultScopes []string
@@ -87,6 +93,12 @@ func New(c Config) (*API, error) {
 	}
 	if err := validate(c); err != nil {
 		return nil, err
+	}
+	if c.Verify == nil {
+		c.Verify = func(ctx context.Context, u storage.User, password string) (bool, error) {
+			result, err := c.Passwords.Verify(ctx, u.Password, password)
+			return result.OK, err
+		}
 	}
 	a := &API{cfg: c}
 	a.working, a.stop = context.WithCancel(context.Background())

@@ -135,6 +135,17 @@ func TestAllKeysTaken(t *testing.T) {
 	}
 }
 
+// As the command line may work on a store without a secret.
+func TestKeysWithoutTheSecret(t *testing.T) {
+	f := newFixture(t)
+	f.rotate(t)
+	without := newFixture(t, func(c *admin.Config) { c.Keys = opaque.NewKeys(f.store, nil, c.Now) })
+	if keys := without.keys(t); len(keys) != 1 {
+		t.Errorf("the keys are %+v, want one", keys)
+	}
+	without.send(t, "POST", "/keys", "").problem(t, http.StatusConflict, "conflict")
+}
+
 func TestAuditOfKeys(t *testing.T) {
 	f := newFixture(t)
 	f.rotate(t)

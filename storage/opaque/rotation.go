@@ -21,6 +21,9 @@ var (
 	// ErrKeyInUse: tokens are minted under the key, or were a moment ago, or
 	// will be.
 	ErrKeyInUse = errors.New("opaque: the key mints, or did a moment ago, or is going to")
+
+	// ErrNoSecret: keys can't be made without the deployment secret.
+	ErrNoSecret = errors.New("opaque: without the deployment secret no key can be made")
 )
 
 // KeyState is what a deployment key is good for.
@@ -53,7 +56,8 @@ type Keys struct {
 	now    func() time.Time
 }
 
-// NewKeys returns the store's keys. Nil now is time.Now.
+// NewKeys returns the store's keys. Nil now is time.Now. Without a sealer none can
+// be made.
 func NewKeys(store storage.Keys, sealer *Sealer, now func() time.Time) *Keys {
 	if now == nil {
 		now = time.Now
@@ -73,7 +77,9 @@ func (k *Keys) List(ctx context.Context) ([]KeyInfo, error) {
 }
 
 // Rotate makes a key that takes over minting. It returns ErrRotating while there
-// is one that doesn't mint yet, and when another rotation is faster.
+// is one that doesn't mint yet, and when another rotation is faster; ErrKeysFull;
+// ErrNoSecret; and ErrSealed when the deployment secret isn't that of the store,
+// whose nodes couldn't open the key.
 //
 // Its id is the next one that is free, so of two rotations at once both want the
 // same, and one gets it. After 255 comes 0: an id is used again only when its key
@@ -103,8 +109,16 @@ func (k *Keys) Next(ctx context.Context) (byte, error) {
 
 // next is the keys that there are, and the one to make.
 func (k *Keys) next(ctx context.Context) (stored []storage.Key, made storage.Key, err error) {
+	if k.sealer == nil {
+		return nil, made, ErrNoSecret
+	}
 	if stored, err = k.store.ListKeys(ctx); err != nil {
 		return nil, made, err
+	}
+	for _, have := range stored {
+		if _, err := k.sealer.Unseal(have.ID, have.Sealed); err != nil {
+			return nil, made, err
+		}
 	}
 	made = storage.Key{Created: k.now().UTC(), ID: 1}
 	infos := describe(stored, made.Created)

@@ -180,6 +180,23 @@ func TestDeletingAKey(t *testing.T) {
 	})
 }
 
+// A key that the nodes couldn't open would keep them from taking any other.
+func TestOnlyTheDeploymentSecretMakesKeys(t *testing.T) {
+	store, sealer := &keyStore{}, newSealer(t)
+	rotate(t, opaque.NewKeys(store, sealer, nil))
+	for want, wrong := range map[error]*opaque.Sealer{opaque.ErrSealed: newSealer(t), opaque.ErrNoSecret: nil} {
+		keys := opaque.NewKeys(store, wrong, func() time.Time { return time.Now().Add(time.Hour) })
+		_, errNext := keys.Next(t.Context())
+		_, errRotate := keys.Rotate(t.Context())
+		if !errors.Is(errNext, want) || !errors.Is(errRotate, want) {
+			t.Errorf("%v and %v, want %v", errNext, errRotate, want)
+		}
+		if infos := listed(t, keys); len(infos) != 1 {
+			t.Errorf("the keys are %+v", infos)
+		}
+	}
+}
+
 func TestKeysAreNotChangedInAnOutage(t *testing.T) {
 	store := &keyStore{fault: storage.ErrUnavailable}
 	keys := opaque.NewKeys(store, newSealer(t), nil)
