@@ -79,7 +79,7 @@ type API struct {
 
 	stop       context.CancelFunc // ends the work in the background
 	background sync.WaitGroup
-	working    context.Context //nolint:containedctx // of the work that outlives the request that began it
+	working    context.Context // of the work that outlives the request that began it
 }
 
 // New returns an API, or an error that names every fault of c. [API.Close] ends
