@@ -274,7 +274,7 @@ func TestTwoNodesWriteOneTrail(t *testing.T) {
 	store := s.open(t)
 	// Nobody has to stop for it: it is there within a second.
 	var trail []storage.AuditEvent
-	eventually(t, time.Second, "in the trail", func() bool {
+	await(t, time.Second, "in the trail", func() bool {
 		trail = trailOf(t, store)
 		return len(trail) == 2*signIns
 	})
@@ -304,10 +304,10 @@ func TestSignInsGoOnWithoutTheTrail(t *testing.T) {
 		}
 		want = append(want, id)
 	}
-	eventually(t, 5*time.Second, "in the log", func() bool { return strings.Contains(r.Stderr(), "audit events can't be kept") })
+	await(t, 5*time.Second, "in the log", func() bool { return strings.Contains(r.Stderr(), "audit events can't be kept") })
 	server.Client().Del(t.Context(), "grantd:{audit}")
 	store := s.open(t)
-	eventually(t, 5*time.Second, "in the trail", func() bool { return len(trailOf(t, store)) == len(want) })
+	await(t, 5*time.Second, "in the trail", func() bool { return len(trailOf(t, store)) == len(want) })
 	var got []string
 	for _, e := range trailOf(t, store) {
 		got = append(got, e.RequestID)
@@ -347,7 +347,9 @@ func TestTheTrailOfCommands(t *testing.T) {
 	}
 	first := local(storage.ActUserCreate)
 	first.Username, first.UserID, first.Detail = admin.Name, admin.ID, "the first admin"
-	wantTrail(t, trailOf(t, store), []storage.AuditEvent{first, local(storage.ActUserImport), local(storage.ActUserExport)})
+	login := local(storage.ActClientCreate)
+	login.ClientID, login.Detail = loginClient, "the client of grantd login"
+	wantTrail(t, trailOf(t, store), []storage.AuditEvent{login, first, local(storage.ActUserImport), local(storage.ActUserExport)})
 }
 
 // The janitor and a busy server trim by the same rules.
@@ -382,8 +384,9 @@ func TestTheTrailIsTrimmed(t *testing.T) {
 	}
 }
 
-// The log's line has the names of the event's fields in JSON, and nothing that
-// could forge a line or drive a terminal.
+// The line in the log has the names of the event's fields in JSON, but for remote,
+// as in the line of the request, and nothing that could forge a line or drive a
+// terminal.
 func TestTheLineOfAnEvent(t *testing.T) {
 	log := &lockedBuffer{}
 	c := defaultConfig()
@@ -397,7 +400,7 @@ func TestTheLineOfAnEvent(t *testing.T) {
 	want := map[string]any{
 		"time": "2026-01-02T03:04:05Z", "level": "INFO", "msg": "audit", "action": "user.update", "outcome": "accepted",
 		"actor_user": "root", "actor_user_id": "usr_r", "actor_client": "cli", "local": true, "username": "al?[2Jice?", "user_id": "usr_a",
-		"client_id": "web", "grant_id": "g", "object": "rev_1", "address": "::1", "request_id": "r", "detail": strings.Repeat("x", 256),
+		"client_id": "web", "grant_id": "g", "object": "rev_1", "remote": "::1", "request_id": "r", "detail": strings.Repeat("x", 256),
 	}
 	got := map[string]any{}
 	if err := json.Unmarshal([]byte(log.String()), &got); err != nil {
