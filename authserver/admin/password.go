@@ -53,6 +53,12 @@ func (a *API) changeOwnPassword(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), maxAct)
 	defer cancel()
 	err = a.replacePassword(ctx, u, passwords)
+	var throttled *ThrottledError
+	if errors.As(err, &throttled) { // no event: refusals cost nothing, and would push others out of the trail
+		refusal := errThrottled.because(err)
+		refusal.retryAfter = max(1, int((throttled.Wait+time.Second-1)/time.Second))
+		return refusal
+	}
 	ev := aboutUser(storage.ActPasswordChange, u, "")
 	ev.Outcome = storage.Success
 	if err != nil {
@@ -111,12 +117,7 @@ func (a *API) passwordChange(w http.ResponseWriter, r *http.Request, u storage.U
 // replacePassword judges the old password, replaces it and ends the grants.
 func (a *API) replacePassword(ctx context.Context, u storage.User, p passwordChange) error {
 	right, err := a.cfg.Verify(ctx, u, p.old)
-	var throttled *ThrottledError
 	switch {
-	case errors.As(err, &throttled):
-		refusal := errThrottled.because(err)
-		refusal.retryAfter = max(1, int((throttled.Wait+time.Second-1)/time.Second))
-		return refusal
 	case errors.Is(err, passhash.ErrBusy):
 		return errBusy.because(err)
 	case err != nil:

@@ -240,6 +240,9 @@ func TestOwnPasswordIsThrottled(t *testing.T) {
 		t.Errorf("Retry-After is %q, want 2", after)
 	}
 	o.unchanged(t)
+	if told := o.told(); len(told) != 0 {
+		t.Errorf("the audit was told %+v", told)
+	}
 }
 
 func TestOwnPasswordInAnOutage(t *testing.T) {
