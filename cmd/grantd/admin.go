@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 
 	"github.com/grantd/grantd/authserver"
@@ -11,6 +10,7 @@ import (
 	"github.com/grantd/grantd/internal/wellknown"
 	"github.com/grantd/grantd/resource"
 	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
 )
 
 // adminAPI is the API over the store, without who acts and who is told.
@@ -18,11 +18,23 @@ func (c *config) adminAPI(store storage.Store, hasher *passhash.Hasher) admin.Co
 	return admin.Config{
 		Store:         store,
 		Passwords:     hasher,
+		Keys:          c.deploymentKeys(store),
 		Policy:        c.passwordPolicy(),
 		Scopes:        c.Scopes,
 		DefaultScopes: c.DefaultScopes,
 		Strict:        c.strict(),
+		Audit:         func(ctx context.Context, e storage.AuditEvent) error { return store.AppendAudit(ctx, e) },
 	}
+}
+
+// deploymentKeys are those of the store. A command may have no secret: then it can
+// make none.
+func (c *config) deploymentKeys(store storage.Keys) *opaque.Keys {
+	sealer, err := opaque.NewSealer([]byte(c.Secret.Reveal()))
+	if err != nil {
+		sealer = nil
+	}
+	return opaque.NewKeys(store, sealer, nil)
 }
 
 // adminHandlers are the admin API, by pattern, for tokens with the scope admin
@@ -39,7 +51,7 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	}
 	c := p.config.adminAPI(p.store, p.hasher)
 	c.Path = issuer.Path
-	c.Actor, c.Audit, c.Note = actor, p.audit, p.noteAdmin
+	c.Actor, c.Audit, c.Note = actor, p.audit.keep, p.noteAdmin
 	if p.admin, err = admin.New(c); err != nil {
 		return nil, err
 	}
@@ -49,6 +61,20 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 		found[path] = guarded
 	}
 	return found, nil
+}
+
+// passwordHandlers are where users change their password, by path, for any token of
+// theirs. They need p.admin, but are for the listener that users reach.
+func (p *process) passwordHandlers() (map[string]http.Handler, error) {
+	me, id, err := p.guardMe()
+	if err != nil {
+		return nil, err
+	}
+	guarded := me.Require()(p.admin.OwnPassword())
+	return map[string]http.Handler{
+		admin.OwnPasswordPath:           guarded,
+		id.Path + admin.OwnPasswordPath: guarded,
+	}, nil
 }
 
 // actor is whom the request's token speaks for, and where it comes from.
@@ -72,25 +98,4 @@ func (p *process) noteAdmin(ctx context.Context, err error) {
 		return
 	}
 	note(ctx, err)
-}
-
-// audit writes the event to the log.
-func (p *process) audit(ctx context.Context, ev storage.AuditEvent) error {
-	attrs := []slog.Attr{
-		slog.String("action", string(ev.Action)), slog.String("outcome", string(ev.Outcome)), slog.Bool("local", ev.Local),
-	}
-	for _, a := range []struct{ key, value string }{
-		{"actor_user", ev.ActorUser}, {"actor_user_id", ev.ActorUserID}, {"actor_client", ev.ActorClient},
-		{"username", ev.Username}, {"user_id", ev.UserID}, {"client_id", ev.ClientID}, {"grant_id", ev.GrantID},
-		{"object", ev.Object}, {"request_id", ev.RequestID}, {"detail", ev.Detail},
-	} {
-		if a.value != "" {
-			attrs = append(attrs, slog.String(a.key, printable(a.value, 300)))
-		}
-	}
-	if ev.Address.IsValid() {
-		attrs = append(attrs, slog.String("remote", ev.Address.String()))
-	}
-	p.log.LogAttrs(ctx, slog.LevelInfo, "audit", attrs...)
-	return nil
 }
