@@ -124,9 +124,9 @@ type fixed string
 func (f fixed) Error() string { return string(f) }
 
 // telling is reason, told to the client as well: how to mend its request.
-func (e *Error) telling(text string) *Error {
+func (e *Error) telling(text fixed) *Error {
 	c := e.reason(text)
-	c.Description = strings.ToUpper(text[:1]) + text[1:] + "."
+	c.Description = strings.ToUpper(string(text[:1])) + string(text[1:]) + "."
 	return c
 }
 
