@@ -188,7 +188,7 @@ func TestABusyServerTrimsByItself(t *testing.T) {
 		}
 	}
 	if kept.trims != 2 {
-		t.Errorf("after 4 batches of 256 events, with 5000 to keep: trimmed %d times, want 2", kept.trims)
+		t.Errorf("after 1024 events in batches, with 5000 to keep: trimmed %d times, want 2", kept.trims)
 	}
 }
 
