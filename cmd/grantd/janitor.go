@@ -27,11 +27,11 @@ func (p *process) sweep(ctx context.Context) {
 		return
 	}
 	for _, r := range unswept {
-		n, err := p.store.Sweep(ctx, r)
+		swept, err := p.store.Sweep(ctx, r, nil)
 		if err != nil {
 			p.log.Warn("sweeping", "error", err.Error())
 			return
 		}
-		p.log.Info("swept", "grants", n)
+		p.log.Info("swept", "grants", swept.Grants)
 	}
 }

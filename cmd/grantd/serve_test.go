@@ -236,9 +236,9 @@ type halfSwept struct {
 }
 
 func (h *halfSwept) Unswept(context.Context) ([]storage.Revocation, error) { return h.left, nil }
-func (h *halfSwept) Sweep(_ context.Context, r storage.Revocation) (int, error) {
+func (h *halfSwept) Sweep(_ context.Context, r storage.Revocation, _ func(storage.Swept) error) (storage.Swept, error) {
 	h.swept = append(h.swept, r)
-	return 1, h.err
+	return storage.Swept{Grants: 1}, h.err
 }
 
 func TestSecretsAreWrittenOnce(t *testing.T) {

@@ -158,13 +158,13 @@ func busy(err error) bool {
 	return errors.As(err, &e) && e.Code()&primary == sqlite3.SQLITE_BUSY
 }
 
-// migrate makes the tables in an empty database, and refuses one that isn't
-// ours.
+// migrate makes the tables in an empty database, brings those of an older version
+// up to date, and refuses a database that isn't ours.
 func migrate(c *conn) error {
 	if err := begin(c, maxOpening); err != nil {
 		return err
 	}
-	err := makeTables(c)
+	err := takeSteps(c)
 	if err == nil {
 		_, err = c.exec("COMMIT")
 	}
@@ -175,23 +175,33 @@ func migrate(c *conn) error {
 	return nil
 }
 
-func makeTables(c *conn) error {
-	var version, tables int
-	_, err := c.row("SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version", nil, &version, &tables)
+// takeSteps takes those of versions that the database hasn't.
+func takeSteps(c *conn) error {
+	var taken, tables int
+	_, err := c.row("SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version", nil, &taken, &tables)
 	switch {
 	case err != nil:
 		return err
-	case version > schemaVersion:
-		return fmt.Errorf("a newer grantd wrote it: its schema is %d, and this one knows up to %d", version, schemaVersion)
-	case version == schemaVersion:
-		return nil
-	case tables != 0:
+	case taken > len(versions):
+		return fmt.Errorf("a newer grantd wrote it: its schema is %d, and this one knows up to %d", taken, len(versions))
+	case taken == 0 && tables != 0:
 		return errors.New("it is a database, but not of grantd")
+	case taken == len(versions):
+		return nil
 	}
-	for _, statement := range schema {
-		if _, err := c.exec(statement); err != nil {
+	for _, v := range versions[taken:] {
+		for _, statement := range v.statements {
+			if _, err := c.exec(statement); err != nil {
+				return err
+			}
+		}
+		if v.fill == nil {
+			continue
+		}
+		if err := v.fill(c); err != nil {
 			return err
 		}
 	}
-	return nil
+	_, err = c.exec(fmt.Sprintf("PRAGMA user_version = %d", len(versions)))
+	return err
 }

@@ -1,55 +1,131 @@
 package embedded
 
-import "fmt"
+import (
+	"database/sql"
 
-// schemaVersion is kept as PRAGMA user_version.
-const schemaVersion = 1
+	"github.com/grantd/grantd/storage"
+)
 
-// schema makes the tables of an empty database. Times are milliseconds since
-// 1970.
+// version is a step from the schema before it: statements, and then what only a
+// program can do, or nil. Times are milliseconds since 1970.
+type version struct {
+	statements []string
+	fill       func(*conn) error
+}
+
+// versions are all there were, from the empty database on. A new database takes all
+// the steps too, so there is one schema. How many a file has taken is kept as PRAGMA
+// user_version.
 //
 // A grant's record is storage.AppendGrant; the columns beside it are what
 // statements compare. Lists go by ends_at because it never changes while a
 // grant lives, and because new grants then append to the index instead of
-// scattering over it. epoch stands in the indexes so that a sweep can pass over
-// live grants without reading them.
-var schema = []string{
-	`CREATE TABLE grants (
-		id          BLOB PRIMARY KEY,
-		user_id     TEXT NOT NULL,
-		client_id   TEXT NOT NULL,
-		epoch       INTEGER NOT NULL,
-		generation  INTEGER NOT NULL,
-		ends_at     INTEGER NOT NULL,
-		expires_at  INTEGER NOT NULL,
-		record      BLOB NOT NULL,
-		retry       BLOB,
-		retry_until INTEGER
-	) WITHOUT ROWID`,
-	`CREATE INDEX grants_by_user ON grants (user_id, ends_at, id, epoch) WHERE user_id <> ''`,
-	`CREATE INDEX grants_by_client ON grants (client_id, ends_at, id, epoch)`,
-	`CREATE INDEX grants_by_expiry ON grants (expires_at)`,
-	`CREATE INDEX grants_by_retry ON grants (retry_until) WHERE retry_until IS NOT NULL`,
+// scattering over it. epoch and created_at stand in the indexes so that a sweep
+// can pass over live grants without reading them.
+var versions = []version{
+	{statements: []string{
+		`CREATE TABLE grants (
+			id          BLOB PRIMARY KEY,
+			user_id     TEXT NOT NULL,
+			client_id   TEXT NOT NULL,
+			epoch       INTEGER NOT NULL,
+			generation  INTEGER NOT NULL,
+			ends_at     INTEGER NOT NULL,
+			expires_at  INTEGER NOT NULL,
+			record      BLOB NOT NULL,
+			retry       BLOB,
+			retry_until INTEGER
+		) WITHOUT ROWID`,
+		`CREATE INDEX grants_by_user ON grants (user_id, ends_at, id, epoch) WHERE user_id <> ''`,
+		`CREATE INDEX grants_by_client ON grants (client_id, ends_at, id, epoch)`,
+		`CREATE INDEX grants_by_expiry ON grants (expires_at)`,
+		`CREATE INDEX grants_by_retry ON grants (retry_until) WHERE retry_until IS NOT NULL`,
 
-	// One epoch for all: a store in one file has no partitions.
-	`CREATE TABLE epochs (epoch INTEGER NOT NULL)`,
-	`INSERT INTO epochs VALUES (1)`,
-	`CREATE TABLE floors (
-		kind  INTEGER NOT NULL, -- 0 everybody, 1 a user, 2 a client
-		name  TEXT NOT NULL,
-		epoch INTEGER NOT NULL,
-		PRIMARY KEY (kind, name)
-	) WITHOUT ROWID`,
+		// One epoch for all: a store in one file has no partitions.
+		`CREATE TABLE epochs (epoch INTEGER NOT NULL)`,
+		`INSERT INTO epochs VALUES (1)`,
+		`CREATE TABLE floors (
+			kind  INTEGER NOT NULL, -- 0 everybody, 1 a user, 2 a client
+			name  TEXT NOT NULL,
+			epoch INTEGER NOT NULL,
+			PRIMARY KEY (kind, name)
+		) WITHOUT ROWID`,
 
-	`CREATE TABLE users (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
-	`CREATE TABLE clients (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
-	`CREATE TABLE keys (id INTEGER PRIMARY KEY, record BLOB NOT NULL)`,
+		`CREATE TABLE users (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
+		`CREATE TABLE clients (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
+		`CREATE TABLE keys (id INTEGER PRIMARY KEY, record BLOB NOT NULL)`,
+	}},
+	{statements: []string{
+		`ALTER TABLE grants ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0`,
+		`DROP INDEX grants_by_user`,
+		`DROP INDEX grants_by_client`,
 
-	fmt.Sprintf(`PRAGMA user_version = %d`, schemaVersion),
+		`ALTER TABLE floors RENAME TO floors_1`,
+		`CREATE TABLE floors (
+			kind           INTEGER NOT NULL, -- 0 everybody, 1 a user, 2 a client
+			name           TEXT NOT NULL,
+			created_before INTEGER NOT NULL, -- only grants created before it; the greatest number: all
+			epoch          INTEGER NOT NULL,
+			PRIMARY KEY (kind, name, created_before)
+		) WITHOUT ROWID`,
+		`INSERT INTO floors SELECT kind, name, 9223372036854775807, epoch FROM floors_1`,
+		`DROP TABLE floors_1`,
+
+		// What the sweeps of a revocation deleted, until they end.
+		`CREATE TABLE sweeps (
+			epoch      INTEGER PRIMARY KEY, -- of the revocation
+			grants     INTEGER NOT NULL,
+			oldest     INTEGER NOT NULL,
+			newest     INTEGER NOT NULL,
+			kept_until INTEGER NOT NULL
+		)`,
+		`CREATE TABLE receipts (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
+	}, fill: fillCreated},
+}
+
+// fillCreated gives every grant its created_at, and makes the indexes that have
+// it. A record that can't be read counts as the oldest there is.
+func fillCreated(c *conn) error {
+	for last := []byte{}; last != nil; {
+		created := map[storage.GrantID]int64{}
+		from := last
+		last = nil
+		err := c.each(`SELECT id, record FROM grants WHERE id > ? ORDER BY id LIMIT ?`, []any{from, batch}, func(rows *sql.Rows) error {
+			var record []byte
+			if err := rows.Scan(&last, &record); err != nil || len(last) != len(storage.GrantID{}) {
+				return err
+			}
+			id := storage.GrantID(last)
+			if g, err := storage.DecodeGrant(id, record); err == nil {
+				created[id] = g.Created.UnixMilli()
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for id, ms := range created {
+			if _, err := c.exec(`UPDATE grants SET created_at = ? WHERE id = ?`, ms, id[:]); err != nil {
+				return err
+			}
+		}
+	}
+	for _, statement := range []string{
+		`CREATE INDEX grants_by_user ON grants (user_id, ends_at, id, epoch, created_at) WHERE user_id <> ''`,
+		`CREATE INDEX grants_by_client ON grants (client_id, ends_at, id, epoch, created_at)`,
+	} {
+		if _, err := c.exec(statement); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // aboveFloors is true of a grant that no revocation ended.
-const aboveFloors = `epoch >= max(
-	ifnull((SELECT f.epoch FROM floors f WHERE f.kind = 0 AND f.name = ''), 0),
-	ifnull((SELECT f.epoch FROM floors f WHERE f.kind = 1 AND f.name = user_id), 0),
-	ifnull((SELECT f.epoch FROM floors f WHERE f.kind = 2 AND f.name = client_id), 0))`
+const aboveFloors = `
+	NOT EXISTS (SELECT 1 FROM floors f WHERE f.kind = 0 AND f.name = ''
+		AND f.created_before > grants.created_at AND f.epoch > grants.epoch) AND
+	NOT EXISTS (SELECT 1 FROM floors f WHERE f.kind = 1 AND f.name = grants.user_id
+		AND f.created_before > grants.created_at AND f.epoch > grants.epoch) AND
+	NOT EXISTS (SELECT 1 FROM floors f WHERE f.kind = 2 AND f.name = grants.client_id
+		AND f.created_before > grants.created_at AND f.epoch > grants.epoch)`

@@ -12,7 +12,7 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// Both scripts may run twice for one call, because go-redis repeats a command
+// Every script may run twice for one call, because go-redis repeats a command
 // whose connection broke: the second run changes nothing and answers the same.
 var (
 	//go:embed script/settle.lua
@@ -22,6 +22,10 @@ var (
 	//go:embed script/forget.lua
 	forgetText   string
 	forgetScript = redis.NewScript(forgetText)
+
+	//go:embed script/end.lua
+	endText   string
+	endScript = redis.NewScript(endText)
 )
 
 // token is what Redis has of a text: the grant that it became, or its record.

@@ -315,6 +315,52 @@ func TestRevocationComesBetween(t *testing.T) {
 	}
 }
 
+// A revocation of what was before an instant spares the tokens made since.
+func TestRevocationBefore(t *testing.T) {
+	hour := func(ago int) func(*models.Token) {
+		return func(t *models.Token) {
+			t.AccessCreateAt = t.AccessCreateAt.Add(-time.Duration(ago) * time.Hour)
+			t.RefreshCreateAt = t.AccessCreateAt
+			t.AccessExpiresIn = 24 * time.Hour
+		}
+	}
+	for name, target := range map[string]storage.Target{
+		"user": {UserID: "usr_alice"}, "client": {ClientID: "web"}, "all": {All: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			covered := b.Cover(b.inner)
+			tokens := []*models.Token{b.issue(hour(0)), b.issue(hour(2)), b.issue(hour(4)), b.issue(hour(6))}
+			moved := b.keep(tokens[2].Refresh)
+			for _, step := range []struct{ before, live int }{{5, 3}, {3, 2}, {5, 2}, {1, 1}, {-1, 0}} {
+				target.Before = time.Now().Add(-time.Duration(step.before) * time.Hour)
+				if _, err := covered.Revoke(t.Context(), target); err != nil {
+					t.Fatal(err)
+				}
+				for i, token := range tokens {
+					want := error(storage.ErrNotFound)
+					if i < step.live {
+						want = nil
+					}
+					if _, err := b.AccessGrant(t.Context(), token.Access); !errors.Is(err, want) {
+						t.Errorf("before %d hours: the token of %d hours: %v, want %v", step.before, 2*i, err, want)
+					}
+					if _, _, err := b.RefreshGrant(t.Context(), token.Refresh); !errors.Is(err, want) {
+						t.Errorf("before %d hours: the refresh token of %d hours: %v, want %v", step.before, 2*i, err, want)
+					}
+				}
+				if _, err := b.inner.LoadGrant(t.Context(), moved.ID); (err == nil) != (step.live > 2) {
+					t.Errorf("before %d hours: a grant that moved over: %v", step.before, err)
+				}
+			}
+			other := b.issue(func(t *models.Token) { t.UserID, t.ClientID = "root", "spa" })
+			if _, err := b.AccessGrant(t.Context(), other.Access); (err == nil) == target.All {
+				t.Errorf("another's token: %v", err)
+			}
+		})
+	}
+}
+
 // What the stock server took back of a sign-in isn't brought back by moving it.
 func TestMoveWhatIsLeftOfASignIn(t *testing.T) {
 	b := newBench(t)
