@@ -41,6 +41,8 @@ func TestNoStatementScansATable(t *testing.T) {
 		"walk all":     walks[kindAll],
 		"walk user":    walks[kindUser],
 		"walk client":  walks[kindClient],
+		"end user":     ends[kindUser],
+		"end client":   ends[kindClient],
 		"count user":   counts[kindUser],
 		"count client": counts[kindClient],
 		"clean grants": deleteExpired,

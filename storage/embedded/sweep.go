@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"database/sql"
+	"math"
 	"time"
 
 	"github.com/grantd/grantd/internal/pace"
@@ -96,13 +97,34 @@ var walks = map[int]string{
 		WHERE client_id = ?1 AND (ends_at, id) > (?2, ?3) ORDER BY ends_at, id LIMIT ?4`,
 }
 
+// ends has, for users and clients, the query for the last end of a grant of
+// theirs: a walk needs to go no further, and grants may come faster than it walks.
+var ends = map[int]string{
+	kindUser:   `SELECT ifnull(max(ends_at), 0) FROM grants WHERE user_id = ?1 AND user_id <> ''`,
+	kindClient: `SELECT ifnull(max(ends_at), 0) FROM grants WHERE client_id = ?1`,
+}
+
+// lastEnd is where a walk over the grants of the target may stop.
+func (s *Store) lastEnd(ctx context.Context, kind int, name string) (last int64, err error) {
+	if kind == kindAll {
+		return math.MaxInt64, nil // by id, where new ones come anywhere
+	}
+	err = s.read(ctx, func(c *conn) error { return orNotFound(c.row(ends[kind], []any{name}, &last)) })
+	return last, err
+}
+
 // walk calls do with the ids of the grants that r ended, some at a time.
 func (s *Store) walk(ctx context.Context, r storage.Revocation, do func(dead [][]byte) error) error {
-	if _, _, err := floorOf(r.Target); err != nil {
+	kind, name, err := floorOf(r.Target)
+	if err != nil {
+		return err
+	}
+	last, err := s.lastEnd(ctx, kind, name)
+	if err != nil {
 		return err
 	}
 	p := pace.Pace{Free: sweepFree, Share: sweepShare}
-	for at := (&place{id: []byte{}}); at != nil; {
+	for at := (&place{id: []byte{}}); at != nil && at.endsAt <= last; {
 		err := p.Do(ctx, func() error {
 			dead, next, err := s.dead(ctx, r, *at)
 			if at = next; err != nil || len(dead) == 0 {

@@ -151,23 +151,31 @@ func (w *sweeping) each(ctx context.Context, do func(context.Context, []storage.
 		if w.r.Epochs[partition] == 0 {
 			continue // raised by another revocation, if at all
 		}
-		// It goes by position and not by rank, which others that delete
-		// meanwhile would shift.
-		index := walk{store: w.Store, partition: partition, index: indexKey(partition, w.r.Target)}
-		for more := true; more; {
-			err := p.Do(ctx, func() error {
-				b, err := index.next(ctx, pipelined)
-				if more = b.len > 0; err != nil || !more {
-					return err
-				}
-				return do(ctx, w.dead(b.grants))
-			})
-			if err != nil {
-				return err
-			}
+		if err := w.eachIndexed(ctx, partition, p, do); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// eachIndexed is each for the target's index in the partition. It goes by position
+// and not by rank, which others that delete meanwhile would shift. It ends at what
+// was the last entry at its beginning: what has come since was not ended, and may
+// come faster than it is passed over.
+func (w *sweeping) eachIndexed(ctx context.Context, partition byte, p *pace.Pace, do func(context.Context, []storage.Grant) error) error {
+	index := walk{store: w.Store, partition: partition, index: indexKey(partition, w.r.Target)}
+	last, err := index.last(ctx)
+	for err == nil && index.after.before(last) {
+		err = p.Do(ctx, func() error {
+			b, err := index.next(ctx, pipelined)
+			if err != nil || b.len == 0 {
+				last = index.after // all the rest is gone
+				return err
+			}
+			return do(ctx, w.dead(b.grants))
+		})
+	}
+	return err
 }
 
 func (w *sweeping) pace() *pace.Pace { return &pace.Pace{Free: sweepFree, Share: sweepShare} }
