@@ -158,13 +158,13 @@ func busy(err error) bool {
 	return errors.As(err, &e) && e.Code()&primary == sqlite3.SQLITE_BUSY
 }
 
-// migrate makes the tables in an empty database, brings those of an older version
-// up to date, and refuses a database that isn't ours.
+// migrate makes the tables that an empty database or one of an older grantd
+// lacks, and refuses one that isn't ours.
 func migrate(c *conn) error {
 	if err := begin(c, maxOpening); err != nil {
 		return err
 	}
-	err := takeSteps(c)
+	err := makeTables(c)
 	if err == nil {
 		_, err = c.exec("COMMIT")
 	}
@@ -175,33 +175,36 @@ func migrate(c *conn) error {
 	return nil
 }
 
-// takeSteps takes those of versions that the database hasn't.
-func takeSteps(c *conn) error {
-	var taken, tables int
-	_, err := c.row("SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version", nil, &taken, &tables)
+func makeTables(c *conn) error {
+	var version, tables int
+	_, err := c.row("SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version", nil, &version, &tables)
 	switch {
 	case err != nil:
 		return err
-	case taken > len(versions):
-		return fmt.Errorf("a newer grantd wrote it: its schema is %d, and this one knows up to %d", taken, len(versions))
-	case taken == 0 && tables != 0:
-		return errors.New("it is a database, but not of grantd")
-	case taken == len(versions):
+	case version > len(steps):
+		return fmt.Errorf("a newer grantd wrote it: its schema is %d, and this one knows up to %d", version, len(steps))
+	case version == len(steps):
 		return nil
+	case version < 0 || version == 0 && tables != 0:
+		return errors.New("it is a database, but not of grantd")
 	}
-	for _, v := range versions[taken:] {
-		for _, statement := range v.statements {
-			if _, err := c.exec(statement); err != nil {
-				return err
-			}
-		}
-		if v.fill == nil {
-			continue
-		}
-		if err := v.fill(c); err != nil {
+	for _, s := range steps[version:] {
+		if err := s.take(c); err != nil {
 			return err
 		}
 	}
-	_, err = c.exec(fmt.Sprintf("PRAGMA user_version = %d", len(versions)))
+	_, err = c.exec(fmt.Sprintf("PRAGMA user_version = %d", len(steps)))
 	return err
+}
+
+func (s step) take(c *conn) error {
+	for _, statement := range s.statements {
+		if _, err := c.exec(statement); err != nil {
+			return err
+		}
+	}
+	if s.fill == nil {
+		return nil
+	}
+	return s.fill(c)
 }

@@ -6,81 +6,88 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// version is a step from the schema before it: statements, and then what only a
-// program can do, or nil. Times are milliseconds since 1970.
-type version struct {
+// steps make the tables: each brings a database of the version that is its index
+// to the next one, an empty one being of version 0. A step that was released is
+// never changed. The version is kept as PRAGMA user_version.
+var steps = []step{
+	{statements: schema},
+	{statements: revocationSchema, fill: fillCreated},
+}
+
+// step is some statements, and then what only a program can do, or nil.
+type step struct {
 	statements []string
 	fill       func(*conn) error
 }
 
-// versions are all there were, from the empty database on. A new database takes all
-// the steps too, so there is one schema. How many a file has taken is kept as PRAGMA
-// user_version.
+// schema makes the tables of grants and of what they rest on. Times are
+// milliseconds since 1970.
 //
 // A grant's record is storage.AppendGrant; the columns beside it are what
 // statements compare. Lists go by ends_at because it never changes while a
 // grant lives, and because new grants then append to the index instead of
-// scattering over it. epoch and created_at stand in the indexes so that a sweep
-// can pass over live grants without reading them.
-var versions = []version{
-	{statements: []string{
-		`CREATE TABLE grants (
-			id          BLOB PRIMARY KEY,
-			user_id     TEXT NOT NULL,
-			client_id   TEXT NOT NULL,
-			epoch       INTEGER NOT NULL,
-			generation  INTEGER NOT NULL,
-			ends_at     INTEGER NOT NULL,
-			expires_at  INTEGER NOT NULL,
-			record      BLOB NOT NULL,
-			retry       BLOB,
-			retry_until INTEGER
-		) WITHOUT ROWID`,
-		`CREATE INDEX grants_by_user ON grants (user_id, ends_at, id, epoch) WHERE user_id <> ''`,
-		`CREATE INDEX grants_by_client ON grants (client_id, ends_at, id, epoch)`,
-		`CREATE INDEX grants_by_expiry ON grants (expires_at)`,
-		`CREATE INDEX grants_by_retry ON grants (retry_until) WHERE retry_until IS NOT NULL`,
+// scattering over it. epoch stands in the indexes so that a sweep can pass over
+// live grants without reading them.
+var schema = []string{
+	`CREATE TABLE grants (
+		id          BLOB PRIMARY KEY,
+		user_id     TEXT NOT NULL,
+		client_id   TEXT NOT NULL,
+		epoch       INTEGER NOT NULL,
+		generation  INTEGER NOT NULL,
+		ends_at     INTEGER NOT NULL,
+		expires_at  INTEGER NOT NULL,
+		record      BLOB NOT NULL,
+		retry       BLOB,
+		retry_until INTEGER
+	) WITHOUT ROWID`,
+	`CREATE INDEX grants_by_user ON grants (user_id, ends_at, id, epoch) WHERE user_id <> ''`,
+	`CREATE INDEX grants_by_client ON grants (client_id, ends_at, id, epoch)`,
+	`CREATE INDEX grants_by_expiry ON grants (expires_at)`,
+	`CREATE INDEX grants_by_retry ON grants (retry_until) WHERE retry_until IS NOT NULL`,
 
-		// One epoch for all: a store in one file has no partitions.
-		`CREATE TABLE epochs (epoch INTEGER NOT NULL)`,
-		`INSERT INTO epochs VALUES (1)`,
-		`CREATE TABLE floors (
-			kind  INTEGER NOT NULL, -- 0 everybody, 1 a user, 2 a client
-			name  TEXT NOT NULL,
-			epoch INTEGER NOT NULL,
-			PRIMARY KEY (kind, name)
-		) WITHOUT ROWID`,
+	// One epoch for all: a store in one file has no partitions.
+	`CREATE TABLE epochs (epoch INTEGER NOT NULL)`,
+	`INSERT INTO epochs VALUES (1)`,
+	`CREATE TABLE floors (
+		kind  INTEGER NOT NULL, -- 0 everybody, 1 a user, 2 a client
+		name  TEXT NOT NULL,
+		epoch INTEGER NOT NULL,
+		PRIMARY KEY (kind, name)
+	) WITHOUT ROWID`,
 
-		`CREATE TABLE users (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
-		`CREATE TABLE clients (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
-		`CREATE TABLE keys (id INTEGER PRIMARY KEY, record BLOB NOT NULL)`,
-	}},
-	{statements: []string{
-		`ALTER TABLE grants ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0`,
-		`DROP INDEX grants_by_user`,
-		`DROP INDEX grants_by_client`,
+	`CREATE TABLE users (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
+	`CREATE TABLE clients (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
+	`CREATE TABLE keys (id INTEGER PRIMARY KEY, record BLOB NOT NULL)`,
+}
 
-		`ALTER TABLE floors RENAME TO floors_1`,
-		`CREATE TABLE floors (
-			kind           INTEGER NOT NULL, -- 0 everybody, 1 a user, 2 a client
-			name           TEXT NOT NULL,
-			created_before INTEGER NOT NULL, -- only grants created before it; the greatest number: all
-			epoch          INTEGER NOT NULL,
-			PRIMARY KEY (kind, name, created_before)
-		) WITHOUT ROWID`,
-		`INSERT INTO floors SELECT kind, name, 9223372036854775807, epoch FROM floors_1`,
-		`DROP TABLE floors_1`,
+// revocationSchema gives floors a Before, and grants what it is compared with, in
+// the indexes as epoch is. It makes the tables of sweeps and receipts.
+var revocationSchema = []string{
+	`ALTER TABLE grants ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0`,
+	`DROP INDEX grants_by_user`,
+	`DROP INDEX grants_by_client`,
 
-		// What the sweeps of a revocation deleted, until they end.
-		`CREATE TABLE sweeps (
-			epoch      INTEGER PRIMARY KEY, -- of the revocation
-			grants     INTEGER NOT NULL,
-			oldest     INTEGER NOT NULL,
-			newest     INTEGER NOT NULL,
-			kept_until INTEGER NOT NULL
-		)`,
-		`CREATE TABLE receipts (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
-	}, fill: fillCreated},
+	`ALTER TABLE floors RENAME TO floors_1`,
+	`CREATE TABLE floors (
+		kind           INTEGER NOT NULL, -- 0 everybody, 1 a user, 2 a client
+		name           TEXT NOT NULL,
+		created_before INTEGER NOT NULL, -- only grants created before it; the greatest number: all
+		epoch          INTEGER NOT NULL,
+		PRIMARY KEY (kind, name, created_before)
+	) WITHOUT ROWID`,
+	`INSERT INTO floors SELECT kind, name, 9223372036854775807, epoch FROM floors_1`,
+	`DROP TABLE floors_1`,
+
+	// What the sweeps of a revocation deleted, until they end.
+	`CREATE TABLE sweeps (
+		epoch      INTEGER PRIMARY KEY, -- of the revocation
+		grants     INTEGER NOT NULL,
+		oldest     INTEGER NOT NULL,
+		newest     INTEGER NOT NULL,
+		kept_until INTEGER NOT NULL
+	)`,
+	`CREATE TABLE receipts (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
 }
 
 // fillCreated gives every grant its created_at, and makes the indexes that have
