@@ -72,6 +72,7 @@ const (
 	endedUser   = "user:"   // and its id
 	endedName   = "name:"   // and the name of a user who was deleted
 	endedClient = "client:" // and its id
+	endedGrant  = "grant:"  // and its id, in base64url
 
 	// endedBefore and one of those above: whose tokens are dead that were made
 	// before an instant, in milliseconds since 1970.
@@ -86,20 +87,27 @@ func (s *Store) endBefore(ctx context.Context, field string, before time.Time) e
 	return unavailable(ctx, endScript.Run(ctx, s.client, []string{s.key(endedKey)}, endedBefore+field, before.UnixMilli()).Err())
 }
 
+// EndGrant makes sure that no stock token becomes the grant, or becomes it again.
+// Whoever ends a single grant and has no token of it tells so before the grant is
+// deleted.
+func (s *Store) EndGrant(ctx context.Context, id storage.GrantID) error {
+	return s.end(ctx, endedGrant+id.String())
+}
+
 // notEnded returns errEnded when the stock tokens of the user or the client that
-// were made then are dead.
-func (s *Store) notEnded(ctx context.Context, u storage.User, c storage.Client, made time.Time) error {
+// were made then are dead, or those that stand for the grant.
+func (s *Store) notEnded(ctx context.Context, u storage.User, c storage.Client, g storage.Grant) error {
 	found, err := s.client.HMGet(ctx, s.key(endedKey),
-		endedAll, endedClient+c.ID, endedUser+u.ID, endedName+u.Name,
+		endedAll, endedClient+c.ID, endedUser+u.ID, endedName+u.Name, endedGrant+g.ID.String(),
 		endedBefore+endedAll, endedBefore+endedClient+c.ID, endedBefore+endedUser+u.ID).Result()
 	if err != nil {
 		return unavailable(ctx, err)
 	}
 	for i, field := range found {
 		text, ended := field.(string)
-		if ended && i >= 4 {
+		if ended && i >= 5 {
 			before, err := strconv.ParseInt(text, 10, 64)
-			ended = err != nil || made.UnixMilli() < before
+			ended = err != nil || g.Created.UnixMilli() < before
 		}
 		if ended {
 			return errEnded

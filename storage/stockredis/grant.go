@@ -39,7 +39,8 @@ func (s *Store) grantOf(ctx context.Context, recordID string, r record) (storage
 	if err != nil {
 		return storage.Grant{}, err
 	}
-	if err := s.notEnded(ctx, user, client, r.created()); err != nil {
+	kept := storage.Grant{ID: grantID(recordID, user.ID), Created: r.created()}
+	if err := s.notEnded(ctx, user, client, kept); err != nil {
 		return storage.Grant{}, err
 	}
 	scope := s.scope(r, client, user)
@@ -51,7 +52,7 @@ func (s *Store) grantOf(ctx context.Context, recordID string, r record) (storage
 		audience = strings.Join(s.cfg.Audiences, " ")
 	}
 	g := storage.Grant{
-		ID:       grantID(recordID, user.ID),
+		ID:       kept.ID,
 		Type:     storage.ClientCredentials,
 		UserID:   user.ID,
 		Username: user.Name,

@@ -176,7 +176,7 @@ func (s *Store) Settle(ctx context.Context, text string, id storage.GrantID, pai
 	if err != nil {
 		return err
 	}
-	keys := []string{s.movedKey(text)}
+	keys := []string{s.key(endedKey), s.movedKey(text)}
 	if !t.moved {
 		keys = append(keys, s.tokenKeys(t)...)
 		if sibling := t.record.sibling(text); sibling != "" {
@@ -184,7 +184,8 @@ func (s *Store) Settle(ctx context.Context, text string, id storage.GrantID, pai
 		}
 	}
 	settled, err := settleScript.Run(ctx, s.client, keys,
-		marker(id, pair), marker(id, storage.Digest{}), t.recordID, s.markerLife(t.record).Milliseconds()).Bool()
+		marker(id, pair), marker(id, storage.Digest{}), t.recordID, s.markerLife(t.record).Milliseconds(),
+		endedGrant+id.String()).Bool()
 	if err != nil {
 		return unavailable(ctx, err)
 	}

@@ -315,6 +315,39 @@ func TestRevocationComesBetween(t *testing.T) {
 	}
 }
 
+// A single grant that was ended, by who has no token of it, stays ended, whatever a
+// request does that was under way.
+func TestAnEndedGrantDoesNotComeBack(t *testing.T) {
+	b := newBench(t)
+	late, kept, other := b.issue(nil), b.issue(nil), b.issue(nil)
+	g, _, err := b.RefreshGrant(t.Context(), late.Refresh) // a request begins
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []storage.GrantID{g.ID, b.keep(kept.Refresh).ID} {
+		if err := errors.Join(b.EndGrant(t.Context(), id), b.inner.DeleteGrant(t.Context(), id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.inner.CreateGrant(t.Context(), g); err != nil { // it goes on
+		t.Fatal(err)
+	}
+	if err := b.Settle(t.Context(), late.Refresh, g.ID, storage.Digest{1}); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("the request that was under way: %v, want ErrNotFound", err)
+	}
+	for _, token := range []*models.Token{late, kept} {
+		if _, err := b.AccessGrant(t.Context(), token.Access); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("its access token: %v, want ErrNotFound", err)
+		}
+		if _, _, err := b.RefreshGrant(t.Context(), token.Refresh); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("its refresh token: %v, want ErrNotFound", err)
+		}
+	}
+	if _, err := b.AccessGrant(t.Context(), other.Access); err != nil {
+		t.Errorf("another's: %v", err)
+	}
+}
+
 // A revocation of what was before an instant spares the tokens made since.
 func TestRevocationBefore(t *testing.T) {
 	hour := func(ago int) func(*models.Token) {
