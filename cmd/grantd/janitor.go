@@ -3,11 +3,18 @@ package main
 import (
 	"context"
 	"time"
+
+	"github.com/grantd/grantd/authserver/admin"
 )
 
+// keepReceipts is how long the receipts of revocations are kept.
+const keepReceipts = 30 * 24 * time.Hour
+
 // sweepEvery finishes, now and then, sweeps that another process began and
-// didn't finish. The grants in question are dead already; this only frees space.
+// didn't finish, and forgets old receipts. The grants in question are dead already;
+// this only frees space and completes the receipts.
 func (p *process) sweepEvery(ctx context.Context, pause time.Duration) {
+	s := admin.NewSweeper(p.store, p.noteAdmin, time.Now)
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for {
@@ -15,23 +22,16 @@ func (p *process) sweepEvery(ctx context.Context, pause time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			p.sweep(ctx)
+			p.sweep(ctx, s)
 		}
 	}
 }
 
-func (p *process) sweep(ctx context.Context) {
-	unswept, err := p.store.Unswept(ctx)
-	if err != nil {
-		p.log.Warn("looking for unfinished sweeps", "error", err.Error())
-		return
+func (p *process) sweep(ctx context.Context, s *admin.Sweeper) {
+	if err := s.Resume(ctx); err != nil && ctx.Err() == nil {
+		p.log.Warn("unfinished revocations", "error", err.Error())
 	}
-	for _, r := range unswept {
-		swept, err := p.store.Sweep(ctx, r, nil)
-		if err != nil {
-			p.log.Warn("sweeping", "error", err.Error())
-			return
-		}
-		p.log.Info("swept", "grants", swept.Grants)
+	if _, err := s.Expire(ctx, time.Now().Add(-keepReceipts)); err != nil && ctx.Err() == nil {
+		p.log.Warn("old receipts", "error", err.Error())
 	}
 }
