@@ -107,6 +107,8 @@ func TestWithoutTheTrailNoAdminActs(t *testing.T) {
 		{"PATCH", "/clients/demo", `{"scopes":["read"]}`},
 		{"POST", "/clients/demo/secret", `{}`},
 		{"DELETE", "/clients/demo", ""},
+		{"POST", "/revocations", `{"user":"alice"}`},
+		{"POST", "/keys", ""},
 	} {
 		a := admins(t, r.URL, token, act.method, act.path, act.body)
 		if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
