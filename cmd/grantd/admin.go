@@ -52,6 +52,10 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	c := p.config.adminAPI(p.store, p.hasher)
 	c.Path = issuer.Path
 	c.Actor, c.Audit, c.Note = actor, p.audit.keep, p.noteAdmin
+	c.Tokens = p.keys
+	if p.stock != nil {
+		c.Legacy = p.stock
+	}
 	if p.admin, err = admin.New(c); err != nil {
 		return nil, err
 	}

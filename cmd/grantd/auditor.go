@@ -19,7 +19,7 @@ const (
 	// auditPause is how long a store that didn't take events is left alone.
 	auditPause = time.Second
 
-	auditBatch = 256 // events that are kept at once, at most
+	auditBatch = 128 // events that are kept at once, at most: few enough that Redis keeps nobody waiting
 
 	// auditQueue is how many events requests may hand over before any is looked at,
 	// and auditBacklog how many may wait for a store that can't take them.
