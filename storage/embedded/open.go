@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	sqlite "modernc.org/sqlite"
@@ -158,7 +159,7 @@ func busy(err error) bool {
 	return errors.As(err, &e) && e.Code()&primary == sqlite3.SQLITE_BUSY
 }
 
-// migrate makes the tables in an empty database, and refuses one that isn't
+// migrate makes the tables that the database lacks, and refuses one that isn't
 // ours.
 func migrate(c *conn) error {
 	if err := begin(c, maxOpening); err != nil {
@@ -181,14 +182,15 @@ func makeTables(c *conn) error {
 	switch {
 	case err != nil:
 		return err
-	case version > schemaVersion:
-		return fmt.Errorf("a newer grantd wrote it: its schema is %d, and this one knows up to %d", version, schemaVersion)
-	case version == schemaVersion:
+	case version > len(steps):
+		return fmt.Errorf("a newer grantd wrote it: its schema is %d, and this one knows up to %d", version, len(steps))
+	case version == len(steps):
 		return nil
-	case tables != 0:
+	case version == 0 && tables != 0:
 		return errors.New("it is a database, but not of grantd")
 	}
-	for _, statement := range schema {
+	statements := append(slices.Concat(steps[max(version, 0):]...), fmt.Sprintf("PRAGMA user_version = %d", len(steps)))
+	for _, statement := range statements {
 		if _, err := c.exec(statement); err != nil {
 			return err
 		}

@@ -36,6 +36,10 @@ var (
 	pageText   string
 	pageScript = redis.NewScript(pageText)
 
+	//go:embed script/guesses.lua
+	guessesText   string
+	guessesScript = redis.NewScript(guessesText)
+
 	//go:embed script/update.lua
 	updateText string // run by EVAL: see directory.update
 )
