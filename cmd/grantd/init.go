@@ -69,7 +69,7 @@ type newAdmin struct {
 
 // ensureAdmin makes the admin, unless there is one, of whatever name. It returns
 // the name of an admin that there is now, and whether it was made.
-func ensureAdmin(ctx context.Context, s storage.Users, a newAdmin) (string, bool, error) {
+func ensureAdmin(ctx context.Context, s storage.Store, a newAdmin) (string, bool, error) {
 	who, err := findAdmin(ctx, s, a.name)
 	if err != nil || who != "" {
 		return who, false, err
@@ -82,7 +82,9 @@ func ensureAdmin(ctx context.Context, s storage.Users, a newAdmin) (string, bool
 	if err != nil {
 		return "", false, fmt.Errorf("hashing the password: %w", err)
 	}
-	err = s.CreateUser(ctx, newUser(a.name, hash, true))
+	admin := newUser(a.name, hash, true)
+	made := storage.AuditEvent{Action: storage.ActUserCreate, Username: admin.Name, UserID: admin.ID, Detail: "the first admin"}
+	err = locally(ctx, s, made, func() error { return s.CreateUser(ctx, admin) })
 	if errors.Is(err, storage.ErrExists) {
 		u, err := s.LoadUser(ctx, a.name)
 		if err == nil && !u.Admin {

@@ -33,6 +33,7 @@ type process struct {
 	hasher *passhash.Hasher
 	keys   *gate
 	health *health
+	audit  *auditor
 
 	// unthrottled: failed client authentications are not limited.
 	unthrottled bool
@@ -81,6 +82,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 		hasher:  hasher,
 		keys:    &gate{source: opaque.NewLoader(store, sealer)},
 		health:  &health{ping: store.Ping},
+		audit:   newAuditor(log, store, c),
 		prepare: func(context.Context) error { return nil },
 		ready:   func(context.Context) {},
 		announce: func(a net.Addr) {
@@ -123,7 +125,7 @@ func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, e
 		DefaultClient:   defaultClient,
 		Unthrottled:     p.unthrottled,
 		RemoteAddr:      remoteAddr,
-		Note:            noteEvent,
+		Note:            p.audit.note,
 	})
 	if err != nil {
 		return nil, usagef("%w", err)
@@ -204,6 +206,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer p.audit.start()() // until the requests in flight are finished
 	var background sync.WaitGroup
 	background.Go(func() {
 		p.keepStarting(ctx, cancel)

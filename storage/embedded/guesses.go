@@ -8,6 +8,15 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
+var guessSchema = []string{
+	`CREATE TABLE guesses (
+		key        BLOB PRIMARY KEY,
+		expires_at INTEGER NOT NULL,
+		record     BLOB NOT NULL
+	) WITHOUT ROWID`,
+	`CREATE INDEX guesses_by_expiry ON guesses (expires_at)`,
+}
+
 // LoadGuesses returns what a throttle remembers; see storage.Guesses.
 func (s *Store) LoadGuesses(ctx context.Context, key storage.GuessKey) (record []byte, err error) {
 	err = s.read(ctx, func(c *conn) error {

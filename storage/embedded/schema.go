@@ -1,21 +1,23 @@
 package embedded
 
-// steps make the tables, in order: the first those of an empty database, each
-// other what came later. How many were taken is kept as PRAGMA user_version, so
-// a step that was released never changes. Times are milliseconds since 1970.
+// steps make the tables: each brings a database of the version that is its index
+// to the next one, an empty one being of version 0. A step that was released is
+// never changed. The version is kept as PRAGMA user_version.
 var steps = [][]string{
-	firstTables,
-	guessTables,
+	schema,
+	auditSchema,
+	guessSchema,
 }
 
-// firstTables hold everything that there was at first.
+// schema makes the tables of grants and of what they rest on. Times are
+// milliseconds since 1970.
 //
 // A grant's record is storage.AppendGrant; the columns beside it are what
 // statements compare. Lists go by ends_at because it never changes while a
 // grant lives, and because new grants then append to the index instead of
 // scattering over it. epoch stands in the indexes so that a sweep can pass over
 // live grants without reading them.
-var firstTables = []string{
+var schema = []string{
 	`CREATE TABLE grants (
 		id          BLOB PRIMARY KEY,
 		user_id     TEXT NOT NULL,
@@ -46,16 +48,6 @@ var firstTables = []string{
 	`CREATE TABLE users (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
 	`CREATE TABLE clients (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
 	`CREATE TABLE keys (id INTEGER PRIMARY KEY, record BLOB NOT NULL)`,
-}
-
-// guessTables hold what a throttle remembers: storage.Guesses.
-var guessTables = []string{
-	`CREATE TABLE guesses (
-		key        BLOB PRIMARY KEY,
-		expires_at INTEGER NOT NULL,
-		record     BLOB NOT NULL
-	) WITHOUT ROWID`,
-	`CREATE INDEX guesses_by_expiry ON guesses (expires_at)`,
 }
 
 // aboveFloors is true of a grant that no revocation ended.

@@ -40,6 +40,10 @@ var (
 	guessesText   string
 	guessesScript = redis.NewScript(guessesText)
 
+	//go:embed script/audit.lua
+	auditText   string
+	auditScript = redis.NewScript(auditText)
+
 	//go:embed script/update.lua
 	updateText string // run by EVAL: see directory.update
 )
