@@ -25,7 +25,4 @@ type Guesses interface {
 	// ErrConflict, and the record that is there. Repeating a call that succeeded
 	// succeeds, as long as nobody swapped after it.
 	SwapGuesses(ctx context.Context, key GuessKey, old, next []byte, expiry time.Time) ([]byte, error)
-
-	// DeleteGuesses forgets the record. An unknown key is no error.
-	DeleteGuesses(ctx context.Context, key GuessKey) error
 }

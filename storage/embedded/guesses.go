@@ -53,11 +53,3 @@ func (s *Store) SwapGuesses(ctx context.Context, key storage.GuessKey, old, next
 	})
 	return now, err
 }
-
-// DeleteGuesses forgets what a throttle remembers; see storage.Guesses.
-func (s *Store) DeleteGuesses(ctx context.Context, key storage.GuessKey) error {
-	return s.write(ctx, func(c *conn) error {
-		_, err := c.exec(`DELETE FROM guesses WHERE key = ?`, key[:])
-		return err
-	})
-}

@@ -28,6 +28,7 @@ type Key struct {
 type Keyring struct {
 	keys   [256]*key
 	mintID byte
+	blinds *prf // of the key with the lowest id
 }
 
 // key holds what is derived from a deployment key: one sub-key for each use.
@@ -73,6 +74,7 @@ func NewKeyring(keys ...Key) (*Keyring, error) {
 		return nil, errors.New("opaque: a keyring needs a key")
 	}
 	r := &Keyring{}
+	lowest := keys[0]
 	for _, k := range keys {
 		if r.keys[k.ID] != nil {
 			return nil, errors.New("opaque: two keys have the same id")
@@ -83,7 +85,15 @@ func NewKeyring(keys ...Key) (*Keyring, error) {
 		}
 		r.keys[k.ID] = sub
 		r.mintID = max(r.mintID, k.ID)
+		if k.ID < lowest.ID {
+			lowest = k
+		}
 	}
+	blind, err := hkdf.Key(sha256.New, lowest.Data[:], nil, "grantd blind name", sha256.Size)
+	if err != nil {
+		return nil, err
+	}
+	r.blinds = newPRF(blind)
 	return r, nil
 }
 
@@ -108,6 +118,14 @@ func (k *key) tagged(kind Kind, raw *[rawLen]byte) bool {
 
 // MintID is the id of the key that new tokens are made under.
 func (r *Keyring) MintID() byte { return r.mintID }
+
+// Blind is a digest of a text that must not be found in the store, such as a name
+// that somebody typed: without the deployment keys nobody can tell which text it
+// is of, nor try some. Each kind has digests of its own. All nodes make the
+// same one, until the oldest key is deleted.
+func (r *Keyring) Blind(kind byte, text string) [sha256.Size]byte {
+	return r.blinds.sum([]byte{kind}, []byte(text))
+}
 
 // Mint makes a token with a random secret, and the digest to keep of it.
 func (r *Keyring) Mint(kind Kind, grant storage.GrantID, generation uint32) (string, storage.Digest) {

@@ -34,8 +34,3 @@ func (s *Store) SwapGuesses(ctx context.Context, key storage.GuessKey, old, next
 		return next, nil
 	}
 }
-
-// DeleteGuesses implements storage.Guesses.
-func (s *Store) DeleteGuesses(ctx context.Context, key storage.GuessKey) error {
-	return unavailable(ctx, s.client.Del(ctx, guessKey(key)).Err())
-}

@@ -49,10 +49,6 @@ func guessSwap(t *testing.T, f Fixture) {
 	swapped(t, f, guessKey(1), odd, bytes.Repeat(odd, 4000))
 	swapped(t, f, guessKey(1), bytes.Repeat(odd, 4000), nil)
 	swapped(t, f, guessKey(1), nil, odd)
-	for range 2 {
-		wantErr(t, "DeleteGuesses", f.Store.DeleteGuesses(t.Context(), guessKey(1)), nil)
-		wantGuesses(t, f, guessKey(1), nil)
-	}
 	wantGuesses(t, f, guessKey(2), []byte("other"))
 }
 

@@ -63,7 +63,6 @@ func calls(t *testing.T, f Fixture) map[string]func(ctx context.Context) error {
 		"SwapGuesses": func(ctx context.Context) error {
 			return second(s.SwapGuesses(ctx, guessKey(1), nil, []byte("x"), f.Now().Add(time.Hour)))
 		},
-		"DeleteGuesses": func(ctx context.Context) error { return s.DeleteGuesses(ctx, guessKey(1)) },
 		"Ping":          s.Ping,
 	}
 	maps.Copy(all, auditCalls(f))
