@@ -153,7 +153,7 @@ func (l *Limiter) pause(ctx context.Context, changed <-chan struct{}, deadline t
 	}
 }
 
-// take takes the place if the verdict is zero; changed is closed when to ask again.
+// take takes the place if the verdict admits it; changed is closed when to ask again.
 // A record that was seen before is good enough to be replaced, but to refuse
 // somebody it has to be the present one. Whoever has none takes the same steps as
 // who has one.
@@ -167,9 +167,8 @@ func (p *Place) take(ctx context.Context) (v verdict, changed <-chan struct{}, e
 		now := p.limiter.now()
 		r := decode(d.record, now)
 		v = r.judge(p.network, now)
-		admitted := v.wait == 0 && !v.hold
 		switch age := time.Since(d.seen); {
-		case admitted && !d.seen.IsZero():
+		case v.admits() && !d.seen.IsZero():
 			r.enter(p.network, p.id, now)
 			if swapped, err := p.swap(ctx, r, now); swapped || err != nil {
 				return v, nil, err

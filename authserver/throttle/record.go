@@ -158,13 +158,16 @@ type verdict struct {
 	others time.Duration
 }
 
+// admits reports whether the password may be judged now.
+func (v verdict) admits() bool { return v.wait == 0 && !v.hold }
+
 // judge says whether a password from the network may be judged.
 func (r *record) judge(network netip.Prefix, now time.Time) verdict {
 	e := r.at(network)
 	if e == nil {
 		e = &entry{}
 	}
-	if v := e.judge(network, now); v != (verdict{}) {
+	if v := e.judge(network, now); !v.admits() {
 		return v
 	}
 	full := time.UnixMilli(r.Full)
