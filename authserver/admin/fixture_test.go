@@ -21,6 +21,7 @@ import (
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/embedded"
+	"github.com/grantd/grantd/storage/opaque"
 )
 
 // fixture is a listening API on a fresh store.
@@ -39,7 +40,17 @@ type faultyStore struct {
 	revoke atomic.Bool // Revoke fails
 	users  atomic.Bool // LoadUser fails
 
-	updated atomic.Pointer[func()] // called after UpdateUser
+	updated atomic.Pointer[func()]       // called after UpdateUser
+	sweep   atomic.Pointer[func() error] // called before Sweep, which doesn't begin on an error
+}
+
+func (s *faultyStore) Sweep(ctx context.Context, r storage.Revocation, report func(storage.Swept) error) (storage.Swept, error) {
+	if f := s.sweep.Load(); f != nil {
+		if err := (*f)(); err != nil {
+			return storage.Swept{}, err
+		}
+	}
+	return s.Store.Sweep(ctx, r, report)
 }
 
 func (s *faultyStore) UpdateUser(ctx context.Context, u storage.User) error {
@@ -118,6 +129,7 @@ func newFixture(t *testing.T, options ...option) *fixture {
 	c := admin.Config{
 		Store:         f.store,
 		Passwords:     hasher,
+		Keys:          opaque.NewKeys(f.store, newSealer(t), func() time.Time { return f.clock }),
 		Scopes:        []string{"read", "write", "admin"},
 		DefaultScopes: []string{"read"},
 		Path:          "/tenant",

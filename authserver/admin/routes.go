@@ -38,6 +38,16 @@ func (a *API) routes() []Route {
 		{"PATCH", Root + "/clients/{client_id}", nil, a.patchClient},
 		{"DELETE", Root + "/clients/{client_id}", nil, a.deleteClient},
 		{"POST", Root + "/clients/{client_id}/secret", nil, a.rotateSecret},
+		{"GET", Root + "/keys", nil, a.listKeys},
+		{"POST", Root + "/keys", nil, a.rotateKey},
+		{"DELETE", Root + "/keys/{id}", nil, a.deleteKey},
+		{"GET", Root + "/grants", []string{"user", "client", "issued_before", "issued_after", "address", "cursor", "limit"}, a.listGrants},
+		{"GET", Root + "/grants/{id}", nil, a.getGrant},
+		{"DELETE", Root + "/grants/{id}", nil, a.deleteGrant},
+		{"GET", Root + "/revocations", []string{"cursor", "limit"}, a.listReceipts},
+		{"POST", Root + "/revocations", nil, a.revoke},
+		{"GET", Root + "/revocations/{id}", []string{"verify"}, a.getReceipt},
+		{"GET", Root + "/audit", []string{"action", "user", "client", "after", "before", "limit", "wait"}, a.listAudit},
 	}
 }
 

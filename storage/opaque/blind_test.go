@@ -4,9 +4,9 @@ import "testing"
 
 func TestBlindDigests(t *testing.T) {
 	first, second := NewKey(1), NewKey(2)
-	ring := func(keys ...Key) *Keyring {
+	ring := func(mint Key, more ...Key) *Keyring {
 		t.Helper()
-		r, err := NewKeyring(keys...)
+		r, err := NewKeyring(mint, more...)
 		if err != nil {
 			t.Fatal(err)
 		}
