@@ -13,6 +13,7 @@ var steps = []step{
 	{statements: schema},
 	{statements: revocationSchema, fill: fillCreated},
 	{statements: auditSchema},
+	{statements: guessSchema},
 }
 
 // step is some statements, and then what only a program can do, or nil.

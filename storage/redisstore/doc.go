@@ -14,6 +14,7 @@
 //	grantd:client:ID           a client; grantd:clients lists the ids
 //	grantd:receipt:ID          a receipt of a revocation; grantd:receipts lists the ids
 //	grantd:keys                hash of the sealed deployment keys
+//	grantd:guess: + 16 bytes   what a throttle remembers of failed sign-ins
 //	grantd:{audit}             stream: the audit trail
 //	grantd:{audit} + digest    for two minutes, that those events were appended
 //

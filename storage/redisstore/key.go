@@ -12,6 +12,8 @@ import (
 const (
 	keysKey = "grantd:keys"
 
+	guessPrefix = "grantd:guess:"
+
 	tagPrefix = "grantd:{"
 	kindAt    = len(tagPrefix) + len("ab}")
 	idAt      = kindAt + 1
@@ -42,6 +44,8 @@ func partitionKey[T []byte | string](partition byte, kind byte, rest T) string {
 func grantKey(id storage.GrantID) string { return partitionKey(id[0], kindGrant, id[1:]) }
 func retryKey(id storage.GrantID) string { return partitionKey(id[0], kindRetry, id[1:]) }
 func floorsKey(partition byte) string    { return partitionKey(partition, kindFloors, "") }
+
+func guessKey(key storage.GuessKey) string { return guessPrefix + string(key[:]) }
 
 // sweptKey is what the sweeps of the revocation that raised the epoch count.
 func sweptKey(partition byte, epoch uint32) string {
