@@ -100,7 +100,17 @@ func (p *process) offerAll(defaultClient string) (handlers, error) {
 		return handlers{}, err
 	}
 	maps.Copy(auth, api)
-	return handlers{oauth: auth}, nil
+	return handlers{oauth: auth}, p.describe(p.config.Issuer, auth)
+}
+
+// offerResource is the resource server alone.
+func (p *process) offerResource() (handlers, error) {
+	api, err := p.resourceHandlers()
+	if err != nil {
+		return handlers{}, err
+	}
+	base, _ := p.config.resources()
+	return handlers{oauth: api}, p.describe(base, api)
 }
 
 // authHandlers are the authorization server, by path. defaultClient may be empty.
