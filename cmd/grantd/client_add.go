@@ -97,8 +97,8 @@ func (f *clientFlags) check(id string) error {
 	switch {
 	case !visibleASCII(id) || len(id) > longestID:
 		return usagef("a client's id is at most %d characters, all visible ASCII", longestID)
-	case strings.HasPrefix(id, userIDPrefix):
-		return usagef("an id that begins with %s is a user's (RFC 9700 section 2.6)", userIDPrefix)
+	case strings.HasPrefix(id, storage.UserIDPrefix):
+		return usagef("an id that begins with %s is a user's (RFC 9700 section 2.6)", storage.UserIDPrefix)
 	case len(f.grants) == 0 && !f.introspect:
 		return usagef("the client needs a --grant, or --introspect")
 	case f.public && f.introspect:

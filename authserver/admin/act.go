@@ -1,0 +1,76 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// maxAct bounds an act that is under way.
+const maxAct = 20 * time.Second
+
+// act does what changes something. The event, of which the caller gives what is
+// done and to whom, is kept before it is done; else it isn't done. An act that
+// was begun goes on when its client goes away: it must not end between the record
+// and the grants.
+func (a *API) act(ctx context.Context, ev storage.AuditEvent, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxAct)
+	defer cancel()
+	ev = a.by(ctx, ev)
+	ev.Outcome = storage.Accepted
+	if err := a.cfg.Audit(ctx, ev); err != nil {
+		return errUnaudited.because(fmt.Errorf("keeping the audit event: %w", err))
+	}
+	err := do(ctx)
+	if err == nil {
+		return nil
+	}
+	ev.Time, ev.Outcome = a.now(), storage.Failure
+	if lost := a.cfg.Audit(ctx, ev); lost != nil {
+		err = asProblem(err).because(errors.Join(err, fmt.Errorf("keeping the audit event: %w", lost)))
+	}
+	return err
+}
+
+// errUnaudited: what nobody could account for isn't done.
+var errUnaudited = errUnavailable.saying("It wasn't done, because it couldn't be written to the audit. Repeat the request.")
+
+// by fills in who acts, and when.
+func (a *API) by(ctx context.Context, ev storage.AuditEvent) storage.AuditEvent {
+	who := a.cfg.Actor(ctx)
+	ev.Time = a.now()
+	ev.ActorUser, ev.ActorUserID, ev.ActorClient = who.Username, who.UserID, who.ClientID
+	ev.Local, ev.Address, ev.RequestID = who.Local, who.Address, who.RequestID
+	return ev
+}
+
+// maxSweep bounds a sweep. What it leaves, storage.Revocations.Unswept tells of.
+const maxSweep = 10 * time.Minute
+
+// endGrants ends the grants of the target. They are dead when it returns; their
+// records are cleared away in the background.
+//
+// What changed a record calls it after that: a sign-in that began before the
+// revocation fails, and one that begins after it reads the changed record; see
+// storage.Revocations. On an error the grants may still be good, so whoever
+// repeats the request has to come here again, whether or not there is anything
+// left to change.
+func (a *API) endGrants(ctx context.Context, t storage.Target) error {
+	r, err := a.cfg.Store.Revoke(ctx, t)
+	if err != nil {
+		return errUnended.because(fmt.Errorf("ending the grants: %w", err))
+	}
+	a.background.Go(func() {
+		ctx, cancel := context.WithTimeout(a.working, maxSweep)
+		defer cancel()
+		if _, err := a.cfg.Store.Sweep(ctx, r); err != nil {
+			a.cfg.Note(ctx, fmt.Errorf("clearing away ended grants: %w", err))
+		}
+	})
+	return nil
+}
+
+var errUnended = errUnavailable.saying("The record is changed, but its grants may still be good. Repeat the request.")

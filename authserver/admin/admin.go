@@ -1,0 +1,128 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage"
+)
+
+// Config says what the API works on. Store, Passwords, Scopes, Actor and Audit are
+// required; every other field has a useful zero value.
+type Config struct {
+	Store     storage.Store
+	Passwords *passhash.Hasher
+
+	// Policy is what a password has to meet.
+	Policy passhash.Policy
+
+	// Scopes that the server knows: those that a client may have. DefaultScopes
+	// are those of a client that is made without any.
+	Scopes, DefaultScopes []string
+
+	// Strict is that of authserver.Config: no client may be given the password grant.
+	Strict bool
+
+	// Path is the issuer's, such as /tenant, without a slash at its end: the API is
+	// found below it, and at the root as well. Default none.
+	Path string
+
+	// Actor tells who is acting, from the context of the request. It is called
+	// by many goroutines at once.
+	Actor func(context.Context) Actor
+
+	// Audit keeps the event, and returns once it is kept. It is called before each
+	// act that changes something, with the outcome storage.Accepted; on an error
+	// the act isn't done and the answer is 503. When the act fails it is called
+	// again, with storage.Failure. It must be safe for concurrent use.
+	Audit func(context.Context, storage.AuditEvent) error
+
+	// Note is told, once for each request that wasn't answered as asked, why, with
+	// the context of the request; and why work in the background failed, with a
+	// context of no request. The error holds no secret. It must be safe for
+	// concurrent use. Default: nobody is told.
+	Note func(context.Context, error)
+
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// Actor is who does something. Without a user a client acts for itself; Local is
+// the machine's own operator, on the store itself.
+type Actor struct {
+	Username, UserID string
+	ClientID         string // that the user acts through, or that acts itself
+	Address          netip.Addr
+	RequestID        string
+	Local            bool
+}
+
+// API is the admin API. It is safe for concurrent use.
+type API struct {
+	cfg     Config
+	handler http.Handler
+
+	stop       context.CancelFunc // ends the work in the background
+	background sync.WaitGroup
+	working    context.Context //nolint:containedctx // of the work that outlives the request that began it
+}
+
+// New returns an API, or an error that names every fault of c. [API.Close] ends
+// the work that it does in the background.
+func New(c Config) (*API, error) {
+	if c.Note == nil {
+		c.Note = func(context.Context, error) {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if err := validate(c); err != nil {
+		return nil, err
+	}
+	a := &API{cfg: c}
+	a.working, a.stop = context.WithCancel(context.Background())
+	a.handler = a.mux()
+	return a, nil
+}
+
+func validate(c Config) error {
+	faults := []struct {
+		bad  bool
+		text string
+	}{
+		{c.Store == nil, "Store is missing"},
+		{c.Passwords == nil, "Passwords is missing"},
+		{len(c.Scopes) == 0, "Scopes is empty"},
+		{slices.ContainsFunc(c.DefaultScopes, func(s string) bool { return !slices.Contains(c.Scopes, s) }), "DefaultScopes holds a scope that is not in Scopes"},
+		{c.Path != "" && !strings.HasPrefix(c.Path, "/") || strings.HasSuffix(c.Path, "/"), "Path doesn't begin with a slash, or ends with one"},
+		{c.Actor == nil, "Actor is missing"},
+		{c.Audit == nil, "Audit is missing"},
+	}
+	var errs []error
+	for _, f := range faults {
+		if f.bad {
+			errs = append(errs, errors.New("admin: "+f.text))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Wait returns when the work in the background is done. Nobody may begin an act
+// meanwhile.
+func (a *API) Wait() { a.background.Wait() }
+
+// Close ends the work in the background and waits for it. What it leaves undone
+// of a sweep, storage.Revocations tells of; the grants are dead all the same.
+func (a *API) Close() {
+	a.stop()
+	a.background.Wait()
+}
+
+func (a *API) now() time.Time { return a.cfg.Now().UTC() }

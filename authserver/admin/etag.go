@@ -1,0 +1,64 @@
+package admin
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// entityTag is a strong validator (RFC 9110 section 8.8.3) of the record that was
+// made at that time and has that revision. The time is in it because revisions
+// begin anew when a name is deleted and made again.
+func entityTag(created time.Time, revision uint64) string {
+	return `"` + strconv.FormatInt(created.UnixNano(), 36) + "-" + strconv.FormatUint(revision, 36) + `"`
+}
+
+// conditional reports whether the request has a precondition.
+func conditional(r *http.Request) bool { return len(r.Header.Values("If-Match")) > 0 }
+
+// matches evaluates If-Match, RFC 9110 section 13.1.1, for what has the tag now,
+// "" when there is nothing. Weak tags never match. Without the field it's true.
+func matches(r *http.Request, tag string) bool {
+	fields := r.Header.Values("If-Match")
+	if len(fields) == 0 {
+		return true
+	}
+	list := strings.Trim(strings.Join(fields, ","), " \t")
+	if list == "*" {
+		return tag != ""
+	}
+	for list != "" {
+		var member string
+		if member, list = nextTag(list); member == tag && tag != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// nextTag cuts the first entity-tag off a list. A comma may stand in the quotes
+// of one (section 8.8.3), so splitting at commas won't do.
+func nextTag(list string) (member, rest string) {
+	list = strings.TrimLeft(list, ", \t")
+	prefix := ""
+	if strings.HasPrefix(list, "W/") {
+		prefix, list = "W/", list[2:]
+	}
+	if !strings.HasPrefix(list, `"`) {
+		return "", "" // no list of tags: nothing of it counts
+	}
+	end := strings.IndexByte(list[1:], '"')
+	if end < 0 {
+		return "", ""
+	}
+	return prefix + list[:end+2], list[end+2:]
+}
+
+// ifMatch is matches as an error.
+func ifMatch(r *http.Request, tag string) error {
+	if !matches(r, tag) {
+		return errStale
+	}
+	return nil
+}

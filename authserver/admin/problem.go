@@ -1,0 +1,178 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage"
+)
+
+// Problem is the body of an error response, RFC 9457 section 3. Its texts are
+// fixed: of the request they hold at most the names of fields.
+type Problem struct {
+	Type      string       `json:"type"` // ProblemType and the code
+	Title     string       `json:"title"`
+	Status    int          `json:"status"`
+	Detail    string       `json:"detail,omitempty"`
+	Errors    []FieldError `json:"errors,omitempty"` // one for each field that is wrong
+	RequestID string       `json:"request_id,omitempty"`
+}
+
+// FieldError is what is wrong with a member of the body or with a parameter of
+// the query.
+type FieldError struct {
+	Field  string `json:"field"`
+	Detail string `json:"detail"`
+}
+
+// ProblemType is what the types of problems begin with.
+const ProblemType = "urn:grantd:problem:"
+
+// problem is a Problem as an error.
+type problem struct {
+	status     int
+	code       string
+	title      string
+	detail     string
+	fields     []FieldError
+	allow      string // the Allow header, for 405
+	retryAfter int    // seconds, the Retry-After header; 0 sends none
+	cause      error  // logged, never sent
+}
+
+var (
+	errRequest   = &problem{status: http.StatusBadRequest, code: "invalid_request", title: "The request is malformed"}
+	errFields    = &problem{status: http.StatusBadRequest, code: "invalid_field", title: "A field is missing or wrong"}
+	errNotFound  = &problem{status: http.StatusNotFound, code: "not_found", title: "There is no such thing"}
+	errMethod    = &problem{status: http.StatusMethodNotAllowed, code: "method_not_allowed", title: "The method isn't offered here"}
+	errMediaType = &problem{
+		status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", title: "The body has to be application/json",
+		detail: "Send JSON in UTF-8, uncompressed, with the header Content-Type: application/json.",
+	}
+	errTooLarge = &problem{
+		status: http.StatusRequestEntityTooLarge, code: "too_large", title: "The body is too large",
+		detail: "A body may have 32 KiB.",
+	}
+	errExists = &problem{status: http.StatusConflict, code: "already_exists", title: "The name is taken"}
+	errStale  = &problem{
+		status: http.StatusPreconditionFailed, code: "stale", title: "It isn't what If-Match says any more",
+		detail: "Somebody changed it meanwhile. Read it again, and repeat the request with its new ETag.",
+	}
+	errConflict    = &problem{status: http.StatusConflict, code: "conflict", title: "That can't be done as things are"}
+	errUnavailable = &problem{
+		status: http.StatusServiceUnavailable, code: "unavailable", title: "The server can't answer now", retryAfter: 1,
+		detail: "It may or may not have been done. Repeating the request is safe.",
+	}
+	errServer = &problem{status: http.StatusInternalServerError, code: "server_error", title: "The server met an unexpected condition"}
+)
+
+// Error tells the code and, for the log, the fields and the cause.
+func (p *problem) Error() string {
+	text := p.code
+	for _, f := range p.fields {
+		text += " " + f.Field
+	}
+	if p.cause != nil {
+		text += ": " + p.cause.Error()
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (p *problem) Unwrap() error { return p.cause }
+
+// because returns a copy of p whose cause, shown only in the log, is err.
+func (p *problem) because(err error) *problem {
+	c := *p
+	c.cause = err
+	return &c
+}
+
+// saying returns a copy of p with another detail.
+func (p *problem) saying(detail string) *problem {
+	c := *p
+	c.detail = detail
+	return &c
+}
+
+func (p *problem) allowing(methods []string) *problem {
+	c := *p
+	c.allow = strings.Join(methods, ", ")
+	return &c
+}
+
+// wrong returns errFields with what is wrong with one field.
+func wrong(field, detail string) *problem { return wrongFields([]FieldError{{field, detail}}) }
+
+func wrongFields(fields []FieldError) *problem {
+	c := *errFields
+	c.fields = fields
+	return &c
+}
+
+// asProblem turns what a step returned into a problem.
+func asProblem(err error) *problem {
+	var p *problem
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, passhash.ErrBusy), errors.Is(err, context.DeadlineExceeded):
+		return errUnavailable.because(err)
+	case errors.Is(err, storage.ErrNotFound):
+		return errNotFound.because(err)
+	case errors.Is(err, storage.ErrConflict):
+		// Others were faster each time: see change.
+		return errConflict.saying("Others change it at the same time. Repeat the request.").because(err)
+	}
+	return errServer.because(err)
+}
+
+// writeProblem is the only place that writes an error response.
+func (a *API) writeProblem(w http.ResponseWriter, r *http.Request, p *problem) {
+	h := w.Header()
+	if p.allow != "" {
+		h.Set("Allow", p.allow)
+	}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.retryAfter))
+	}
+	if p.status == http.StatusRequestEntityTooLarge {
+		h.Set("Connection", "close")
+	}
+	write(w, p.status, "application/problem+json", Problem{
+		Type:      ProblemType + p.code,
+		Title:     p.title,
+		Status:    p.status,
+		Detail:    p.detail,
+		Errors:    p.fields,
+		RequestID: a.cfg.Actor(r.Context()).RequestID,
+	})
+}
+
+// writeJSON writes an answer.
+func writeJSON(w http.ResponseWriter, status int, body any) error {
+	write(w, status, "application/json", body)
+	return nil
+}
+
+func write(w http.ResponseWriter, status int, mediaType string, body any) {
+	b, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // only texts, numbers, times and lists of them are ever passed
+	}
+	h := w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(status)
+	w.Write(b) // a client that went away is no fault of ours
+}
+
+func writeNothing(w http.ResponseWriter) error {
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

@@ -1,0 +1,117 @@
+package admin
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Root is what the paths of the API begin with, below the issuer's path.
+const Root = "/admin/v1"
+
+// Route is one of the things that the API answers.
+type Route struct {
+	Method  string
+	Pattern string   // as of http.ServeMux, from Root on, without the issuer's path
+	Query   []string // the parameters that it takes; others are refused
+	handle  handlerFunc
+}
+
+// handlerFunc answers a request, or returns the error that it is to be answered
+// with. The query of the request has passed checkQuery.
+type handlerFunc func(http.ResponseWriter, *http.Request) error
+
+// routes is everything that the API answers.
+func (a *API) routes() []Route {
+	return []Route{
+		{"GET", Root + "/users", []string{"prefix", "admin", "disabled", "cursor", "limit"}, a.listUsers},
+		{"POST", Root + "/users", nil, a.createUser},
+		{"GET", Root + "/users/{username}", nil, a.getUser},
+		{"PATCH", Root + "/users/{username}", nil, a.patchUser},
+		{"DELETE", Root + "/users/{username}", nil, a.deleteUser},
+		{"PUT", Root + "/users/{username}/password", nil, a.setPassword},
+		{"GET", Root + "/clients", []string{"cursor", "limit"}, a.listClients},
+		{"POST", Root + "/clients", nil, a.createClient},
+		{"GET", Root + "/clients/{client_id}", nil, a.getClient},
+		{"PATCH", Root + "/clients/{client_id}", nil, a.patchClient},
+		{"DELETE", Root + "/clients/{client_id}", nil, a.deleteClient},
+		{"POST", Root + "/clients/{client_id}/secret", nil, a.rotateSecret},
+	}
+}
+
+// Routes returns the table of what the API answers. A route for GET answers HEAD too.
+func (a *API) Routes() []Route { return a.routes() }
+
+// Paths are the patterns that [API.Handler] answers, for a mux before it: each
+// pattern of the table, and everything else below Root, at the root and below
+// Config.Path. They have no method: the answer to a wrong one is a problem too.
+func (a *API) Paths() []string {
+	var paths []string
+	for _, base := range slices.Compact([]string{"", a.cfg.Path}) {
+		paths = append(paths, base+Root, base+Root+"/")
+		for _, r := range a.routes() {
+			if !slices.Contains(paths, base+r.Pattern) {
+				paths = append(paths, base+r.Pattern)
+			}
+		}
+	}
+	return paths
+}
+
+// Handler serves the API, at Paths.
+func (a *API) Handler() http.Handler { return a.handler }
+
+func (a *API) mux() http.Handler {
+	mux := http.NewServeMux()
+	resources := map[string][]Route{} // by pattern
+	for _, r := range a.routes() {
+		resources[r.Pattern] = append(resources[r.Pattern], r)
+	}
+	for _, path := range a.Paths() {
+		mux.Handle(path, a.resource(resources[path[strings.Index(path, Root):]]))
+	}
+	return mux
+}
+
+// resource answers what has one pattern, each method by its own route.
+func (a *API) resource(routes []Route) http.Handler {
+	if len(routes) == 0 {
+		return a.endpoint(func(http.ResponseWriter, *http.Request) error { return errNotFound })
+	}
+	var allow []string
+	for _, r := range routes {
+		allow = append(allow, r.Method)
+		if r.Method == http.MethodGet {
+			allow = append(allow, http.MethodHead)
+		}
+	}
+	wrongMethod := errMethod.allowing(allow)
+	return a.endpoint(func(w http.ResponseWriter, r *http.Request) error {
+		i := slices.IndexFunc(routes, func(route Route) bool { return route.answers(r.Method) })
+		if i < 0 {
+			return wrongMethod
+		}
+		if err := checkQuery(r, routes[i].Query); err != nil {
+			return err
+		}
+		return routes[i].handle(w, r)
+	})
+}
+
+func (r Route) answers(method string) bool {
+	return r.Method == method || r.Method == http.MethodGet && method == http.MethodHead
+}
+
+// endpoint runs a handler, and writes the error if there was one. What it answers
+// isn't for caches.
+func (a *API) endpoint(handle handlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if err := handle(w, r); err != nil {
+			p := asProblem(err)
+			a.cfg.Note(r.Context(), p)
+			a.writeProblem(w, r, p)
+		}
+	})
+}
