@@ -21,29 +21,39 @@ import (
 //go:embed openapi.yaml
 var openAPISource []byte
 
-// openAPIPath is where the document is found, at the root and below the path of
-// the server.
+// openAPIPath is where the document is found.
 const openAPIPath = "/openapi.json"
 
-// describe adds the OpenAPI document of what a listener answers, which is
-// reached at that URL. All URLs in it are those of the configuration, never what
-// a request says of its host.
-func (p *process) describe(base string, offered map[string]http.Handler) error {
-	id, err := wellknown.Parse(base)
+// describe adds the OpenAPI document to each listener: that of what is reached at
+// the URL base, and, where admins have one of their own, to that, whose URL nobody
+// knows. All URLs in it are those of the configuration, never what a request says
+// of its host.
+func (p *process) describe(base string, h handlers) error {
+	at, err := wellknown.Parse(base)
 	if err != nil {
 		return usagef("issuer or resource %w", err)
 	}
+	if err := p.describeListener(at, h.oauth); err != nil || h.admin == nil {
+		return err
+	}
+	at.Base = "/"
+	return p.describeListener(at, h.admin)
+}
+
+// describeListener adds the document of what is offered, at the root and below the
+// path, as the rest is.
+func (p *process) describeListener(at wellknown.Identifier, offered map[string]http.Handler) error {
 	served := map[string]bool{openAPIPath: true, "/livez": true, "/readyz": true}
 	for path := range offered {
 		served[path] = true
 	}
-	source, err := p.openAPI(id, served)
+	source, err := p.openAPI(at, served)
 	if err != nil {
 		return fmt.Errorf("the OpenAPI document: %w", err)
 	}
 	document := readOnly(wellknown.NewDocument(source).ServeHTTP)
 	offered[openAPIPath] = document
-	offered[id.Path+openAPIPath] = document
+	offered[at.Path+openAPIPath] = document
 	return nil
 }
 
