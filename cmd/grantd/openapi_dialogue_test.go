@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -29,8 +30,11 @@ func TestOpenAPIAnswers(t *testing.T) {
 	p := openSite(t, siteConfig(func(*config) {}))
 	seedSite(t, p.store, p.hasher)
 	d := newDialogue(t, everything(t, p), "http://127.0.0.1")
-	s := deployment{dialogue: d, down: d.with(everything(t, p.on(outOfOrder(t, p.store)))), torn: d.with(everything(t, p.on(onlyGrants{nil, p.store})))}
-	s.shut = d.with(everything(t, p.unstarted()))
+	on := func(store storage.Store) *dialogue { return d.with(everything(t, p.on(store))) }
+	s := deployment{
+		dialogue: d, shut: d.with(everything(t, p.unstarted())),
+		down: on(outOfOrder(t, p.store)), torn: on(onlyGrants{nil, p.store}), odd: on(oddStore{p.store}), contended: on(contendedStore{p.store}),
+	}
 
 	s.talkOfTokens()
 	s.talkOfRevocation()
@@ -39,6 +43,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 	s.talkOfDocuments()
 	s.talkOfUsersMe()
 	s.talkOfHealth()
+	s.talkOfAdmin()
 	s.talkByPlainHTTP()
 	s.talkNonsense()
 
@@ -59,6 +64,9 @@ type deployment struct {
 	down *dialogue // its store can't answer, but for grants
 	torn *dialogue // whatever but a grant it asks of the store panics
 	shut *dialogue // it wasn't started yet
+	odd  *dialogue // its store fails in an unknown way
+
+	contended *dialogue // others are always faster to change something
 }
 
 func everything(t *testing.T, p *process) http.Handler {
@@ -84,6 +92,30 @@ type onlyGrants struct {
 func (s onlyGrants) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
 	return s.grants.LoadGrant(ctx, id)
 }
+
+// oddStore fails in a way that no store should.
+type oddStore struct{ storage.Store }
+
+var errOdd = errors.New("odd")
+
+// LoadUser fails.
+func (oddStore) LoadUser(context.Context, string) (storage.User, error) {
+	return storage.User{}, errOdd
+}
+
+// LoadClient fails.
+func (oddStore) LoadClient(context.Context, string) (storage.Client, error) {
+	return storage.Client{}, errOdd
+}
+
+// contendedStore is one in which others are always faster.
+type contendedStore struct{ storage.Store }
+
+// UpdateUser is too late.
+func (contendedStore) UpdateUser(context.Context, storage.User) error { return storage.ErrConflict }
+
+// UpdateClient is too late.
+func (contendedStore) UpdateClient(context.Context, storage.Client) error { return storage.ErrConflict }
 
 // outOfOrder is a store that can't answer, but for grants.
 func outOfOrder(t *testing.T, grants storage.Grants) storage.Store {
