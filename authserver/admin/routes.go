@@ -36,6 +36,9 @@ func (a *API) routes() []Route {
 		{"PATCH", Root + "/clients/{client_id}", nil, a.patchClient},
 		{"DELETE", Root + "/clients/{client_id}", nil, a.deleteClient},
 		{"POST", Root + "/clients/{client_id}/secret", nil, a.rotateSecret},
+		{"GET", Root + "/keys", nil, a.listKeys},
+		{"POST", Root + "/keys", nil, a.rotateKey},
+		{"DELETE", Root + "/keys/{id}", nil, a.deleteKey},
 	}
 }
 
