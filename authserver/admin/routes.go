@@ -39,6 +39,7 @@ func (a *API) routes() []Route {
 		{"GET", Root + "/keys", nil, a.listKeys},
 		{"POST", Root + "/keys", nil, a.rotateKey},
 		{"DELETE", Root + "/keys/{id}", nil, a.deleteKey},
+		{"GET", Root + "/audit", []string{"action", "user", "client", "after", "before", "limit", "wait"}, a.listAudit},
 	}
 }
 

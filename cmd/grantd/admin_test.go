@@ -117,8 +117,8 @@ func adminAPI(t *testing.T, g *running) {
 	})
 	t.Run("the log has each act, with who did it and from where", func(t *testing.T) {
 		for _, line := range []string{
-			`msg=audit action=user.create outcome=accepted local=false actor_user=admin actor_user_id=usr_\S+ actor_client=demo username=carol user_id=usr_\S+ request_id=\S+ remote=127.0.0.1`,
-			`msg=audit action=user.create outcome=accepted local=false actor_client=demo-admin username=made-by-a-client`,
+			`msg=audit action=user.create outcome=accepted actor_user=admin actor_user_id=usr_\S+ actor_client=demo username=carol user_id=usr_\S+ request_id=\S+ remote=127.0.0.1`,
+			`msg=audit action=user.create outcome=accepted actor_client=demo-admin username=made-by-a-client`,
 		} {
 			eventually(t, g, line)
 		}

@@ -89,11 +89,17 @@ func ensureAdmin(ctx context.Context, s storage.Store, a newAdmin) (string, bool
 		return "", false, fmt.Errorf("hashing the password: %w", err)
 	}
 	if a.login { // before the admin: once there is one, nobody comes here again
-		if err := ensureLoginClient(ctx, s); err != nil {
+		create := func(ctx context.Context, c storage.Client) error {
+			made := storage.AuditEvent{Action: storage.ActClientCreate, ClientID: c.ID, Detail: "the client of grantd login"}
+			return locally(ctx, s, made, func() error { return s.CreateClient(ctx, c) })
+		}
+		if err := ensureLoginClient(ctx, s, create); err != nil {
 			return "", false, fmt.Errorf("making client %s: %w", loginClient, err)
 		}
 	}
-	err = s.CreateUser(ctx, newUser(a.name, hash, true))
+	admin := newUser(a.name, hash, true)
+	made := storage.AuditEvent{Action: storage.ActUserCreate, Username: admin.Name, UserID: admin.ID, Detail: "the first admin"}
+	err = locally(ctx, s, made, func() error { return s.CreateUser(ctx, admin) })
 	if errors.Is(err, storage.ErrExists) {
 		u, err := s.LoadUser(ctx, a.name)
 		if err == nil && !canAdmin(u) {

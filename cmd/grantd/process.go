@@ -34,6 +34,7 @@ type process struct {
 	hasher *passhash.Hasher
 	keys   *gate
 	health *health
+	audit  *auditor
 	admin  *admin.API // nil where it isn't offered
 
 	// unthrottled: failed client authentications are not limited.
@@ -85,6 +86,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 			log.Warn("deployment keys", "error", err.Error())
 		}))},
 		health:  &health{ping: store.Ping},
+		audit:   newAuditor(log, store, c),
 		prepare: func(context.Context) error { return nil },
 		ready:   func(context.Context) {},
 		announce: func(a net.Addr) {
@@ -157,7 +159,7 @@ func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, e
 		DefaultClient:   defaultClient,
 		Unthrottled:     p.unthrottled,
 		RemoteAddr:      remoteAddr,
-		Note:            noteEvent,
+		Note:            p.audit.note,
 	})
 	if err != nil {
 		return nil, usagef("%w", err)
@@ -256,6 +258,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer p.audit.start()() // until the requests in flight are finished
 	var background sync.WaitGroup
 	background.Go(func() {
 		p.keepStarting(ctx, cancel)
@@ -265,7 +268,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	})
 	background.Go(func() { p.sweepEvery(ctx, time.Minute) })
 
-	err = serveUntil(ctx, services, func() { p.health.stopping.Store(true) })
+	err = serveUntil(ctx, services, p.stopping)
 	var fatal *failure
 	if errors.As(context.Cause(ctx), &fatal) {
 		err = fatal
@@ -274,6 +277,14 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	err = errors.Join(err, finish(services, p.config.ShutdownTimeout))
 	background.Wait()
 	return err
+}
+
+// stopping has nobody sent here any more, and nobody wait here.
+func (p *process) stopping() {
+	p.health.stopping.Store(true)
+	if p.admin != nil {
+		p.admin.StopWaiting()
+	}
 }
 
 // services are what listens: on ln, which is at addr, and, where the admin API has
