@@ -29,6 +29,8 @@ func (s *deployment) talkOfAdmin() {
 	}
 	a.users()
 	a.clients()
+	a.keys()
+	a.audit()
 }
 
 // whatThereIs is what stands in the path of an operation where it doesn't matter
@@ -202,6 +204,32 @@ func (a adminTalk) clients() {
 	for _, id := range []string{"shop", "made", "device", "device"} {
 		a.ask("deleteClient", clients+"/"+id, "", 204)
 	}
+}
+
+func (a adminTalk) keys() {
+	a.t.Helper()
+	const keys = "/admin/v1/keys"
+	a.ask("listKeys", "", "", 200)
+	a.same("listKeys", keys)
+	a.ask("rotateKey", "", `{}`, 201)
+	a.ask("rotateKey", "", "", 409) // one waits already
+	a.ask("deleteKey", keys+"/1", "", 409)
+	a.ask("deleteKey", keys+"/200", "", 204)
+}
+
+func (a adminTalk) audit() {
+	a.t.Helper()
+	const audit = "/admin/v1/audit"
+	w := a.ask("listAudit", audit+"?limit=2&action=client&client=shop&user=root", "", 200)
+	var page struct{ Next, Previous string }
+	if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil || page.Previous == "" {
+		a.t.Fatalf("%s, %v: there was more", w.Body, err)
+	}
+	a.ask("listAudit", audit+"?before="+page.Previous, "", 200)
+	a.ask("listAudit", audit+"?wait=1&limit=1&after="+page.Next, "", 200)
+	a.ask("listAudit", audit+"?wait=26&after="+page.Next, "", 400)
+	a.ask("listAudit", audit+"?after=x", "", 400)
+	a.same("listAudit", audit)
 }
 
 // TestOpenAPIRoutes compares the document with the table of the admin API: methods,
