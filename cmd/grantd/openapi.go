@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed" // for openAPISource
 	"encoding/json"
 	"fmt"
@@ -117,21 +118,16 @@ func moved(paths *yaml.Node, path, base string, at wellknown.Identifier) {
 	}
 }
 
-// scopeTexts say what the scopes are for that grantd itself knows.
-var scopeTexts = map[string]string{
-	authserver.AdminScope:      "Use of the admin API; of users only admins are given it.",
-	authserver.IntrospectScope: "Introspection of access tokens.",
-}
-
-// tellScopes names the scopes of the configuration, and the token endpoint that
-// gives them.
+// tellScopes names the scopes of the configuration, of which the source describes
+// those that mean something to grantd, and the token endpoint that gives them.
 func (p *process) tellScopes(root *yaml.Node) {
 	tokenURL := strings.TrimSuffix(p.config.Issuer, "/") + "/token"
 	flows := child(root, "components", "securitySchemes", "oauth2", "flows")
 	for _, name := range keys(flows) {
 		flow, scopes := child(flows, name), &yaml.Node{Kind: yaml.MappingNode}
+		described := child(flow, "scopes")
 		for _, s := range p.config.Scopes {
-			put(scopes, s, text(scopeTexts[s]))
+			put(scopes, s, cmp.Or(child(described, s), text("")))
 		}
 		put(flow, "scopes", scopes)
 		for _, key := range keys(flow) {
@@ -185,6 +181,9 @@ func keys(n *yaml.Node) []string {
 // child is what the names lead to, or nil.
 func child(n *yaml.Node, names ...string) *yaml.Node {
 	for _, name := range names {
+		if n != nil && n.Kind == yaml.AliasNode {
+			n = n.Alias
+		}
 		i := slices.Index(keys(n), name)
 		if i < 0 {
 			return nil

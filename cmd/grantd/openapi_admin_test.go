@@ -43,6 +43,12 @@ func (a adminTalk) ask(operation, target, body string, want int, header ...strin
 	return a.deployment.ask(question{operation: operation, target: target, json: body, header: append(header, bearer(a.token)), want: want})
 }
 
+// subtle asks what is refused for a reason that the document can't tell but in words.
+func (a adminTalk) subtle(operation, target, body string) {
+	a.t.Helper()
+	a.deployment.ask(question{operation: operation, target: target, json: body, header: []string{bearer(a.token)}, subtle: true, want: 400})
+}
+
 // bounds is what every operation of the admin API answers to who may not use it, to
 // what it doesn't understand, and when the store is down.
 func (a adminTalk) bounds(o *openapi3.Operation, path string) {
@@ -62,8 +68,8 @@ func (a adminTalk) bounds(o *openapi3.Operation, path string) {
 	by(a.dialogue, 401, func(q *question) { q.header = nil })
 	by(a.dialogue, 401, func(q *question) { q.header = []string{bearer("x")} })
 	by(a.dialogue, 403, func(q *question) { q.header = []string{bearer(a.user)} })
-	by(a.dialogue, 400, func(q *question) { q.header = []string{bearer(a.token), bearer(a.user)} })
-	by(a.dialogue, 400, func(q *question) { q.target += "?nonsense=1" })
+	by(a.dialogue, 400, func(q *question) { q.header, q.subtle = []string{bearer(a.token), bearer(a.user)}, true })
+	by(a.dialogue, 400, func(q *question) { q.target, q.subtle = q.target+"?nonsense=1", true })
 	by(a.shut, 503, same)
 	by(a.down, 503, same)
 	by(a.torn, 500, same)
@@ -102,7 +108,7 @@ func (a adminTalk) users() {
 	bob := users + "/bob%40example.com"
 	tag := a.ask("createUser", "", `{"username":"Bob@example.com","password":"correct horse battery","admin":false,"disabled":false}`, 201).Header().Get("ETag")
 	a.ask("createUser", "", `{"username":"BOB@EXAMPLE.COM"}`, 409)
-	a.ask("createUser", "", `{"username":"b","password":"password"}`, 400)
+	a.subtle("createUser", "", `{"username":"b","password":"password"}`)
 	a.ask("listUsers", "", "", 200)
 	next := a.list("listUsers", users+"?limit=1&prefix=a&admin=false&disabled=false", "users")
 	if next != "" {
@@ -181,13 +187,13 @@ func (a adminTalk) clients() {
 	a.ask("createClient", "", `{"client_id":"device","public":true,"grant_types":["refresh_token"]}`, 201)
 	a.ask("createClient", "", `{"client_id":"usr_x","origins":["https://shop.example/"],"access_lifetime":-1}`, 400)
 	a.list("listClients", clients+"?cursor="+a.list("listClients", clients+"?limit=2", "clients"), "clients")
-	a.ask("listClients", clients+"?cursor=x", "", 400)
+	a.subtle("listClients", clients+"?cursor=x", "")
 	a.ask("getClient", shop, "", 200)
 	a.same("getClient", shop)
 	a.ask("getClient", clients+"/nobody", "", 404)
 	a.ask("updateClient", shop, `{"scopes":["read"],"access_lifetime":0}`, 200, "If-Match: "+tag)
 	a.ask("updateClient", shop, `{}`, 412, "If-Match: "+tag)
-	a.ask("updateClient", shop, `{"scopes":["nonsense"]}`, 400)
+	a.subtle("updateClient", shop, `{"scopes":["nonsense"]}`)
 	a.ask("updateClient", clients+"/nobody", `{}`, 404)
 	a.ask("rotateSecret", shop+"/secret", `{"overlap":3600}`, 200)
 	a.ask("getClient", shop, "", 200) // tells until when the old one is good
@@ -228,7 +234,7 @@ func (a adminTalk) audit() {
 	a.ask("listAudit", audit+"?before="+page.Previous, "", 200)
 	a.ask("listAudit", audit+"?wait=1&limit=1&after="+page.Next, "", 200)
 	a.ask("listAudit", audit+"?wait=26&after="+page.Next, "", 400)
-	a.ask("listAudit", audit+"?after=x", "", 400)
+	a.subtle("listAudit", audit+"?after=x", "")
 	a.same("listAudit", audit)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -55,6 +56,7 @@ type question struct {
 	json      string
 	from      string // the address of the client; a default
 	chunked   bool   // the length of the body isn't told
+	subtle    bool   // what is wrong with it, the document can't say but in words
 	want      int
 }
 
@@ -125,7 +127,7 @@ func (d *dialogue) send(method, path string, q question) *httptest.ResponseRecor
 		return w
 	}
 	for _, o := range d.meant(method, path) {
-		if err := d.compare(request(), w, o, path); err != nil {
+		if err := d.compare(q, request(), w, o, path); err != nil {
 			d.t.Errorf("%s, as %s: %v", what, o.OperationID, err)
 		}
 	}
@@ -145,20 +147,22 @@ func (d *dialogue) meant(method, path string) []*openapi3.Operation {
 	return slices.Collect(maps.Values(item.Operations()))
 }
 
-func (d *dialogue) compare(r *http.Request, w *httptest.ResponseRecorder, o *openapi3.Operation, path string) error {
+func (d *dialogue) compare(q question, r *http.Request, w *httptest.ResponseRecorder, o *openapi3.Operation, path string) error {
 	item := d.document.Paths.Value(path)
 	route := &routers.Route{Spec: d.document, Path: path, PathItem: item, Method: r.Method, Operation: o}
 	input := &openapi3filter.RequestValidationInput{Request: r, Route: route, Options: &openapi3filter.Options{
 		IncludeResponseStatus: true, RejectWhenRequestBodyNotSpecified: true, SkipSettingDefaults: true, AuthenticationFunc: presents,
 	}}
-	if w.Code < 300 && r.Method != http.MethodHead {
-		var err error
-		if input.PathParams, err = pathParameters(path, r.URL); err != nil {
-			return err
-		}
-		if err := openapi3filter.ValidateRequest(r.Context(), input); err != nil {
-			return fmt.Errorf("it was served, though the document is against it: %w", err)
-		}
+	var err error
+	if input.PathParams, err = pathParameters(path, r.URL); err != nil {
+		return err
+	}
+	against := openapi3filter.ValidateRequest(r.Context(), input)
+	switch {
+	case w.Code < 300 && r.Method != http.MethodHead && against != nil:
+		return fmt.Errorf("it was served, though the document is against it: %w", against)
+	case saysMalformed(w) && against == nil && !q.subtle:
+		return errors.New("it was refused, though the document has nothing against it")
 	}
 	status, response := fmt.Sprint(w.Code), o.Responses.Status(w.Code)
 	if response == nil {
@@ -175,6 +179,13 @@ func (d *dialogue) compare(r *http.Request, w *httptest.ResponseRecorder, o *ope
 	return openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: input, Status: w.Code, Header: w.Header(), Body: io.NopCloser(bytes.NewReader(w.Body.Bytes())), Options: input.Options,
 	})
+}
+
+// saysMalformed reports whether the answer says that the question was malformed, and
+// not that it asks too much.
+func saysMalformed(w *httptest.ResponseRecorder) bool {
+	says := func(code string) bool { return bytes.Contains(w.Body.Bytes(), []byte(code)) }
+	return w.Code == http.StatusUnsupportedMediaType || w.Code == http.StatusBadRequest && (says("invalid_request") || says("invalid_field"))
 }
 
 // pathParameters are what the path has where the template has names in braces.
