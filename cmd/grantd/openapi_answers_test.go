@@ -166,6 +166,9 @@ func (d *dialogue) compare(q question, r *http.Request, w *httptest.ResponseReco
 	}
 	status, response := fmt.Sprint(w.Code), o.Responses.Status(w.Code)
 	if response == nil {
+		if w.Code != http.StatusInternalServerError && w.Code != http.StatusRequestEntityTooLarge { // which default is for
+			return errors.New("the document hasn't that status")
+		}
 		status, response = "default", o.Responses.Default()
 	}
 	if err := undocumented(w.Header(), response.Value); err != nil {
