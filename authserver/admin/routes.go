@@ -30,6 +30,8 @@ func (a *API) routes() []Route {
 		{"PATCH", Root + "/users/{username}", nil, a.patchUser},
 		{"DELETE", Root + "/users/{username}", nil, a.deleteUser},
 		{"PUT", Root + "/users/{username}/password", nil, a.setPassword},
+		{"GET", Root + "/users/{username}/throttle", nil, a.getThrottle},
+		{"DELETE", Root + "/users/{username}/throttle", nil, a.liftThrottle},
 		{"GET", Root + "/clients", []string{"cursor", "limit"}, a.listClients},
 		{"POST", Root + "/clients", nil, a.createClient},
 		{"GET", Root + "/clients/{client_id}", nil, a.getClient},
@@ -39,6 +41,12 @@ func (a *API) routes() []Route {
 		{"GET", Root + "/keys", nil, a.listKeys},
 		{"POST", Root + "/keys", nil, a.rotateKey},
 		{"DELETE", Root + "/keys/{id}", nil, a.deleteKey},
+		{"GET", Root + "/grants", []string{"user", "client", "issued_before", "issued_after", "address", "cursor", "limit"}, a.listGrants},
+		{"GET", Root + "/grants/{id}", nil, a.getGrant},
+		{"DELETE", Root + "/grants/{id}", nil, a.deleteGrant},
+		{"GET", Root + "/revocations", []string{"cursor", "limit"}, a.listReceipts},
+		{"POST", Root + "/revocations", nil, a.revoke},
+		{"GET", Root + "/revocations/{id}", []string{"verify"}, a.getReceipt},
 		{"GET", Root + "/audit", []string{"action", "user", "client", "after", "before", "limit", "wait"}, a.listAudit},
 	}
 }

@@ -37,7 +37,7 @@ type process struct {
 	audit  *auditor
 	admin  *admin.API // nil where it isn't offered
 
-	// unthrottled: failed client authentications are not limited.
+	// unthrottled: guessing is not limited.
 	unthrottled bool
 
 	// prepare is what must succeed, once, before anybody is let in. It is

@@ -112,12 +112,12 @@ func endGrants(ctx context.Context, s storage.Revocations, target storage.Target
 	if err != nil {
 		return 0, failedf("ending the grants: %w", err).withHint("run the command again: the grants may still be good")
 	}
-	n, err := s.Sweep(ctx, r)
+	swept, err := s.Sweep(ctx, r, nil)
 	if err != nil {
-		return n, failedf("the grants are ended, but not all are cleared away: %w", err).
+		return swept.Grants, failedf("the grants are ended, but not all are cleared away: %w", err).
 			withHint("a running server clears them away within a minute")
 	}
-	return n, nil
+	return swept.Grants, nil
 }
 
 func writeIndented(w io.Writer, v any) error {
