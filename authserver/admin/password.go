@@ -8,18 +8,12 @@ import (
 	"time"
 
 	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/authserver/throttle"
 	"github.com/grantd/grantd/storage"
 )
 
 // OwnPasswordPath is where users change their password, below the issuer's path.
 const OwnPasswordPath = "/users/me/password"
-
-// ThrottledError says that a password wasn't judged, because too many wrong ones came
-// before it.
-type ThrottledError struct{ Wait time.Duration }
-
-// Error tells how long to wait.
-func (e *ThrottledError) Error() string { return fmt.Sprintf("throttled for %s", e.Wait) }
 
 // OwnPassword answers POST OwnPasswordPath: the user whom Config.Actor tells
 // changes the password, with the old one, and all the user's grants end. It isn't
@@ -53,7 +47,7 @@ func (a *API) changeOwnPassword(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), maxAct)
 	defer cancel()
 	err = a.replacePassword(ctx, u, passwords)
-	var throttled *ThrottledError
+	var throttled *throttle.Refusal
 	if errors.As(err, &throttled) { // no event: refusals cost nothing, and would push others out of the trail
 		refusal := errThrottled.because(err)
 		refusal.retryAfter = max(1, int((throttled.Wait+time.Second-1)/time.Second))
