@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -34,7 +35,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 	on := func(store storage.Store) *dialogue { return d.with(everything(t, p.on(store))) }
 	s := deployment{
 		dialogue: d, process: p, shut: d.with(everything(t, p.unstarted())),
-		down: on(outOfOrder(t, p.store)), torn: on(onlyGrants{nil, p.store}), odd: on(oddStore{p.store}), contended: on(contendedStore{p.store}),
+		down: on(outOfOrder(t, p.store)), torn: on(onlyGrants{nil, p.store}), odd: on(oddStore{p.store}), contended: on(contendedStore{p.store}), slow: on(slowStore{p.store}),
 	}
 
 	s.talkOfTokens()
@@ -70,6 +71,7 @@ type deployment struct {
 	odd     *dialogue // its store fails in an unknown way
 
 	contended *dialogue // others are always faster to change something
+	slow      *dialogue // revocations take a while to be swept up behind
 }
 
 func everything(t *testing.T, p *process) http.Handler {
@@ -85,15 +87,19 @@ func (p *process) on(s storage.Store) *process {
 	return &other
 }
 
-// onlyGrants is a store of which nothing but the loading of a grant is as in the other.
+// onlyGrants is a store of which nothing but the loading of grants that are there is
+// as in the other.
 type onlyGrants struct {
 	storage.Store
 	grants storage.Grants
 }
 
-// LoadGrant asks the other store.
+// LoadGrant asks the other store first.
 func (s onlyGrants) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
-	return s.grants.LoadGrant(ctx, id)
+	if g, err := s.grants.LoadGrant(ctx, id); err == nil {
+		return g, nil
+	}
+	return s.Store.LoadGrant(ctx, id)
 }
 
 // oddStore fails in a way that no store should.
@@ -122,6 +128,18 @@ func (contendedStore) UpdateUser(context.Context, storage.User) error { return s
 
 // UpdateClient is too late.
 func (contendedStore) UpdateClient(context.Context, storage.Client) error { return storage.ErrConflict }
+
+// slowStore takes its time to clear away what was ended.
+type slowStore struct{ storage.Store }
+
+// Sweep begins late.
+func (s slowStore) Sweep(ctx context.Context, r storage.Revocation, report func(storage.Swept) error) (storage.Swept, error) {
+	select {
+	case <-time.After(200 * time.Millisecond):
+	case <-ctx.Done():
+	}
+	return s.Store.Sweep(ctx, r, report)
+}
 
 // outOfOrder is a store that can't answer, but for grants.
 func outOfOrder(t *testing.T, grants storage.Grants) storage.Store {
