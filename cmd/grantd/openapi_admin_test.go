@@ -31,11 +31,15 @@ func (s *deployment) talkOfAdmin() {
 	a.clients()
 	a.keys()
 	a.audit()
+	a.grants()
+	a.revocations()
+	a.guesses()
 }
 
 // whatThereIs is what stands in the path of an operation where it doesn't matter
 // which it is.
-var whatThereIs = strings.NewReplacer("{username}", "alice", "{client_id}", "other", "{id}", "1")
+var whatThereIs = strings.NewReplacer("{username}", "alice", "{client_id}", "other", "keys/{id}", "keys/1",
+	"grants/{id}", "grants/AAAAAAAAAAAAAAAAAAAAAA", "revocations/{id}", "revocations/rev_00000000000000000000000000")
 
 // ask asks as the admin. The body may be empty.
 func (a adminTalk) ask(operation, target, body string, want int, header ...string) *httptest.ResponseRecorder {
@@ -92,8 +96,8 @@ func exampleBody(t *testing.T, o *openapi3.Operation) string {
 	}
 	m := o.RequestBody.Value.Content["application/json"]
 	example := m.Example
-	for _, e := range m.Examples {
-		example = e.Value.Value
+	if example == nil {
+		example = m.Examples["user"].Value.Value
 	}
 	text, err := json.Marshal(example)
 	if err != nil {
@@ -236,6 +240,61 @@ func (a adminTalk) audit() {
 	a.ask("listAudit", audit+"?wait=26&after="+page.Next, "", 400)
 	a.subtle("listAudit", audit+"?after=x", "")
 	a.same("listAudit", audit)
+}
+
+func (a adminTalk) grants() {
+	a.t.Helper()
+	const grants = "/admin/v1/grants"
+	w := a.ask("listGrants", grants+"?user=alice&client=web&address=192.0.2.0%2F24&issued_before=2100-01-01T00:00:00Z&issued_after=2026-01-01T00:00:00%2B01:00&limit=1000", "", 200)
+	var page struct{ Grants []struct{ ID string } }
+	if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil || len(page.Grants) < 2 {
+		a.t.Fatalf("alice's grants: %s, %v", w.Body, err)
+	}
+	a.list("listGrants", grants+"?cursor="+a.list("listGrants", grants+"?limit=1", "grants"), "grants")
+	a.ask("listGrants", grants+"?user=nobody", "", 404)
+	a.subtle("listGrants", grants+"?address=somewhere", "")
+	a.ask("listGrants", grants+"?issued_before=yesterday", "", 400)
+	one := grants + "/" + page.Grants[0].ID
+	a.ask("getGrant", one, "", 200)
+	a.same("getGrant", one)
+	a.ask("endGrant", one, "", 204)
+	a.ask("endGrant", one, "", 204)
+	a.ask("getGrant", one, "", 404)
+	a.ask("getGrant", grants+"/x", "", 404)
+}
+
+func (a adminTalk) revocations() {
+	a.t.Helper()
+	const revocations = "/admin/v1/revocations"
+	access, _ := a.tokens("alice", userPassword, "read")
+	a.ask("revokeGrants", "", `{"token":"`+access+`"}`, 200)
+	a.subtle("revokeGrants", "", `{"token":"x"}`)
+	a.ask("revokeGrants", "", `{"grant":"AAAAAAAAAAAAAAAAAAAAAA"}`, 200)
+	for _, body := range []string{`{"user":"alice","all":true}`, `{"all":false}`, `{"grant":"AAAAAAAAAAAAAAAAAAAAAA","issued_before":"2026-01-01T00:00:00Z"}`} {
+		a.ask("revokeGrants", "", body, 400)
+	}
+	a.ask("revokeGrants", "", `{"user":"nobody"}`, 404)
+	for _, body := range []string{`{"client":"other"}`, `{"user":"alice"}`, `{"all":true,"issued_before":"2026-01-01T00:00:00+01:00"}`} {
+		w := a.ask("revokeGrants", "", body, 0)
+		a.ask("getRevocation", w.Header().Get("Location")+"?verify=true", "", 200)
+	}
+	a.slow.ask(question{operation: "revokeGrants", json: `{"client":"web","issued_before":"2026-01-01T00:00:00Z"}`, header: []string{bearer(a.token)}, want: 202})
+	a.list("listRevocations", revocations+"?cursor="+a.list("listRevocations", revocations+"?limit=1", "revocations"), "revocations")
+	a.ask("getRevocation", revocations+"/rev_00000000000000000000000000", "", 404)
+}
+
+// guesses is about the throttle.
+func (a adminTalk) guesses() {
+	a.t.Helper()
+	alice := "/admin/v1/users/alice/throttle"
+	a.guess(429, question{operation: "token", header: []string{asWeb}, from: "192.0.2.77"}, func(q *question, password string) {
+		q.form = passwordForm("alice", password, "")
+	})
+	a.ask("getThrottle", alice, "", 200)
+	a.same("getThrottle", alice)
+	a.ask("liftThrottle", alice, "", 204)
+	a.ask("getThrottle", "/admin/v1/users/nobody/throttle", "", 404)
+	a.ask("liftThrottle", "/admin/v1/users/nobody/throttle", "", 404)
 }
 
 // TestOpenAPIRoutes compares the document with the table of the admin API: methods,
