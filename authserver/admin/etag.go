@@ -14,9 +14,6 @@ func entityTag(created time.Time, revision uint64) string {
 	return `"` + strconv.FormatInt(created.UnixNano(), 36) + "-" + strconv.FormatUint(revision, 36) + `"`
 }
 
-// conditional reports whether the request has a precondition.
-func conditional(r *http.Request) bool { return len(r.Header.Values("If-Match")) > 0 }
-
 // matches evaluates If-Match, RFC 9110 section 13.1.1, for what has the tag now,
 // "" when there is nothing. Weak tags never match. Without the field it's true.
 func matches(r *http.Request, tag string) bool {

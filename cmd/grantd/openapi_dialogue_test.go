@@ -191,11 +191,14 @@ var asWeb = authorization("web", secret32)
 func (d *dialogue) tokens(user, password, scope string) (access, refresh string) {
 	d.t.Helper()
 	w := d.ask(question{operation: "token", header: []string{asWeb}, form: passwordForm(user, password, scope), want: 200})
-	var pair struct{ Access_token, Refresh_token string } //nolint:revive // as the members are called
+	var pair struct {
+		Access  string `json:"access_token"`
+		Refresh string `json:"refresh_token"`
+	}
 	if err := json.Unmarshal(w.Body.Bytes(), &pair); err != nil {
 		d.t.Fatal(err)
 	}
-	return pair.Access_token, pair.Refresh_token
+	return pair.Access, pair.Refresh
 }
 
 func (s *deployment) talkOfTokens() {

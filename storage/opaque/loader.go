@@ -27,7 +27,7 @@ const (
 	retryAfter    = time.Second // after a failure
 )
 
-// ErrLost: the store has no deployment key any more, though it had some.
+// ErrLost says that the store has no deployment key any more, though it had some.
 var ErrLost = errors.New("opaque: the store lost its deployment keys")
 
 // Loader is a Source that loads the keyring from a store when it is first
@@ -242,8 +242,8 @@ func mintTimes(stored []storage.Key, had *loaded, now time.Time) map[byte]time.T
 	return mints
 }
 
-func (had *loaded) holds(k storage.Key) bool {
-	return slices.ContainsFunc(had.stored, func(have storage.Key) bool { return sameKey(have, k) })
+func (have *loaded) holds(k storage.Key) bool {
+	return slices.ContainsFunc(have.stored, func(kept storage.Key) bool { return sameKey(kept, k) })
 }
 
 func sameKey(a, b storage.Key) bool {

@@ -53,9 +53,9 @@ func TestStatesOfAKey(t *testing.T) {
 			t.Errorf("the second key is %+v", second)
 		}
 		want("after a rotation", opaque.KeyPending, opaque.KeyMinting)
-		time.Sleep(opaque.Activation - 1)
+		time.Sleep(opaque.Activation - time.Millisecond)
 		want("just before the end", opaque.KeyPending, opaque.KeyMinting)
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		want("after it", opaque.KeyMinting, opaque.KeyAccepted)
 		rotate(t, keys)
 		want("after another", opaque.KeyPending, opaque.KeyMinting, opaque.KeyAccepted)
