@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -14,12 +16,15 @@ import (
 type adminTalk struct {
 	*deployment
 	token, user string // the access tokens of an admin, and of a user
+	dead        string // a token whose grant has ended
 }
 
 func (s *deployment) talkOfAdmin() {
 	a := adminTalk{deployment: s}
 	a.token, _ = s.tokens("root", adminPassword, "admin")
 	a.user, _ = s.tokens("alice", userPassword, "read")
+	a.dead, _ = s.tokens("alice", userPassword, "read")
+	s.ask(question{operation: "revoke", header: []string{asWeb}, form: url.Values{"token": {a.dead}}, want: 200})
 	for path, item := range s.document.Paths.Map() {
 		for _, o := range item.Operations() {
 			if strings.HasPrefix(o.Tags[0], "Admin: ") {
@@ -32,6 +37,7 @@ func (s *deployment) talkOfAdmin() {
 	a.keys()
 	a.audit()
 	a.grants()
+	a.inspection()
 	a.revocations()
 	a.guesses()
 }
@@ -59,7 +65,7 @@ func (a adminTalk) bounds(o *openapi3.Operation, path string) {
 	a.t.Helper()
 	id, target := o.OperationID, whatThereIs.Replace(path)
 	header := []string{bearer(a.token)}
-	body := exampleBody(a.t, o)
+	body := cmp.Or(map[string]string{"inspectToken": `{"token":"` + a.dead + `"}`}[id], exampleBody(a.t, o))
 	good := question{operation: id, target: target, header: header, json: body}
 	by := func(d *dialogue, want int, change func(*question)) {
 		a.t.Helper()
@@ -261,6 +267,16 @@ func (a adminTalk) grants() {
 	a.ask("endGrant", one, "", 204)
 	a.ask("getGrant", one, "", 404)
 	a.ask("getGrant", grants+"/x", "", 404)
+}
+
+func (a adminTalk) inspection() {
+	a.t.Helper()
+	access, refresh := a.tokens("alice", userPassword, "read")
+	for text, want := range map[string]string{access: `"kind":"access","active":true`, refresh: `"kind":"refresh"`, a.dead: `"active":false`, "x": `"kind":"unknown"`} {
+		if w := a.ask("inspectToken", "", `{"token":"`+text+`"}`, 200); !strings.Contains(w.Body.String(), want) {
+			a.t.Errorf("%s, want %s", w.Body, want)
+		}
+	}
 }
 
 func (a adminTalk) revocations() {

@@ -106,6 +106,15 @@ func (oddStore) LoadClient(context.Context, string) (storage.Client, error) {
 	return storage.Client{}, errOdd
 }
 
+// LoadGrant fails, but for grants that are there.
+func (s oddStore) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
+	g, err := s.Store.LoadGrant(ctx, id)
+	if err != nil {
+		err = errOdd
+	}
+	return g, err
+}
+
 // ListKeys fails.
 func (oddStore) ListKeys(context.Context) ([]storage.Key, error) { return nil, errOdd }
 
