@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -200,11 +199,8 @@ var asWeb = authorization("web", secret32)
 func (d *dialogue) tokens(user, password, scope string) (access, refresh string) {
 	d.t.Helper()
 	w := d.ask(question{operation: "token", header: []string{asWeb}, form: passwordForm(user, password, scope), want: 200})
-	var pair struct{ Access_token, Refresh_token string } //nolint:revive // as the members are called
-	if err := json.Unmarshal(w.Body.Bytes(), &pair); err != nil {
-		d.t.Fatal(err)
-	}
-	return pair.Access_token, pair.Refresh_token
+	_, pair := members(d.t, w.Body.String())
+	return pair["access_token"].(string), pair["refresh_token"].(string)
 }
 
 func (s *deployment) talkOfTokens() {
@@ -327,7 +323,7 @@ func (s *deployment) talkOfDocuments() {
 // same: HEAD is answered as GET, without the body.
 func (s *deployment) same(operation string, get *httptest.ResponseRecorder, header ...string) {
 	s.t.Helper()
-	_, path := s.operation(operation)
+	path := s.operation(operation).path
 	head := s.send(http.MethodHead, path, question{header: header, want: get.Code})
 	for _, h := range []http.Header{get.Header(), head.Header()} {
 		h.Del("X-Request-Id")
@@ -414,11 +410,9 @@ func (s *deployment) talkOfHealth() {
 func (s *deployment) talkByPlainHTTP() {
 	p := openSite(s.t, siteConfig(func(c *config) { c.Issuer = "https://127.0.0.1" }))
 	plain := s.with(everything(s.t, p))
-	for path, item := range s.document.Paths.Map() {
-		for method, o := range item.Operations() {
-			if o.Tags[0] != "Process" {
-				plain.send(method, path, question{want: 403})
-			}
+	for _, o := range s.operations() {
+		if o.Tags[0] != "Process" {
+			plain.send(o.method, o.path, question{want: 403})
 		}
 	}
 }
