@@ -48,6 +48,7 @@ func (a *API) routes() []Route {
 		{"POST", Root + "/revocations", nil, a.revoke},
 		{"GET", Root + "/revocations/{id}", []string{"verify"}, a.getReceipt},
 		{"GET", Root + "/audit", []string{"action", "user", "client", "after", "before", "limit", "wait"}, a.listAudit},
+		{"POST", Root + "/tokens/inspect", nil, a.inspectToken},
 	}
 }
 

@@ -1,30 +1,31 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/getkin/kin-openapi/openapi3"
 )
 
 // adminTalk is a dialogue of an admin.
 type adminTalk struct {
 	*deployment
 	token, user string // the access tokens of an admin, and of a user
+	dead        string // a token whose grant has ended
 }
 
 func (s *deployment) talkOfAdmin() {
 	a := adminTalk{deployment: s}
 	a.token, _ = s.tokens("root", adminPassword, "admin")
 	a.user, _ = s.tokens("alice", userPassword, "read")
-	for path, item := range s.document.Paths.Map() {
-		for _, o := range item.Operations() {
-			if strings.HasPrefix(o.Tags[0], "Admin: ") {
-				a.bounds(o, path)
-			}
+	a.dead, _ = s.tokens("alice", userPassword, "read")
+	s.ask(question{operation: "revoke", header: []string{asWeb}, form: url.Values{"token": {a.dead}}, want: 200})
+	for _, o := range s.operations() {
+		if strings.HasPrefix(o.Tags[0], "Admin: ") {
+			a.bounds(o)
 		}
 	}
 	a.users()
@@ -32,6 +33,7 @@ func (s *deployment) talkOfAdmin() {
 	a.keys()
 	a.audit()
 	a.grants()
+	a.inspection()
 	a.revocations()
 	a.guesses()
 }
@@ -55,11 +57,11 @@ func (a adminTalk) subtle(operation, target, body string) {
 
 // bounds is what every operation of the admin API answers to who may not use it, to
 // what it doesn't understand, and when the store is down.
-func (a adminTalk) bounds(o *openapi3.Operation, path string) {
+func (a adminTalk) bounds(o operation) {
 	a.t.Helper()
-	id, target := o.OperationID, whatThereIs.Replace(path)
+	id, target := o.OperationID, whatThereIs.Replace(o.path)
 	header := []string{bearer(a.token)}
-	body := exampleBody(a.t, o)
+	body := cmp.Or(map[string]string{"inspectToken": `{"token":"` + a.dead + `"}`}[id], exampleBody(a.t, o))
 	good := question{operation: id, target: target, header: header, json: body}
 	by := func(d *dialogue, want int, change func(*question)) {
 		a.t.Helper()
@@ -89,7 +91,7 @@ func (a adminTalk) bounds(o *openapi3.Operation, path string) {
 }
 
 // exampleBody is the body that the document has as an example; "" without one.
-func exampleBody(t *testing.T, o *openapi3.Operation) string {
+func exampleBody(t *testing.T, o operation) string {
 	t.Helper()
 	if o.RequestBody == nil {
 		return ""
@@ -168,8 +170,7 @@ func (a adminTalk) list(operation, target, name string) string {
 func (a adminTalk) same(operation, target string) {
 	a.t.Helper()
 	get := a.ask(operation, target, "", 200)
-	_, path := a.operation(operation)
-	head := a.send("HEAD", path, question{target: target, header: []string{bearer(a.token)}, want: 200})
+	head := a.send("HEAD", a.operation(operation).path, question{target: target, header: []string{bearer(a.token)}, want: 200})
 	for _, name := range []string{"Content-Type", "Content-Length", "ETag", "Cache-Control"} {
 		if g, h := get.Header().Get(name), head.Header().Get(name); g != h {
 			a.t.Errorf("HEAD %s: %s is %q, by GET %q", target, name, h, g)
@@ -261,6 +262,16 @@ func (a adminTalk) grants() {
 	a.ask("endGrant", one, "", 204)
 	a.ask("getGrant", one, "", 404)
 	a.ask("getGrant", grants+"/x", "", 404)
+}
+
+func (a adminTalk) inspection() {
+	a.t.Helper()
+	access, refresh := a.tokens("alice", userPassword, "read")
+	for text, want := range map[string]string{access: `"kind":"access","active":true`, refresh: `"kind":"refresh"`, a.dead: `"active":false`, "x": `"kind":"unknown"`} {
+		if w := a.ask("inspectToken", "", `{"token":"`+text+`"}`, 200); !strings.Contains(w.Body.String(), want) {
+			a.t.Errorf("%s, want %s", w.Body, want)
+		}
+	}
 }
 
 func (a adminTalk) revocations() {

@@ -72,21 +72,37 @@ func bearer(token string) string { return "Authorization: Bearer " + token }
 // served must have asked as the document says.
 func (d *dialogue) ask(q question) *httptest.ResponseRecorder {
 	d.t.Helper()
-	method, path := d.operation(q.operation)
-	return d.send(method, path, q)
+	o := d.operation(q.operation)
+	return d.send(o.method, o.path, q)
 }
 
-func (d *dialogue) operation(id string) (method, path string) {
-	d.t.Helper()
+// operation is one of the document.
+type operation struct {
+	*openapi3.Operation
+	method, path string
+}
+
+// operations are all of the document, in an order that stays.
+func (d *dialogue) operations() []operation {
+	var all []operation
 	for path, item := range d.document.Paths.Map() {
 		for method, o := range item.Operations() {
-			if o.OperationID == id {
-				return method, path
-			}
+			all = append(all, operation{o, method, path})
+		}
+	}
+	slices.SortFunc(all, func(a, b operation) int { return strings.Compare(a.path+" "+a.method, b.path+" "+b.method) })
+	return all
+}
+
+func (d *dialogue) operation(id string) operation {
+	d.t.Helper()
+	for _, o := range d.operations() {
+		if o.OperationID == id {
+			return o
 		}
 	}
 	d.t.Fatalf("the document has no operation %s", id)
-	return "", ""
+	return operation{}
 }
 
 func (d *dialogue) send(method, path string, q question) *httptest.ResponseRecorder {
@@ -235,17 +251,15 @@ var headerSpelling = map[string]string{"Www-Authenticate": "WWW-Authenticate", "
 // unsaid are the answers that the document tells of and nobody gave.
 func (d *dialogue) unsaid() []string {
 	var unsaid []string
-	for _, item := range d.document.Paths.Map() {
-		for _, o := range item.Operations() {
-			for status, response := range o.Responses.Map() {
-				mediaTypes := slices.Collect(maps.Keys(response.Value.Content))
-				if len(mediaTypes) == 0 {
-					mediaTypes = []string{""}
-				}
-				for _, mediaType := range mediaTypes {
-					if a := (told{o.OperationID, status, mediaType}); !d.said[a] {
-						unsaid = append(unsaid, a.String())
-					}
+	for _, o := range d.operations() {
+		for status, response := range o.Responses.Map() {
+			mediaTypes := slices.Collect(maps.Keys(response.Value.Content))
+			if len(mediaTypes) == 0 {
+				mediaTypes = []string{""}
+			}
+			for _, mediaType := range mediaTypes {
+				if a := (told{o.OperationID, status, mediaType}); !d.said[a] {
+					unsaid = append(unsaid, a.String())
 				}
 			}
 		}
