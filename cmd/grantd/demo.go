@@ -69,6 +69,9 @@ func seedDemo(ctx context.Context, s storage.Store, h *passhash.Hasher) error {
 			return fmt.Errorf("making client %s: %w", d.id, err)
 		}
 	}
+	if err := ensureLoginClient(ctx, s); err != nil {
+		return fmt.Errorf("making client %s: %w", loginClient, err)
+	}
 	for _, d := range demoUsers {
 		if err := seedUser(ctx, s, h, d); err != nil {
 			return fmt.Errorf("making user %s: %w", d.name, err)

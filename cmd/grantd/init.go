@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/grantd/grantd/authserver"
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/storage"
 )
@@ -21,7 +23,11 @@ func initCommand() *cobra.Command {
 		Short: "Make the first admin, if the store has none",
 		Long: `Make the first admin, if the store has none. The password comes from
 --password-file, from admin_password of the configuration (for example
-GRANTD_ADMIN_PASSWORD_FILE), or is asked for on the terminal.`,
+GRANTD_ADMIN_PASSWORD_FILE), or is asked for on the terminal.
+
+With the first admin it makes the client grantd-cli, by which grantd login signs
+in: a public one, with the password grant for the scope admin alone. In the strict
+profile there is none.`,
 		Example: "  grantd init --config grantd.yaml\n  grantd init --data grantd.db --password-file admin_password",
 		Args:    cobra.NoArgs,
 		RunE:    withNewStore(runInit),
@@ -52,12 +58,16 @@ func runInit(t *tools, cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	state := "is an admin already"
-	if made {
-		state = "is the first admin"
+	if !made {
+		return say(cmd, nil, "user %s is an admin already", who)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s %s\n", who, state)
-	return err
+	if err := say(cmd, nil, "user %s is the first admin", who); err != nil {
+		return err
+	}
+	if t.config.strict() || !slices.Contains(t.config.Scopes, authserver.AdminScope) {
+		return nil
+	}
+	return ensureLoginClient(cmd.Context(), t.store)
 }
 
 // newAdmin is the admin to make; password is asked for only when needed.

@@ -31,6 +31,7 @@ func execute(ctx context.Context, args []string) error {
 func newRoot() *cobra.Command {
 	root := noun("grantd", "An OAuth 2.0 authorization server",
 		devCommand(), serveCommand(), resourceCommand(),
+		loginCommand(), logoutCommand(),
 		initCommand(), userCommand(), clientCommand(),
 		configCommand(), migrateCommand(), secretsCommand(), healthcheckCommand(), versionCommand(),
 	)

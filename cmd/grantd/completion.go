@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// What a shell may wait for when it asks for names, and how many it gets.
+const (
+	completionPatience = time.Second
+	mostCompletions    = 50
+)
+
+// completeUsers are the names of users that begin as what is typed so far.
+func completeUsers(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	query := url.Values{}
+	if typed != "" {
+		query.Set("prefix", typed)
+	}
+	return completeNames(cmd, args, typed, listing[any]{path: "/users", member: "users", query: query}, "username")
+}
+
+// completeClients is completeUsers for clients: the API finds them by no prefix.
+func completeClients(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return completeNames(cmd, args, typed, listing[any]{path: "/clients", member: "clients"}, "client_id")
+}
+
+// completeNames says nothing when it can't: it is a shell that asks.
+func completeNames(cmd *cobra.Command, args []string, typed string, l listing[any], member string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), completionPatience)
+	defer cancel()
+	cmd.SetContext(ctx)
+	cmd.SetErr(io.Discard)
+	var names []cobra.Completion
+	l.limit = mostCompletions
+	_ = withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
+		return l.each(cmd.Context(), a, func(page []json.RawMessage) error {
+			for _, document := range page {
+				var record map[string]any
+				if json.Unmarshal(document, &record) != nil {
+					continue
+				}
+				if name, _ := record[member].(string); strings.HasPrefix(name, typed) && printable(name, longestCell) == name {
+					names = append(names, name)
+				}
+			}
+			return nil
+		})
+	})(cmd, args)
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
