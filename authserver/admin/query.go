@@ -94,7 +94,8 @@ func newCursor(list, position string) string {
 
 func parseCursor(list, cursor string) (position string, ok bool) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	if err != nil || !utf8.Valid(b) {
+	// Package base64 skips line breaks, strict or not, so the length must fit as well.
+	if err != nil || base64.RawURLEncoding.EncodedLen(len(b)) != len(cursor) || !utf8.Valid(b) {
 		return "", false
 	}
 	return strings.CutPrefix(string(b), list+"\x00")

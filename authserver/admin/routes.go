@@ -23,7 +23,14 @@ type handlerFunc func(http.ResponseWriter, *http.Request) error
 
 // routes is everything that the API answers.
 func (a *API) routes() []Route {
-	return []Route{}
+	return []Route{
+		{"GET", Root + "/users", []string{"prefix", "admin", "disabled", "cursor", "limit"}, a.listUsers},
+		{"POST", Root + "/users", nil, a.createUser},
+		{"GET", Root + "/users/{username}", nil, a.getUser},
+		{"PATCH", Root + "/users/{username}", nil, a.patchUser},
+		{"DELETE", Root + "/users/{username}", nil, a.deleteUser},
+		{"PUT", Root + "/users/{username}/password", nil, a.setPassword},
+	}
 }
 
 // Routes returns the table of what the API answers. A route for GET answers HEAD too.

@@ -123,15 +123,10 @@ func findAdmin(ctx context.Context, s storage.Users, likely string) (string, err
 	return found, err
 }
 
-// userIDPrefix begins the id of every user and of no client, so that nobody who
-// reads the sub of a token takes one for the other (RFC 9700 section 4.15).
-const userIDPrefix = "usr_"
-
 // newUser is a user with a fresh id.
 func newUser(name, hash string, admin bool) storage.User {
-	const idBytes = 12
 	return storage.User{
-		ID:       userIDPrefix + randomText(idBytes),
+		ID:       storage.NewUserID(),
 		Name:     name,
 		Password: hash,
 		Admin:    admin,

@@ -188,7 +188,7 @@ func truth(text string) (bool, error) {
 }
 
 // ownID is what newUser makes.
-var ownID = regexp.MustCompile(`^` + userIDPrefix + `[A-Za-z0-9_-]{16}$`)
+var ownID = regexp.MustCompile(`^` + storage.UserIDPrefix + `[A-Za-z0-9_-]{16}$`)
 
 // user checks all of p that can be checked without the store.
 func (p portableUser) user() (storage.User, error) {

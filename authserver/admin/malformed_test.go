@@ -1,0 +1,156 @@
+package admin_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/grantd/grantd/authserver/admin"
+)
+
+// A body or a query that isn't as it should be is refused, and every fault names
+// its field. Nothing is done then.
+
+func TestMalformedBody(t *testing.T) {
+	f := newFixture(t)
+	tests := []struct {
+		name, body string
+		status     int
+		code       string
+		fields     []string
+	}{
+		{"no JSON", `{"username":"x"`, 400, "invalid_request", nil},
+		{"trailing data", `{"username":"x"}{}`, 400, "invalid_request", nil},
+		{"trailing garbage", `{"username":"x"}x`, 400, "invalid_request", nil},
+		{"only white space", ` `, 400, "invalid_request", nil},
+		{"a list", `["username"]`, 400, "invalid_request", nil},
+		{"a text", `"username"`, 400, "invalid_request", nil},
+		{"null", `null`, 400, "invalid_request", nil},
+		{"not UTF-8", "{\"username\":\"x\xff\"}", 400, "invalid_request", nil},
+		{"half a surrogate pair", `{"username":"x\ud800"}`, 400, "invalid_field", []string{"username"}},
+		{"an unknown field", `{"username":"x","user":"y"}`, 400, "invalid_field", []string{"user"}},
+		{"a field in other case", `{"Username":"x"}`, 400, "invalid_field", []string{"Username"}},
+		{"a field twice", `{"username":"x","username":"x"}`, 400, "invalid_field", []string{"username"}},
+		{"a field twice, escaped", `{"username":"x","\u0075sername":"y"}`, 400, "invalid_field", []string{"username"}},
+		{"a number for a text", `{"username":1}`, 400, "invalid_field", []string{"username"}},
+		{"null for a text", `{"username":null}`, 400, "invalid_field", []string{"username"}},
+		{"a text for a claim", `{"username":"x","admin":"true"}`, 400, "invalid_field", []string{"admin"}},
+		{"several faults", `{"admin":1,"disabled":[],"x":{}}`, 400, "invalid_field", []string{"admin", "disabled", "x"}},
+		{"a field with a name that isn't visible", "{\"a\\n\\u001b\":1}", 400, "invalid_field", []string{"a??"}},
+		{"a field with a long name", `{"` + strings.Repeat("é", 100) + `":1}`, 400, "invalid_field", []string{strings.Repeat("é", 32) + "…"}},
+		{"too much", `{"username":"` + strings.Repeat("x", 33<<10) + `"}`, 413, "too_large", nil},
+		{"too deep", strings.Repeat("[", 16<<10), 400, "invalid_request", nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f.send(t, "POST", "/users", test.body).problem(t, test.status, test.code, test.fields...)
+		})
+	}
+	if events := f.events.all(); len(events) > 0 {
+		t.Errorf("something was done: %+v", events)
+	}
+}
+
+func TestMediaType(t *testing.T) {
+	f := newFixture(t)
+	for name, headers := range map[string][]string{
+		"none":          {"Content-Type: "},
+		"a form":        {"Content-Type: application/x-www-form-urlencoded"},
+		"plain text":    {"Content-Type: text/plain"},
+		"like JSON":     {"Content-Type: application/jsonp"},
+		"other charset": {"Content-Type: application/json; charset=latin1"},
+		"compressed":    {"Content-Encoding: gzip"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f.send(t, "POST", "/users", `{"username":"x"}`, headers...).problem(t, 415, "unsupported_media_type")
+		})
+	}
+	f.send(t, "POST", "/users", `{"username":"x"}`, "Content-Type: Application/JSON; charset=UTF-8").want(t, http.StatusCreated)
+}
+
+func TestMalformedQuery(t *testing.T) {
+	f := newFixture(t)
+	tests := []struct{ name, query, code, field string }{
+		{"an unknown parameter", "user=x", "invalid_field", "user"},
+		{"a repeated parameter", "limit=1&limit=1", "invalid_field", "limit"},
+		{"an empty parameter", "prefix=", "invalid_field", "prefix"},
+		{"a limit of nothing", "limit=0", "invalid_field", "limit"},
+		{"a negative limit", "limit=-1", "invalid_field", "limit"},
+		{"a limit over 1000", "limit=1001", "invalid_field", "limit"},
+		{"an absurd limit", "limit=99999999999999999999", "invalid_field", "limit"},
+		{"no number", "limit=ten", "invalid_field", "limit"},
+		{"no claim", "admin=1", "invalid_field", "admin"},
+		{"no claim either", "disabled=TRUE", "invalid_field", "disabled"},
+		{"a cursor of another list", "cursor=" + "Y2xpZW50cwB3ZWI", "invalid_field", "cursor"},
+		{"an invented cursor", "cursor=alice", "invalid_field", "cursor"},
+		{"a cursor with a line break", "cursor=dXNlcnMAYQ%0A", "invalid_field", "cursor"},
+		{"no name's beginning", "prefix=a%20b", "invalid_field", "prefix"},
+		{"not UTF-8", "prefix=%ff", "invalid_field", "prefix"},
+		{"a broken escape", "prefix=%4", "invalid_request", ""},
+		{"a semicolon", "limit=1;admin=true", "invalid_request", ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var fields []string
+			if test.field != "" {
+				fields = []string{test.field}
+			}
+			f.send(t, "GET", "/users?"+test.query, "").problem(t, 400, test.code, fields...)
+		})
+	}
+	t.Run("a parameter where there are none", func(t *testing.T) {
+		f.send(t, "DELETE", "/users/alice?force=true", "").problem(t, 400, "invalid_field", "force")
+	})
+}
+
+func TestRouting(t *testing.T) {
+	f := newFixture(t)
+	f.addUser(t, `{"username":"alice"}`)
+
+	f.send(t, "GET", "/nothing", "").problem(t, 404, "not_found")
+	f.send(t, "GET", "", "").problem(t, 404, "not_found")
+	f.send(t, "GET", "/", "").problem(t, 404, "not_found")
+	f.send(t, "GET", "/users/alice/", "").problem(t, 404, "not_found")
+	for path, allow := range map[string]string{
+		"/users":                "GET, HEAD, POST",
+		"/users/alice":          "GET, HEAD, PATCH, DELETE",
+		"/users/alice/password": "PUT",
+	} {
+		a := f.send(t, "OPTIONS", path, "")
+		a.problem(t, 405, "method_not_allowed")
+		if got := a.header.Get("Allow"); got != allow {
+			t.Errorf("%s: Allow is %q, want %q", path, got, allow)
+		}
+	}
+	if a := f.send(t, "HEAD", "/users/alice", "").want(t, 200); a.body != "" || a.header.Get("ETag") == "" {
+		t.Errorf("HEAD: %+v", a)
+	}
+
+	// Below the issuer's path as well, and that is what Location tells.
+	f.url = strings.Replace(f.url, admin.Root, "/tenant"+admin.Root, 1)
+	a := f.send(t, "POST", "/users", `{"username":"bob@example.com"}`).want(t, 201)
+	if got, want := a.header.Get("Location"), "/tenant/admin/v1/users/"+url.PathEscape("bob@example.com"); got != want {
+		t.Errorf("Location is %q, want %q", got, want)
+	}
+}
+
+// What Routes tells is what is answered: each route, and nothing beside them.
+func TestRoutesAreThePaths(t *testing.T) {
+	f := newFixture(t)
+	paths := map[string]bool{}
+	for _, p := range f.api.Paths() {
+		paths[p] = true
+	}
+	for _, r := range f.api.Routes() {
+		for _, base := range []string{"", "/tenant"} {
+			if !paths[base+r.Pattern] {
+				t.Errorf("Paths lacks %s%s", base, r.Pattern)
+			}
+		}
+		path := strings.NewReplacer(admin.Root, "", "{", "", "}", "").Replace(r.Pattern)
+		if a := f.send(t, r.Method, path, ""); a.status == 405 {
+			t.Errorf("%s %s is answered 405", r.Method, r.Pattern)
+		}
+	}
+}

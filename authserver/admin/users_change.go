@@ -1,0 +1,233 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// patchUser changes what an admin may change. Disabling, and taking admin away,
+// end the user's grants, also when the record is so already: see endGrants.
+func (a *API) patchUser(w http.ResponseWriter, r *http.Request) error {
+	u, err := a.user(r)
+	if err != nil {
+		return err
+	}
+	var p userPatch
+	if err := decode(w, r, members{"admin": &p.admin, "disabled": &p.disabled}); err != nil {
+		return err
+	}
+	if err := ifMatch(r, userTag(u)); err != nil {
+		return err
+	}
+	if p == (userPatch{}) {
+		return a.writeUser(w, http.StatusOK, u)
+	}
+	if err := a.keepAdmin(r.Context(), u, p.apply(u)); err != nil {
+		return err
+	}
+	err = a.act(r.Context(), aboutUser(storage.ActUserUpdate, u, p.detail()), func(ctx context.Context) (err error) {
+		if u, err = a.changeUser(ctx, r, u.Name, p.apply); err != nil || !p.endsGrants() {
+			return err
+		}
+		return a.endGrants(ctx, storage.Target{UserID: u.ID})
+	})
+	if err != nil {
+		return err
+	}
+	return a.writeUser(w, http.StatusOK, u)
+}
+
+// userPatch is what PATCH changes; nil stays as it is.
+type userPatch struct{ admin, disabled *bool }
+
+func (p userPatch) apply(u storage.User) storage.User {
+	if p.admin != nil {
+		u.Admin = *p.admin
+	}
+	if p.disabled != nil {
+		u.Disabled = *p.disabled
+	}
+	return u
+}
+
+func (p userPatch) endsGrants() bool {
+	return p.admin != nil && !*p.admin || p.disabled != nil && *p.disabled
+}
+
+func (p userPatch) detail() string {
+	var parts []string
+	for _, c := range []struct {
+		to      *bool
+		yes, no string
+	}{{p.admin, "admin", "no admin"}, {p.disabled, "disabled", "enabled"}} {
+		switch {
+		case c.to == nil:
+		case *c.to:
+			parts = append(parts, c.yes)
+		default:
+			parts = append(parts, c.no)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// changeUser changes the record and returns it, again when somebody else changed
+// it meanwhile, as a sign-in does that renews a hash; unless the request has a
+// precondition, which then fails. What is so already isn't written.
+func (a *API) changeUser(ctx context.Context, r *http.Request, name string, change func(storage.User) storage.User) (storage.User, error) {
+	const tries = 5
+	var err error
+	for range tries {
+		var u storage.User
+		if u, err = a.loadUser(ctx, name); err != nil {
+			return u, err
+		}
+		if err := ifMatch(r, userTag(u)); err != nil {
+			return u, err
+		}
+		next := change(u)
+		if next == u {
+			return u, nil
+		}
+		if err = a.cfg.Store.UpdateUser(ctx, next); err == nil {
+			next.Revision++
+			return next, nil
+		}
+		if !errors.Is(err, storage.ErrConflict) {
+			return u, err
+		}
+	}
+	return storage.User{}, err
+}
+
+// setPassword gives the user a new password and ends the user's grants: whoever
+// knows the old one has to sign in anew.
+func (a *API) setPassword(w http.ResponseWriter, r *http.Request) error {
+	u, err := a.user(r)
+	if err != nil {
+		return err
+	}
+	var password *string
+	if err := decode(w, r, members{"password": &password}); err != nil {
+		return err
+	}
+	if password == nil {
+		return wrong("password", "is missing")
+	}
+	if err := a.checkPassword(u.Name, *password); err != nil {
+		return err
+	}
+	if err := ifMatch(r, userTag(u)); err != nil {
+		return err
+	}
+	hash, err := a.hash(r.Context(), *password)
+	if err != nil {
+		return err
+	}
+	err = a.act(r.Context(), aboutUser(storage.ActUserPassword, u, ""), func(ctx context.Context) (err error) {
+		u, err = a.changeUser(ctx, r, u.Name, func(u storage.User) storage.User {
+			u.Password = hash
+			return u
+		})
+		if err != nil {
+			return err
+		}
+		return a.endGrants(ctx, storage.Target{UserID: u.ID})
+	})
+	if err != nil {
+		return err
+	}
+	return writeNothing(w)
+}
+
+// deleteUser disables the user first and forgets it last: were the record gone
+// first, its id would be lost with it, and nobody could repeat a revocation that
+// failed.
+func (a *API) deleteUser(w http.ResponseWriter, r *http.Request) error {
+	u, err := a.user(r)
+	if errors.Is(err, errNoUser) {
+		if err := ifMatch(r, ""); err != nil {
+			return err
+		}
+		return writeNothing(w)
+	}
+	if err != nil {
+		return err
+	}
+	if err := ifMatch(r, userTag(u)); err != nil {
+		return err
+	}
+	if err := a.keepAdmin(r.Context(), u, storage.User{}); err != nil {
+		return err
+	}
+	err = a.act(r.Context(), aboutUser(storage.ActUserDelete, u, ""), func(ctx context.Context) error {
+		u, err := a.changeUser(ctx, r, u.Name, userPatch{disabled: new(true)}.apply)
+		if errors.Is(err, errNoUser) {
+			return nil // somebody else deleted it
+		}
+		if err != nil {
+			return err
+		}
+		if err := a.endGrants(ctx, storage.Target{UserID: u.ID}); err != nil {
+			return err
+		}
+		return a.cfg.Store.DeleteUser(ctx, u.Name)
+	})
+	if err != nil {
+		return err
+	}
+	return writeNothing(w)
+}
+
+// canAdmin: the user is an admin who can sign in.
+func canAdmin(u storage.User) bool { return u.Admin && !u.Disabled && u.Password != "" }
+
+// keepAdmin refuses what would leave no admin who can sign in. Two admins who do
+// it to each other at the same instant get through; grantd init is the way back,
+// and whoever is at the store itself may do it for that reason.
+func (a *API) keepAdmin(ctx context.Context, before, after storage.User) error {
+	who := a.cfg.Actor(ctx)
+	if who.Local || !canAdmin(before) || canAdmin(after) {
+		return nil
+	}
+	// Whoever acts is an admin, so that everybody is seldom looked at.
+	if who.Username != "" && who.Username != before.Name {
+		u, err := a.cfg.Store.LoadUser(ctx, who.Username)
+		if err == nil && canAdmin(u) {
+			return nil
+		}
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+	}
+	found, err := a.otherAdmin(ctx, before.Name)
+	if err == nil && !found {
+		err = errLastAdmin
+	}
+	return err
+}
+
+func (a *API) otherAdmin(ctx context.Context, name string) (bool, error) {
+	after := ""
+	for {
+		page, err := a.cfg.Store.ListUsers(ctx, after, maxLimit)
+		if err != nil {
+			return false, err
+		}
+		for _, u := range page {
+			if u.Name != name && canAdmin(u) {
+				return true, nil
+			}
+		}
+		if len(page) < maxLimit {
+			return false, nil
+		}
+		after = page[len(page)-1].Name
+	}
+}
+
+var errLastAdmin = errConflict.saying("It is the last admin who can sign in. Make another one first.")
