@@ -58,3 +58,15 @@ func completeNames(cmd *cobra.Command, args []string, typed string, l listing[an
 	})(cmd, args)
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
+
+// completeFlags completes the names in the flags --user and --client.
+func completeFlags(c *cobra.Command) {
+	for flag, complete := range map[string]cobra.CompletionFunc{"user": completeUsers, "client": completeClients} {
+		f := func(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return complete(cmd, nil, typed)
+		}
+		if err := c.RegisterFlagCompletionFunc(flag, f); err != nil {
+			panic(err) // the command has no such flag
+		}
+	}
+}

@@ -33,6 +33,7 @@ func newRoot() *cobra.Command {
 		devCommand(), serveCommand(), resourceCommand(),
 		loginCommand(), logoutCommand(),
 		initCommand(), userCommand(), clientCommand(),
+		grantCommand(), revocationCommand(), tokenCommand(), keyCommand(), auditCommand(),
 		configCommand(), migrateCommand(), secretsCommand(), healthcheckCommand(), versionCommand(),
 	)
 	root.Example = "  grantd dev\n  grantd serve --config grantd.yaml"

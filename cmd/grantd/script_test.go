@@ -1,15 +1,20 @@
 package main
 
 import (
+	"cmp"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestScripts runs testdata/script: the commands that act on a store, as a person
-// at the terminal sees them.
+// TestScripts runs testdata/script: the commands, on a store and over a server, as
+// a person at the terminal sees them.
 func TestScripts(t *testing.T) {
 	path, err := binary()
 	if err != nil {
@@ -19,9 +24,10 @@ func TestScripts(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "server": scriptServer, "sets": sets},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(path)+string(filepath.ListSeparator)+e.Getenv("PATH"))
+			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			return nil
 		},
 	})
@@ -37,4 +43,47 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got := exitCode(ts.Exec("grantd", args[1:]...)); got != want {
 		ts.Fatalf("grantd %q: exit %d, want %d", args[1:], got, want)
 	}
+}
+
+// scriptServer: server ARG... starts grantd with the arguments, which are those of dev or of
+// serve, and sets $SERVER to its URL. The script's end stops it.
+func scriptServer(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: server ARG...")
+	}
+	path, err := binary()
+	ts.Check(err)
+	cmd := exec.Command(path, append(args, "--addr", "127.0.0.1:0")...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = []string{"HOME=" + ts.Getenv("HOME")}
+	var printed lockedBuffer
+	cmd.Stdout, cmd.Stderr = &printed, &printed
+	ts.Check(cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	ts.Defer(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		<-ended
+	})
+	for range 4000 {
+		if m := address.FindStringSubmatch(printed.String()); m != nil {
+			ts.Setenv("SERVER", cmp.Or(m[1], "http://"+m[2]))
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	ts.Fatalf("grantd %q printed no address\n%s", args, printed.String())
+}
+
+// sets VARIABLE REGEXP sets the variable to what the first group of the expression
+// matches in the standard output before.
+func sets(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sets VARIABLE REGEXP")
+	}
+	m := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) < 2 {
+		ts.Fatalf("%q matches nothing in\n%s", args[1], ts.ReadFile("stdout"))
+	}
+	ts.Setenv(args[0], m[1])
 }

@@ -5,10 +5,10 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/grantd/grantd/authserver/admin"
 	"github.com/grantd/grantd/authserver/passhash"
 )
 
@@ -17,16 +17,6 @@ func userCommand() *cobra.Command {
 		userListCommand(), userShowCommand(), userAddCommand(), userUpdateCommand(), userPasswdCommand(),
 		userDisableCommand(), userEnableCommand(), userUnlockCommand(), userDeleteCommand(),
 		userImportCommand(), userExportCommand())
-}
-
-// userRecord is a user as the API has it.
-type userRecord struct {
-	ID          string    `json:"id"`
-	Username    string    `json:"username"`
-	Admin       bool      `json:"admin"`
-	Disabled    bool      `json:"disabled"`
-	HasPassword bool      `json:"has_password"`
-	Created     time.Time `json:"created"`
 }
 
 // userVerb is a command on one user.
@@ -52,7 +42,7 @@ func username(name string) (string, error) {
 }
 
 // loadUser returns the user, and the document that says so.
-func loadUser(a *api, cmd *cobra.Command, arg string) (u userRecord, document json.RawMessage, err error) {
+func loadUser(a *api, cmd *cobra.Command, arg string) (u admin.User, document json.RawMessage, err error) {
 	name, err := username(arg)
 	if err != nil {
 		return u, nil, err
@@ -75,7 +65,7 @@ func noUser(name string) error {
 
 func userListCommand() *cobra.Command {
 	var prefix string
-	var admin, disabled bool
+	var admins, disabled bool
 	var limit int
 	c := addJSONFlag(addAPIFlags(&cobra.Command{
 		Use:     "list",
@@ -87,22 +77,22 @@ func userListCommand() *cobra.Command {
 			if prefix != "" {
 				query.Set("prefix", prefix)
 			}
-			for name, value := range map[string]bool{"admin": admin, "disabled": disabled} {
+			for name, value := range map[string]bool{"admin": admins, "disabled": disabled} {
 				if cmd.Flags().Changed(name) {
 					query.Set(name, strconv.FormatBool(value))
 				}
 			}
-			return listing[userRecord]{
+			return listing[admin.User]{
 				path: "/users", query: query, member: "users", limit: limit,
 				heading: []any{"USERNAME", "ID", "ADMIN", "DISABLED", "PASSWORD", "CREATED"},
-				row: func(u userRecord) []any {
+				row: func(u admin.User) []any {
 					return []any{u.Username, u.ID, u.Admin, u.Disabled, u.HasPassword, u.Created}
 				},
 			}.show(a, cmd)
 		}),
 	}))
 	c.Flags().StringVar(&prefix, "prefix", "", "only those whose name begins so")
-	c.Flags().BoolVar(&admin, "admin", false, "only admins; --admin=false: only others")
+	c.Flags().BoolVar(&admins, "admin", false, "only admins; --admin=false: only others")
 	c.Flags().BoolVar(&disabled, "disabled", false, "only disabled ones; --disabled=false: only others")
 	addLimitFlag(c, &limit)
 	return c
@@ -122,7 +112,7 @@ func userShowCommand() *cobra.Command {
 }
 
 func userAddCommand() *cobra.Command {
-	var admin bool
+	var asAdmin bool
 	var file string
 	c := userVerb("add", "Add a user", func(a *api, cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
@@ -142,8 +132,8 @@ func userAddCommand() *cobra.Command {
 			return err
 		}
 		var document json.RawMessage
-		var u userRecord
-		err = a.send(ctx, http.MethodPost, "/users", map[string]any{"username": name, "password": password, "admin": admin}, &document)
+		var u admin.User
+		err = a.send(ctx, http.MethodPost, "/users", map[string]any{"username": name, "password": password, "admin": asAdmin}, &document)
 		if isProblem(err, "already_exists") {
 			return userExists(name)
 		}
@@ -157,7 +147,7 @@ func userAddCommand() *cobra.Command {
 	})
 	c.Example = "  grantd user add alice\n  grantd user add root --admin --data grantd.db --password-file -"
 	c.ValidArgsFunction = cobra.NoFileCompletions
-	c.Flags().BoolVar(&admin, "admin", false, `the user may be granted the scope "admin"`)
+	c.Flags().BoolVar(&asAdmin, "admin", false, `the user may be granted the scope "admin"`)
 	addPasswordFlag(c, &file)
 	return addJSONFlag(c)
 }
@@ -174,7 +164,7 @@ func userExists(name string) error {
 // it is no part of it.
 func badPassword(err error) error {
 	if isField(err, "password") {
-		return failedf("%w", err).withHint("choose another password")
+		return failedf("the %w", err).withHint("choose another password")
 	}
 	return err
 }
