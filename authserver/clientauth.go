@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/grantd/grantd/storage"
 )
@@ -33,7 +34,7 @@ func (s *Server) authenticateClient(r *http.Request, form params) (storage.Clien
 func (s *Server) authenticateRecent(r *http.Request, form params) (storage.Client, error) {
 	return s.authenticate(r, form, func(c credentials) (storage.Client, error) {
 		now := s.now()
-		if client, known := s.clients.recent(c.id, now); known && c.of(client) {
+		if client, known := s.clients.recent(c.id, now); known && c.of(client, now) {
 			return client, nil
 		}
 		client, err := s.verifyClient(r.Context(), c)
@@ -84,23 +85,23 @@ func (s *Server) verifyClient(ctx context.Context, c credentials) (storage.Clien
 	client, err := s.loadClient(ctx, c.id)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		s.nobody.Verify(c.secret) // so that an unknown client takes as long as a known one
+		c.of(s.nobody, s.now()) // so that an unknown client takes as long as a known one
 		return client, ErrInvalidClient.reason("unknown client")
 	case err != nil:
 		return client, err
-	case !c.of(client):
+	case !c.of(client, s.now()):
 		return client, ErrInvalidClient.reason("wrong client secret")
 	}
 	return client, nil
 }
 
-// of reports whether the credentials are the client's: its secret, or none for
-// a public client.
-func (c credentials) of(client storage.Client) bool {
+// of reports whether the credentials are the client's: its secret, the one before
+// while that is still good, or none for a public client.
+func (c credentials) of(client storage.Client, now time.Time) bool {
 	if client.Public {
 		return c.secret == ""
 	}
-	return client.Secret.Verify(c.secret)
+	return client.VerifySecret(c.secret, now)
 }
 
 func (s *Server) loadClient(ctx context.Context, id string) (storage.Client, error) {

@@ -135,7 +135,7 @@ type Event struct {
 type Server struct {
 	cfg       Config
 	challenge string                 // of a 401, RFC 7617
-	nobody    storage.SecretVerifier // of no client
+	nobody    storage.Client         // whose secret nobody has
 	issuer    issuer
 	clients   clientCache
 	origins   originMemory
@@ -155,7 +155,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		cfg:        c,
 		challenge:  fmt.Sprintf(`Basic realm="%s", charset="UTF-8"`, c.Realm),
-		nobody:     storage.NewSecretVerifier("nobody"),
+		nobody:     storage.Client{Secret: storage.NewSecretVerifier("nobody")},
 		issuer:     newIssuer(c),
 		identifier: identifier,
 	}

@@ -174,6 +174,8 @@ type Client struct {
 	ID             string         `json:"id"`
 	Public         bool           `json:"public,omitempty"` // RFC 6749 section 2.1; a public client has no secret
 	Secret         SecretVerifier `json:"secret,omitzero"`
+	PreviousSecret SecretVerifier `json:"previous_secret,omitzero"` // the one before, good as well before PreviousUntil
+	PreviousUntil  time.Time      `json:"previous_until,omitzero"`
 	Grants         []string       `json:"grants"` // values of grant_type that it may use
 	Scopes         []string       `json:"scopes"` // that it may be granted
 	RedirectURIs   []string       `json:"redirect_uris,omitempty"`
@@ -181,8 +183,17 @@ type Client struct {
 	Origins        []string       `json:"origins,omitempty"`         // of pages in browsers that it runs on, as the header Origin spells them
 	Introspect     bool           `json:"introspect,omitempty"`      // may introspect tokens (RFC 7662), as a resource server does
 	AccessLifetime time.Duration  `json:"access_lifetime,omitempty"` // of its access tokens; zero: the server's default
+	Narrowed       bool           `json:"narrowed,omitempty"`        // lost rights, and its grants of before aren't known to be ended yet
 	Created        time.Time      `json:"created"`
 	Revision       uint64         `json:"revision"` // counts changes, from 1; the store sets it
+}
+
+// VerifySecret reports whether secret is the client's own at that time: the
+// current one, or the previous one before its end. A public client has none. It
+// takes as long for one as for the other.
+func (c Client) VerifySecret(secret string, now time.Time) bool {
+	current, previous := c.Secret.Verify(secret), c.PreviousSecret.Verify(secret)
+	return current || previous && now.Before(c.PreviousUntil)
 }
 
 // SecretVerifier recognises a client secret. Secrets are random and long, so a

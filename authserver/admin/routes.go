@@ -30,6 +30,12 @@ func (a *API) routes() []Route {
 		{"PATCH", Root + "/users/{username}", nil, a.patchUser},
 		{"DELETE", Root + "/users/{username}", nil, a.deleteUser},
 		{"PUT", Root + "/users/{username}/password", nil, a.setPassword},
+		{"GET", Root + "/clients", []string{"cursor", "limit"}, a.listClients},
+		{"POST", Root + "/clients", nil, a.createClient},
+		{"GET", Root + "/clients/{client_id}", nil, a.getClient},
+		{"PATCH", Root + "/clients/{client_id}", nil, a.patchClient},
+		{"DELETE", Root + "/clients/{client_id}", nil, a.deleteClient},
+		{"POST", Root + "/clients/{client_id}/secret", nil, a.rotateSecret},
 	}
 }
 

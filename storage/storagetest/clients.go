@@ -21,6 +21,7 @@ var clientChecks = []check{
 func newClient(f Fixture, id string) storage.Client {
 	return storage.Client{
 		ID: id, Secret: storage.SecretVerifier{Salt: []byte{0, 1, 255}, Hash: []byte("hash\x00\xff")},
+		PreviousSecret: storage.SecretVerifier{Salt: []byte{2}, Hash: []byte("before\x00")}, PreviousUntil: f.Now().Add(time.Hour), Narrowed: true,
 		Grants: []string{"password", "refresh_token"}, Scopes: []string{"read", "write"},
 		RedirectURIs: []string{"http://127.0.0.1/callback"}, Audiences: []string{apiServer, otherServer},
 		Origins: []string{"https://spa.test", "http://127.0.0.1:3000"}, Introspect: true, AccessLifetime: 90 * time.Second, Created: f.Now(),

@@ -1,0 +1,246 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// clientPatch is what PATCH changes; nil stays as it is.
+type clientPatch struct {
+	grants, scopes, redirects, audiences, origins *[]string
+	introspect                                    *bool
+	accessLifetime                                *int64 // seconds
+}
+
+func (p *clientPatch) members() members {
+	return members{
+		"grant_types": &p.grants, "scopes": &p.scopes, "redirect_uris": &p.redirects, "audiences": &p.audiences,
+		"origins": &p.origins, "introspect": &p.introspect, "access_lifetime": &p.accessLifetime,
+	}
+}
+
+// apply returns the client changed. A lifetime that is out of bounds may come out
+// as anything: see clientFaults.
+func (p clientPatch) apply(c storage.Client) storage.Client {
+	for _, l := range []struct{ from, to *[]string }{
+		{p.grants, &c.Grants}, {p.scopes, &c.Scopes}, {p.redirects, &c.RedirectURIs}, {p.audiences, &c.Audiences}, {p.origins, &c.Origins},
+	} {
+		if l.from != nil {
+			*l.to = slices.Clone(*l.from)
+		}
+	}
+	if p.introspect != nil {
+		c.Introspect = *p.introspect
+	}
+	if p.accessLifetime != nil {
+		c.AccessLifetime = time.Duration(*p.accessLifetime) * time.Second
+	}
+	return c
+}
+
+// narrows reports whether the client loses a right that tokens of before still
+// have: a grant type, a scope, or a resource server. Without any audience it may
+// have tokens for all of them.
+func narrows(before, after storage.Client) bool {
+	lost := func(before, after []string) bool {
+		return slices.ContainsFunc(before, func(s string) bool { return !slices.Contains(after, s) })
+	}
+	return lost(before.Grants, after.Grants) || lost(before.Scopes, after.Scopes) ||
+		len(before.Audiences) == 0 && len(after.Audiences) > 0 || len(after.Audiences) > 0 && lost(before.Audiences, after.Audiences)
+}
+
+// patchClient changes a client. When it loses a right its grants are ended: a token
+// must not have what nobody could be given any more.
+func (a *API) patchClient(w http.ResponseWriter, r *http.Request) error {
+	c, err := a.client(r)
+	if err != nil {
+		return err
+	}
+	var p clientPatch
+	if err := decode(w, r, p.members()); err != nil {
+		return err
+	}
+	if faults := a.clientFaults(c, p.apply(c), p); len(faults) > 0 {
+		return wrongFields(faults)
+	}
+	if err := ifMatch(r, clientTag(c)); err != nil {
+		return err
+	}
+	err = a.act(r.Context(), aboutClient(storage.ActClientUpdate, c, p.detail()), func(ctx context.Context) (err error) {
+		c, err = a.changeClient(ctx, r, c.ID, func(c storage.Client) storage.Client {
+			next := p.apply(c)
+			next.Narrowed = c.Narrowed || narrows(c, next)
+			return next
+		})
+		if err == nil && c.Narrowed {
+			c, err = a.endNarrowed(ctx, c)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return a.writeClient(w, c)
+}
+
+// endNarrowed ends the grants of a client that lost rights, and takes the mark
+// away that says so. The mark is for a revocation that fails, or a process that
+// dies before it: then it stays, and any change of the client ends the grants,
+// though it takes nothing away itself.
+func (a *API) endNarrowed(ctx context.Context, c storage.Client) (storage.Client, error) {
+	if err := a.endGrants(ctx, storage.Target{ClientID: c.ID}); err != nil {
+		return c, err
+	}
+	c.Narrowed = false
+	err := a.cfg.Store.UpdateClient(ctx, c)
+	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
+		c.Narrowed = true
+		return c, nil // somebody else changes it: the mark stays, which does no harm
+	}
+	c.Revision++
+	return c, err
+}
+
+// detail names what is changed, for the audit.
+func (p clientPatch) detail() string {
+	var names []string
+	for name, to := range p.members() {
+		if !reflect.ValueOf(to).Elem().IsNil() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// changeClient is to a client what changeUser is to a user.
+func (a *API) changeClient(ctx context.Context, r *http.Request, id string, change func(storage.Client) storage.Client) (storage.Client, error) {
+	const tries = 5
+	var err error
+	for range tries {
+		var c storage.Client
+		if c, err = a.loadClient(ctx, id); err != nil {
+			return c, err
+		}
+		if err := ifMatch(r, clientTag(c)); err != nil {
+			return c, err
+		}
+		next := change(c)
+		if reflect.DeepEqual(next, c) {
+			return c, nil
+		}
+		if err = a.cfg.Store.UpdateClient(ctx, next); err == nil {
+			next.Revision++
+			return next, nil
+		}
+		if !errors.Is(err, storage.ErrConflict) {
+			return c, err
+		}
+	}
+	return storage.Client{}, err
+}
+
+// maxOverlap is how long a secret may stay good beside its successor, in seconds.
+const maxOverlap = 7 * 24 * 60 * 60
+
+// rotateSecret gives the client another secret. With an overlap the one before
+// stays good for so long; what was before that one is not. Without, whoever
+// knows the old one is shut out: the client's grants end.
+func (a *API) rotateSecret(w http.ResponseWriter, r *http.Request) error {
+	c, err := a.client(r)
+	if err != nil {
+		return err
+	}
+	var overlap int64
+	var brought *string
+	if err := decodeOptional(w, r, members{"overlap": &overlap, "client_secret": &brought}); err != nil {
+		return err
+	}
+	if c.Public {
+		return errConflict.saying("It is a public client, which has no secret.")
+	}
+	if faults := rotationFaults(c, overlap, brought); len(faults) > 0 {
+		return wrongFields(faults)
+	}
+	if err := ifMatch(r, clientTag(c)); err != nil {
+		return err
+	}
+	verifier, made := newSecret(brought)
+	detail := "without overlap"
+	if overlap > 0 {
+		detail = "with overlap"
+	}
+	err = a.act(r.Context(), aboutClient(storage.ActClientSecret, c, detail), func(ctx context.Context) (err error) {
+		c, err = a.changeClient(ctx, r, c.ID, func(c storage.Client) storage.Client {
+			c.PreviousSecret, c.PreviousUntil = storage.SecretVerifier{}, time.Time{}
+			if overlap > 0 {
+				c.PreviousSecret, c.PreviousUntil = c.Secret, a.now().Add(time.Duration(overlap)*time.Second)
+			}
+			c.Secret = verifier
+			return c
+		})
+		if err != nil || overlap > 0 {
+			return err
+		}
+		return a.endGrants(ctx, storage.Target{ClientID: c.ID})
+	})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("ETag", clientTag(c))
+	return writeJSON(w, http.StatusOK, NewSecret{made, c.PreviousUntil})
+}
+
+// NewSecret is the answer to the rotation of a client's secret.
+type NewSecret struct {
+	Secret          string    `json:"client_secret,omitempty"`   // when it was made here; it can't be read again
+	PreviousExpires time.Time `json:"previous_expires,omitzero"` // zero: at once
+}
+
+// deleteClient takes the client's rights away first and forgets it last, for the
+// reason that deleteUser gives.
+func (a *API) deleteClient(w http.ResponseWriter, r *http.Request) error {
+	c, err := a.client(r)
+	if errors.Is(err, errNoClient) {
+		if err := ifMatch(r, ""); err != nil {
+			return err
+		}
+		return writeNothing(w)
+	}
+	if err != nil {
+		return err
+	}
+	if err := ifMatch(r, clientTag(c)); err != nil {
+		return err
+	}
+	err = a.act(r.Context(), aboutClient(storage.ActClientDelete, c, ""), func(ctx context.Context) error {
+		_, err := a.changeClient(ctx, r, c.ID, withoutRights)
+		if errors.Is(err, errNoClient) {
+			return nil // somebody else deleted it
+		}
+		if err != nil {
+			return err
+		}
+		if err := a.endGrants(ctx, storage.Target{ClientID: c.ID}); err != nil {
+			return err
+		}
+		return a.cfg.Store.DeleteClient(ctx, c.ID)
+	})
+	if err != nil {
+		return err
+	}
+	return writeNothing(w)
+}
+
+func withoutRights(c storage.Client) storage.Client {
+	c.Grants, c.Introspect = nil, false
+	c.Secret, c.PreviousSecret, c.PreviousUntil = storage.SecretVerifier{}, storage.SecretVerifier{}, time.Time{}
+	return c
+}
