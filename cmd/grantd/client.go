@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/grantd/grantd/authserver/admin"
 	"github.com/grantd/grantd/storage"
 )
 
@@ -17,30 +18,16 @@ func clientCommand() *cobra.Command {
 		clientRotateSecretCommand(), clientDeleteCommand())
 }
 
-// clientRecord is a client as the API has it.
-type clientRecord struct {
-	ClientID              string    `json:"client_id"`
-	Public                bool      `json:"public"`
-	GrantTypes            []string  `json:"grant_types"`
-	Scopes                []string  `json:"scopes"`
-	RedirectURIs          []string  `json:"redirect_uris"`
-	Audiences             []string  `json:"audiences"`       // resource servers that it may ask for, RFC 8707
-	Origins               []string  `json:"origins"`         // of pages that may call as this client
-	Introspect            bool      `json:"introspect"`      // may learn of access tokens, RFC 7662
-	AccessLifetime        int64     `json:"access_lifetime"` // seconds; 0: the server's default
-	Created               time.Time `json:"created"`
-	PreviousSecretExpires time.Time `json:"previous_secret_expires"`
-}
-
-func (c clientRecord) kind() string {
+func clientKind(c admin.Client) string {
 	if c.Public {
 		return "public"
 	}
 	return "confidential"
 }
 
-// password says whether the client may use the password grant.
-func (c clientRecord) password(off bool) string {
+// passwordGrant says whether the client may use the password grant; off: the
+// profile is strict.
+func passwordGrant(c admin.Client, off bool) string {
 	if !slices.Contains(c.GrantTypes, string(storage.Password)) {
 		return "no"
 	}
@@ -50,7 +37,7 @@ func (c clientRecord) password(off bool) string {
 	return "yes"
 }
 
-func (c clientRecord) lifetime() string {
+func accessLifetime(c admin.Client) string {
 	if c.AccessLifetime == 0 {
 		return "default"
 	}
@@ -72,7 +59,7 @@ func clientVerb(verb, short string, run apiFunc) *cobra.Command {
 func clientPath(id string) string { return "/clients/" + segment(id) }
 
 // loadClient returns the client, and the document that says so.
-func loadClient(a *api, cmd *cobra.Command, id string) (c clientRecord, document json.RawMessage, err error) {
+func loadClient(a *api, cmd *cobra.Command, id string) (c admin.Client, document json.RawMessage, err error) {
 	if !visibleASCII(id) {
 		return c, nil, usagef("%q can't be a client's id: all its characters are visible ASCII", id)
 	}
@@ -102,13 +89,13 @@ means that it has no effect, because the profile is strict.`,
 		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			off := !asJSON(cmd) && a.passwordsOff(cmd.Context())
-			return listing[clientRecord]{
+			return listing[admin.Client]{
 				path: "/clients", member: "clients", limit: limit,
 				heading: []any{"CLIENT ID", "KIND", "PASSWORD", "GRANT TYPES", "SCOPES", "AUDIENCES", "INTROSPECT", "ACCESS LIFETIME", "ORIGINS"},
-				row: func(c clientRecord) []any {
+				row: func(c admin.Client) []any {
 					return []any{
-						c.ClientID, c.kind(), c.password(off), c.GrantTypes, c.Scopes, c.Audiences, c.Introspect,
-						c.lifetime(), c.Origins,
+						c.ClientID, clientKind(c), passwordGrant(c, off), c.GrantTypes, c.Scopes, c.Audiences, c.Introspect,
+						accessLifetime(c), c.Origins,
 					}
 				},
 			}.show(a, cmd)
@@ -126,9 +113,9 @@ func clientShowCommand() *cobra.Command {
 			return err
 		}
 		fields := [][]any{
-			{"client_id", c.ClientID}, {"kind", c.kind()}, {"grant_types", c.GrantTypes}, {"scopes", c.Scopes},
+			{"client_id", c.ClientID}, {"kind", clientKind(c)}, {"grant_types", c.GrantTypes}, {"scopes", c.Scopes},
 			{"redirect_uris", c.RedirectURIs}, {"audiences", c.Audiences}, {"origins", c.Origins},
-			{"introspect", c.Introspect}, {"access_lifetime", c.lifetime()}, {"created", c.Created},
+			{"introspect", c.Introspect}, {"access_lifetime", accessLifetime(c)}, {"created", c.Created},
 		}
 		if !c.PreviousSecretExpires.IsZero() {
 			fields = append(fields, []any{"previous_secret_expires", c.PreviousSecretExpires})
@@ -141,7 +128,7 @@ func clientRotateSecretCommand() *cobra.Command {
 	var overlap time.Duration
 	var file string
 	c := clientVerb("rotate-secret", "Give a client a new secret", func(a *api, cmd *cobra.Command, args []string) error {
-		if overlap < 0 || overlap%time.Second != 0 {
+		if overlap%time.Second != 0 {
 			return usagef("--overlap must be whole seconds")
 		}
 		c, _, err := loadClient(a, cmd, args[0])
@@ -161,7 +148,7 @@ func clientRotateSecretCommand() *cobra.Command {
 		}
 		var document json.RawMessage
 		if err := a.send(cmd.Context(), http.MethodPost, clientPath(c.ClientID)+"/secret", body, &document); err != nil {
-			return err
+			return (&clientFlags{}).explain(err)
 		}
 		return showSecret(cmd, c.ClientID, document, file == "")
 	})

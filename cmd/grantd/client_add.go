@@ -2,10 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/authserver/admin"
 )
 
 // clientFlags are what a client may be given.
@@ -123,21 +128,48 @@ func (f *clientFlags) add(a *api, cmd *cobra.Command, id string, body map[string
 	var document json.RawMessage
 	err := a.send(cmd.Context(), http.MethodPost, "/clients", body, &document)
 	if isProblem(err, "already_exists") {
-		return failedf("%w", err).withHint("grantd client list shows which there are; grantd client update changes one")
+		return failedf("client %s exists already", id).withHint("grantd client update changes it, grantd client delete removes it with its grants")
 	}
 	if err != nil {
-		return err
+		return f.explain(err)
 	}
 	return showSecret(cmd, id, document, f.secretFile == "" && !f.public)
+}
+
+// explain words a refusal in terms of the flags: the server names fields, and
+// never repeats what is in them.
+func (f *clientFlags) explain(err error) error {
+	var p *problem
+	if !errors.As(err, &p) {
+		return err
+	}
+	flags := map[string]struct {
+		name   string
+		values []string
+	}{
+		"client_id": {"the client's id", nil}, "client_secret": {"the client's secret", nil},
+		"grant_types": {"--grant", f.grants}, "scopes": {"--scope", f.scopes}, "redirect_uris": {"--redirect-uri", f.redirects},
+		"audiences": {"--audience", f.audiences}, "origins": {"--origin", f.origins},
+		"introspect": {"--introspect", nil}, "access_lifetime": {"--access-lifetime", nil}, "overlap": {"--overlap", nil},
+	}
+	for i, e := range p.Errors {
+		name, index, listed := strings.Cut(strings.TrimSuffix(e.Field, "]"), "[")
+		flag, known := flags[name]
+		if !known {
+			continue
+		}
+		p.Errors[i].Field = flag.name
+		if n, err := strconv.Atoi(index); listed && err == nil && n >= 0 && n < len(flag.values) {
+			p.Errors[i].Field += " " + strconv.Quote(flag.values[n])
+		}
+	}
+	return err
 }
 
 // showSecret prints the secret if it was made by the server: it is not kept, only
 // its hash is.
 func showSecret(cmd *cobra.Command, id string, document json.RawMessage, made bool) error {
-	var told struct {
-		Secret          string    `json:"client_secret"`
-		PreviousExpires time.Time `json:"previous_expires"`
-	}
+	var told admin.NewSecret
 	if err := understand(document, &told); err != nil {
 		return err
 	}
@@ -172,7 +204,7 @@ func clientUpdateCommand() *cobra.Command {
 			return noClient(id)
 		}
 		if err != nil {
-			return err
+			return f.explain(err)
 		}
 		return say(cmd, document, "client %s is changed", printable(id, longestCell))
 	})

@@ -263,7 +263,7 @@ func signInText(e *oauth2.RetrieveError) string {
 func unreachable(server string, err error) error {
 	var known *failure
 	if errors.As(err, &known) {
-		return err
+		return known // without the method and the URL
 	}
 	if errors.Is(err, context.Canceled) {
 		return failedf("interrupted")
