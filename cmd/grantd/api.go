@@ -164,6 +164,8 @@ func (a *api) explain(err error) error {
 			withHint("is it a grantd server of this version? With admin_addr set, the API is there: grantd login --admin-server URL")
 	case p.code() == "invalid_field", p.code() == "invalid_request":
 		return usagef("%w", err)
+	case p.Type == "" && p.status != http.StatusServiceUnavailable:
+		return failedf("%w", err).withHint("is it a grantd server, of this version, at " + a.base + "?")
 	case p.status == http.StatusServiceUnavailable:
 		return failedf("%w", err).withHint("try again in a moment; grantd's log says what ails it")
 	case p.wait > 0:

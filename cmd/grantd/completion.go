@@ -70,3 +70,21 @@ func completeFlags(c *cobra.Command) {
 		}
 	}
 }
+
+// addCompletionExamples is for the commands that cobra makes.
+func addCompletionExamples(root *cobra.Command) {
+	places := map[string]string{
+		"bash":       " > /etc/bash_completion.d/grantd",
+		"zsh":        ` > "${fpath[1]}/_grantd"`,
+		"fish":       " > ~/.config/fish/completions/grantd.fish",
+		"powershell": " | Out-String | Invoke-Expression",
+	}
+	completion, _, err := root.Find([]string{"completion"})
+	if err != nil {
+		panic(err) // cobra has made it
+	}
+	completion.Example = "  grantd completion bash" + places["bash"]
+	for _, c := range completion.Commands() {
+		c.Example = "  grantd completion " + c.Name() + places[c.Name()]
+	}
+}

@@ -40,6 +40,8 @@ func newRoot() *cobra.Command {
 	root.Version = versionText()
 	root.SetVersionTemplate("grantd {{.Version}} " + runtime.Version() + "\n")
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.InitDefaultCompletionCmd()
+	addCompletionExamples(root)
 	return root
 }
 
