@@ -27,6 +27,10 @@ type config struct {
 	// ResourceAddr is where resource listens. Default ":8081".
 	ResourceAddr string `yaml:"resource_addr" env:"RESOURCE_ADDR"`
 
+	// AdminAddr is where serve listens for admins, with the same certificate: the
+	// admin API is there and nowhere else. Default: none, it is where the rest is.
+	AdminAddr string `yaml:"admin_addr,omitempty" env:"ADMIN_ADDR"`
+
 	// Data is the file of the embedded store. Exactly one of data and
 	// redis.url is required.
 	Data string `yaml:"data,omitempty" env:"DATA"`

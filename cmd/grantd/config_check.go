@@ -34,6 +34,18 @@ func (c *config) check(f *faults, addrKey, addr string) {
 	c.checkPasswords(f)
 }
 
+// checkServe is check for serve, which may have a listener for admins besides.
+func (c *config) checkServe(f *faults) {
+	c.check(f, "addr", c.Addr)
+	if c.AdminAddr == "" {
+		return
+	}
+	checkAddr(f, "admin_addr", c.AdminAddr)
+	if c.exposed(c.AdminAddr) && !c.exposed(c.Addr) { // else check has told
+		c.checkExposed(f, "admin_addr", c.AdminAddr)
+	}
+}
+
 func (c *config) checkIssuer(f *faults) {
 	if c.Issuer == "" {
 		f.missing("issuer", "; it is the URL that clients reach the server at, such as https://login.example.com")
@@ -194,7 +206,18 @@ func (c *config) checkTLS(f *faults, addrKey, addr string) {
 		f.addf("tls_cert", "and tls_key are needed both, or none")
 	case c.TLSCert != "":
 		c.checkKeyPair(f)
-	case c.needsProxy() && len(c.TrustedProxies) == 0 && !loopbackAddr(addr) && !f.unread:
+	case c.exposed(addr):
+		c.checkExposed(f, addrKey, addr)
+	}
+}
+
+// exposed: others than a proxy reach the address by plain http.
+func (c *config) exposed(addr string) bool {
+	return c.needsProxy() && len(c.TrustedProxies) == 0 && !loopbackAddr(addr)
+}
+
+func (c *config) checkExposed(f *faults, addrKey, addr string) {
+	if !f.unread {
 		f.addf("tls_cert", "is missing: behind an https issuer, %s %s needs tls_cert and tls_key, or a proxy named in trusted_proxies (RFC 6749 section 2.3.1)", addrKey, addr)
 	}
 }

@@ -18,7 +18,7 @@ together, with secrets redacted, or everything that is wrong with it (exit 2).`,
 		Example: "  grantd config check --config grantd.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := loadConfig(cmd, func(c *config, f *faults) { c.check(f, "addr", c.Addr) })
+			c, err := loadConfig(cmd, func(c *config, f *faults) { c.checkServe(f) })
 			var wrong *failure
 			if errors.As(err, &wrong) {
 				wrong.hint = "" // it is this command
@@ -35,7 +35,7 @@ together, with secrets redacted, or everything that is wrong with it (exit 2).`,
 			return enc.Close()
 		},
 	}
-	addConfigFlags(check, "issuer", "addr", "data", "redis", "log-level", "log-format")
+	addConfigFlags(check, "issuer", "addr", "admin-addr", "data", "redis", "log-level", "log-format")
 	return noun("config", "Check the configuration", check)
 }
 

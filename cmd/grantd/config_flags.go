@@ -23,6 +23,7 @@ var overrides = map[string]override{
 	"log-level":     {"debug, info, warn or error", func(c *config, v string) { c.Log.Level = v }},
 	"log-format":    {"json or text", func(c *config, v string) { c.Log.Format = v }},
 	"addr":          {"address to listen on, host:port", func(c *config, v string) { c.Addr = v }},
+	"admin-addr":    {"address to listen on for admins alone, host:port", func(c *config, v string) { c.AdminAddr = v }},
 	"resource-addr": {"address to listen on, host:port", func(c *config, v string) { c.ResourceAddr = v }},
 }
 

@@ -253,8 +253,8 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	stopping := make(chan struct{})
 	ended := make(chan error, 1)
 	go func() {
-		err := serveUntil(ctx, server, ln, func() { close(stopping) })
-		ended <- errors.Join(err, finish(server, 10*time.Second))
+		err := serveUntil(ctx, []service{{server, ln}}, func() { close(stopping) })
+		ended <- errors.Join(err, finish([]service{{server, ln}}, 10*time.Second))
 	}()
 
 	body := make(chan string, 1)
@@ -295,7 +295,7 @@ func TestStopCutsOffWhatTakesTooLong(t *testing.T) {
 	go server.Serve(ln)
 	go http.Get("http://" + ln.Addr().String())
 	<-began
-	if err := finish(server, 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "shutdown_timeout") {
+	if err := finish([]service{{server, ln}}, 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "shutdown_timeout") {
 		t.Errorf("finish: %v", err)
 	}
 }

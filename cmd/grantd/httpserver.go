@@ -46,7 +46,7 @@ func listen(ctx context.Context, addr string, c *config) (net.Listener, error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, failedf("listening on %s: %w", addr, err).withHint("is another process using the address? choose one with --addr")
+		return nil, failedf("listening on %s: %w", addr, err).withHint("is another process using the address? choose another one")
 	}
 	if c.TLSCert == "" {
 		return ln, nil
@@ -62,11 +62,19 @@ func listen(ctx context.Context, addr string, c *config) (net.Listener, error) {
 	}), nil
 }
 
-// serveUntil serves on ln until ctx ends, then calls stopping. The listener is
-// still open then: see finish.
-func serveUntil(ctx context.Context, server *http.Server, ln net.Listener, stopping func()) error {
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(ln) }()
+// service is a server and what it listens on.
+type service struct {
+	server *http.Server
+	ln     net.Listener
+}
+
+// serveUntil serves until ctx ends, then calls stopping. The listeners are still
+// open then: see finish.
+func serveUntil(ctx context.Context, services []service, stopping func()) error {
+	failed := make(chan error, len(services))
+	for _, s := range services {
+		go func() { failed <- s.server.Serve(s.ln) }()
+	}
 	select {
 	case err := <-failed:
 		return failedf("serving: %w", err)
@@ -77,12 +85,23 @@ func serveUntil(ctx context.Context, server *http.Server, ln net.Listener, stopp
 }
 
 // finish lets the requests in flight finish, for so long at most.
-func finish(server *http.Server, grace time.Duration) error {
+func finish(services []service, grace time.Duration) error {
 	late, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
-	err := server.Shutdown(late)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return errors.Join(failedf("some requests took longer than shutdown_timeout and were cut off"), server.Close())
+	ended := make(chan error, len(services))
+	for _, s := range services {
+		go func() { ended <- s.server.Shutdown(late) }()
+	}
+	var err error
+	for range services {
+		err = errors.Join(err, <-ended)
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	err = failedf("some requests took longer than shutdown_timeout and were cut off")
+	for _, s := range services {
+		err = errors.Join(err, s.server.Close())
 	}
 	return err
 }

@@ -46,6 +46,7 @@ func runInit(t *tools, cmd *cobra.Command, _ []string) error {
 	file := cmd.Flags().Lookup("password-file").Value.String()
 	who, made, err := ensureAdmin(cmd.Context(), t.store, newAdmin{
 		name:   name,
+		login:  t.config.offersLogin(),
 		hasher: t.hasher,
 		password: func() (string, error) {
 			if file == "" && !t.config.AdminPassword.IsZero() {
@@ -73,13 +74,14 @@ func runInit(t *tools, cmd *cobra.Command, _ []string) error {
 // newAdmin is the admin to make; password is asked for only when needed.
 type newAdmin struct {
 	name     string
+	login    bool // with the client of grantd login
 	password func() (string, error)
 	hasher   *passhash.Hasher
 }
 
 // ensureAdmin makes the admin, unless there is one, of whatever name. It returns
 // the name of an admin that there is now, and whether it was made.
-func ensureAdmin(ctx context.Context, s storage.Users, a newAdmin) (string, bool, error) {
+func ensureAdmin(ctx context.Context, s storage.Store, a newAdmin) (string, bool, error) {
 	who, err := findAdmin(ctx, s, a.name)
 	if err != nil || who != "" {
 		return who, false, err
@@ -92,22 +94,30 @@ func ensureAdmin(ctx context.Context, s storage.Users, a newAdmin) (string, bool
 	if err != nil {
 		return "", false, fmt.Errorf("hashing the password: %w", err)
 	}
+	if a.login { // before the admin: once there is one, nobody comes here again
+		if err := ensureLoginClient(ctx, s); err != nil {
+			return "", false, fmt.Errorf("making client %s: %w", loginClient, err)
+		}
+	}
 	err = s.CreateUser(ctx, newUser(a.name, hash, true))
 	if errors.Is(err, storage.ErrExists) {
 		u, err := s.LoadUser(ctx, a.name)
-		if err == nil && !u.Admin {
-			err = failedf("user %s exists and is no admin", a.name).withHint("choose another name: grantd init --name NAME")
+		if err == nil && !canAdmin(u) {
+			err = failedf("user %s exists and is no admin who can sign in", a.name).withHint("choose another name: grantd init --name NAME")
 		}
 		return a.name, false, err
 	}
 	return a.name, err == nil, err
 }
 
-// findAdmin returns the name of an admin, or "". It looks at the likely name
+// canAdmin: the user is an admin who can sign in.
+func canAdmin(u storage.User) bool { return u.Admin && !u.Disabled && u.Password != "" }
+
+// findAdmin returns the name of an admin who can sign in, or "". It looks at the likely name
 // first, so that it seldom has to look at everybody.
 func findAdmin(ctx context.Context, s storage.Users, likely string) (string, error) {
 	u, err := s.LoadUser(ctx, likely)
-	if err == nil && u.Admin {
+	if err == nil && canAdmin(u) {
 		return u.Name, nil
 	}
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
@@ -115,7 +125,7 @@ func findAdmin(ctx context.Context, s storage.Users, likely string) (string, err
 	}
 	found := ""
 	err = eachUser(ctx, s, func(u storage.User) bool {
-		if u.Admin {
+		if canAdmin(u) {
 			found = u.Name
 		}
 		return found == ""

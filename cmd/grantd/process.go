@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/grantd/grantd/authserver"
+	"github.com/grantd/grantd/authserver/admin"
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/internal/wellknown"
 	"github.com/grantd/grantd/resource"
@@ -33,6 +34,7 @@ type process struct {
 	hasher *passhash.Hasher
 	keys   *gate
 	health *health
+	admin  *admin.API // nil where it isn't offered
 
 	// unthrottled: failed client authentications are not limited.
 	unthrottled bool
@@ -89,7 +91,8 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 	}, nil
 }
 
-// offerAll is the authorization server and the resource server on one listener.
+// offerAll is the authorization server and the resource server on one listener,
+// and the admin API there too or on its own.
 func (p *process) offerAll(defaultClient string) (handlers, error) {
 	auth, err := p.authHandlers(defaultClient)
 	if err != nil {
@@ -100,7 +103,20 @@ func (p *process) offerAll(defaultClient string) (handlers, error) {
 		return handlers{}, err
 	}
 	maps.Copy(auth, api)
-	return handlers{oauth: auth}, nil
+	h := handlers{oauth: auth}
+	if h.admin, err = p.adminHandlers(); err != nil {
+		return handlers{}, err
+	}
+	for pattern := range h.admin {
+		if strings.HasSuffix(pattern, "/") {
+			h.escaped = append(h.escaped, pattern)
+		}
+	}
+	if p.config.AdminAddr == "" {
+		maps.Copy(auth, h.admin)
+		h.admin = nil
+	}
+	return h, nil
 }
 
 // authHandlers are the authorization server, by path. defaultClient may be empty.
@@ -178,6 +194,9 @@ func (p *process) guard(identifier, name string, others ...string) (*resource.Gu
 // until ctx ends. Then it closes the store.
 func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (handlers, error)) (err error) {
 	defer func() {
+		if p.admin != nil {
+			p.admin.Close()
+		}
 		err = errors.Join(err, p.store.Close())
 		p.flush()
 	}()
@@ -190,11 +209,15 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	if err != nil {
 		return err
 	}
-	handler, err := p.handler(addr, h)
+	services, err := p.services(ctx, addr, ln, h)
 	if err != nil {
 		return err
 	}
-	p.warnExposed(addr)
+	defer func() {
+		for _, s := range services {
+			_ = s.ln.Close() // as above
+		}
+	}()
 	// In the usual case the store is there, and who reads the address may use
 	// it at once.
 	if err := p.start(ctx); err != nil && !retriable(err) && ctx.Err() == nil {
@@ -213,16 +236,43 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	})
 	background.Go(func() { p.sweepEvery(ctx, time.Minute) })
 
-	server := newHTTPServer(handler, defaultLimits, p.log)
-	err = serveUntil(ctx, server, ln, func() { p.health.stopping.Store(true) })
+	err = serveUntil(ctx, services, func() { p.health.stopping.Store(true) })
 	var fatal *failure
 	if errors.As(context.Cause(ctx), &fatal) {
 		err = fatal
 	}
 	cancel(nil)
-	err = errors.Join(err, finish(server, p.config.ShutdownTimeout))
+	err = errors.Join(err, finish(services, p.config.ShutdownTimeout))
 	background.Wait()
 	return err
+}
+
+// services are what listens: on ln, which is at addr, and, where the admin API has
+// an address of its own, there.
+func (p *process) services(ctx context.Context, addr string, ln net.Listener, h handlers) ([]service, error) {
+	first, err := p.service(addr, ln, h)
+	if err != nil || h.admin == nil {
+		return []service{first}, err
+	}
+	adminLn, err := listen(ctx, p.config.AdminAddr, p.config)
+	if err != nil {
+		return nil, err
+	}
+	second, err := p.service(p.config.AdminAddr, adminLn, handlers{oauth: h.admin, escaped: h.escaped})
+	if err != nil {
+		return nil, errors.Join(err, adminLn.Close())
+	}
+	p.log.Info("listening for admins", "addr", adminLn.Addr().String())
+	return []service{first, second}, nil
+}
+
+func (p *process) service(addr string, ln net.Listener, h handlers) (service, error) {
+	handler, err := p.handler(addr, h)
+	if err != nil {
+		return service{}, err
+	}
+	p.warnExposed(addr)
+	return service{newHTTPServer(handler, defaultLimits, p.log), ln}, nil
 }
 
 // handler is h with everything around it, outermost first: the log, the framing,

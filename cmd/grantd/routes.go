@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,6 +14,11 @@ import (
 type handlers struct {
 	health *health
 	oauth  map[string]http.Handler // by path: the endpoints, the API and their metadata
+	admin  map[string]http.Handler // the admin API, where it has a listener of its own
+
+	// escaped is what the paths of the admin API begin with: below it names stand in
+	// paths, which may hold anything.
+	escaped []string
 }
 
 // routes is everything that is answered. Only health is served to requests that
@@ -28,15 +34,21 @@ func (h handlers) routes(guard func(http.Handler) http.Handler) http.Handler {
 		handle(path, guard(handler))
 	}
 	handle("/", http.HandlerFunc(notFound))
-	return plainPaths(mux)
+	return plainPaths(mux, h.escaped)
 }
 
 // plainPaths answers 404 where the mux would redirect to a tidied path: a POST
 // with a password must not be sent on, and nobody needs //token or /x/../token.
-// So is what has no path, as OPTIONS *, which the mux refuses without JSON.
-func plainPaths(mux http.Handler) http.Handler {
+// So is what has no path, as OPTIONS *, which the mux refuses without JSON. What is
+// escaped though it need not be is another path, but for what begins with one of
+// escaped as it stands; it is tidy when its spelling is.
+func plainPaths(mux http.Handler, escaped []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p := r.URL.Path; p != "/" && (!strings.HasPrefix(p, "/") || path.Clean(p) != p || r.URL.RawPath != "") {
+		p, raw := r.URL.Path, r.URL.RawPath
+		if raw != "" && slices.ContainsFunc(escaped, func(begin string) bool { return strings.HasPrefix(raw, begin) }) {
+			p, raw = raw, ""
+		}
+		if p != "/" && (!strings.HasPrefix(p, "/") || path.Clean(p) != p || raw != "") {
 			r.Pattern = "/"
 			notFound(w, r)
 			return

@@ -13,7 +13,8 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the authorization server and GET /users/me",
 		Long: `Run the authorization server (POST /token, /revoke and /introspect) and
-GET /users/me on one listener, with the metadata of both.
+GET /users/me on one listener, with the metadata of both, and the admin API below
+/admin/v1, unless the key admin_addr gives that a listener of its own.
 
 It refuses to start with a configuration that is wrong anywhere, and with a
 store that holds the users or clients of grantd dev, whose passwords are public.
@@ -21,14 +22,14 @@ While the store can't answer, requests are answered with 503.`,
 		Example: "  grantd serve --config grantd.yaml\n  GRANTD_CONFIG=/etc/grantd.yaml grantd serve --addr 127.0.0.1:8080",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := loadConfig(cmd, func(c *config, f *faults) { c.check(f, "addr", c.Addr) })
+			c, err := loadConfig(cmd, func(c *config, f *faults) { c.checkServe(f) })
 			if err != nil {
 				return err
 			}
 			return serve(cmd.Context(), c)
 		},
 	}
-	addConfigFlags(c, "issuer", "addr", "data", "redis", "log-level", "log-format")
+	addConfigFlags(c, "issuer", "addr", "admin-addr", "data", "redis", "log-level", "log-format")
 	return c
 }
 
@@ -56,6 +57,7 @@ func (p *process) firstAdmin(ctx context.Context) error {
 	}
 	_, made, err := ensureAdmin(ctx, p.store, newAdmin{
 		name:     defaultAdmin,
+		login:    p.config.offersLogin(),
 		password: func() (string, error) { return p.config.AdminPassword.Reveal(), nil },
 		hasher:   p.hasher,
 	})

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/grantd/grantd/authserver"
+	"github.com/grantd/grantd/authserver/admin"
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/internal/wellknown"
+	"github.com/grantd/grantd/resource"
+	"github.com/grantd/grantd/storage"
+)
+
+// adminAPI is the API over the store, without who acts and who is told.
+func (c *config) adminAPI(store storage.Store, hasher *passhash.Hasher) admin.Config {
+	return admin.Config{
+		Store:         store,
+		Passwords:     hasher,
+		Policy:        c.passwordPolicy(),
+		Scopes:        c.Scopes,
+		DefaultScopes: c.DefaultScopes,
+		Strict:        c.strict(),
+	}
+}
+
+// adminHandlers are the admin API, by pattern, for tokens with the scope admin
+// that are for the resource server as a whole.
+func (p *process) adminHandlers() (map[string]http.Handler, error) {
+	base, _ := p.config.resources()
+	guard, err := p.guard(base, "grantd")
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	issuer, err := wellknown.Parse(p.config.Issuer)
+	if err != nil {
+		return nil, usagef("issuer %w", err)
+	}
+	c := p.config.adminAPI(p.store, p.hasher)
+	c.Path = issuer.Path
+	c.Actor, c.Audit, c.Note = actor, p.audit, p.noteAdmin
+	if p.admin, err = admin.New(c); err != nil {
+		return nil, err
+	}
+	guarded := guard.Require(authserver.AdminScope)(p.admin.Handler())
+	found := map[string]http.Handler{}
+	for _, path := range p.admin.Paths() {
+		found[path] = guarded
+	}
+	return found, nil
+}
+
+// actor is whom the request's token speaks for, and where it comes from.
+func actor(ctx context.Context) admin.Actor {
+	id, _ := resource.IdentityFrom(ctx)
+	a := admin.Actor{Username: id.Username, ClientID: id.ClientID}
+	if !id.IsClient() {
+		a.UserID = id.Subject
+	}
+	if rec := recordOf(ctx); rec != nil {
+		a.Address, a.RequestID = rec.remote, rec.requestID
+	}
+	return a
+}
+
+// noteAdmin puts why a request failed into its record. What failed in the
+// background, after its request, has a line of its own.
+func (p *process) noteAdmin(ctx context.Context, err error) {
+	if recordOf(ctx) == nil {
+		p.log.WarnContext(ctx, "the admin API, in the background", "error", err.Error())
+		return
+	}
+	note(ctx, err)
+}
+
+// audit writes the event to the log.
+func (p *process) audit(ctx context.Context, ev storage.AuditEvent) error {
+	attrs := []slog.Attr{
+		slog.String("action", string(ev.Action)), slog.String("outcome", string(ev.Outcome)), slog.Bool("local", ev.Local),
+	}
+	for _, a := range []struct{ key, value string }{
+		{"actor_user", ev.ActorUser}, {"actor_user_id", ev.ActorUserID}, {"actor_client", ev.ActorClient},
+		{"username", ev.Username}, {"user_id", ev.UserID}, {"client_id", ev.ClientID}, {"grant_id", ev.GrantID},
+		{"object", ev.Object}, {"request_id", ev.RequestID}, {"detail", ev.Detail},
+	} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.key, printable(a.value, 300)))
+		}
+	}
+	if ev.Address.IsValid() {
+		attrs = append(attrs, slog.String("remote", ev.Address.String()))
+	}
+	p.log.LogAttrs(ctx, slog.LevelInfo, "audit", attrs...)
+	return nil
+}
