@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/grantd/grantd/authserver"
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/storage"
 )
@@ -59,16 +57,12 @@ func runInit(t *tools, cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	if !made {
-		return say(cmd, nil, "user %s is an admin already", who)
+	state := "is an admin already"
+	if made {
+		state = "is the first admin"
 	}
-	if err := say(cmd, nil, "user %s is the first admin", who); err != nil {
-		return err
-	}
-	if t.config.strict() || !slices.Contains(t.config.Scopes, authserver.AdminScope) {
-		return nil
-	}
-	return ensureLoginClient(cmd.Context(), t.store)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s %s\n", who, state)
+	return err
 }
 
 // newAdmin is the admin to make; password is asked for only when needed.

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/grantd/grantd/authserver/admin"
-	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/storage"
 )
 
@@ -39,6 +38,7 @@ func (t *tools) api(ctx context.Context) (*api, error) {
 	causes := &causes{}
 	c := t.config.adminAPI(t.store, t.hasher)
 	c.Actor = func(context.Context) admin.Actor { return admin.Actor{Local: true} }
+	c.Audit = func(context.Context, storage.AuditEvent) error { return nil }
 	c.Note = causes.note
 	over, err := admin.New(c)
 	if err != nil {
@@ -147,13 +147,4 @@ func (a *api) passwordsOff(ctx context.Context) bool {
 	}
 	told, err := readMetadata(ctx, newAPIClient(), id)
 	return err == nil && !slices.Contains(told.GrantTypes, string(storage.Password))
-}
-
-// adminAPI is the API over the store, without who acts and who is told.
-func (c *config) adminAPI(store storage.Store, hasher *passhash.Hasher) admin.Config {
-	return admin.Config{
-		Store: store, Passwords: hasher, Policy: c.passwordPolicy(),
-		Scopes: c.Scopes, DefaultScopes: c.DefaultScopes, Strict: c.strict(),
-		Audit: func(context.Context, storage.AuditEvent) error { return nil },
-	}
 }

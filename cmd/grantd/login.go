@@ -9,14 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/grantd/grantd/authserver"
-	"github.com/grantd/grantd/storage"
 )
-
-// loginClient is the client that grantd login signs in by, unless told otherwise:
-// a public one, as a command line keeps no secret (RFC 6749 section 2.1).
-const loginClient = "grantd-cli"
 
 type loginFlags struct {
 	server, adminServer    string
@@ -203,23 +196,4 @@ func logout(cmd *cobra.Command) error {
 			withHint("grantd grant revoke ends it, by another admin")
 	}
 	return say(cmd, nil, "signed out at %s", s.Server)
-}
-
-// ensureLoginClient makes the client of grantd login where there is none.
-func ensureLoginClient(ctx context.Context, s storage.Clients) error {
-	_, err := s.LoadClient(ctx, loginClient)
-	if !errors.Is(err, storage.ErrNotFound) {
-		return err
-	}
-	err = s.CreateClient(ctx, storage.Client{
-		ID:      loginClient,
-		Public:  true,
-		Grants:  []string{string(storage.Password), "refresh_token"},
-		Scopes:  []string{authserver.AdminScope},
-		Created: time.Now().UTC(),
-	})
-	if errors.Is(err, storage.ErrExists) {
-		return nil // another process was faster
-	}
-	return err
 }
