@@ -52,8 +52,12 @@ func (s *Server) authenticate(r *http.Request, form params, verify func(credenti
 	if err != nil {
 		return storage.Client{}, err
 	}
-	if readings[0].secret == "" || s.cfg.Unthrottled {
+	if readings[0].secret == "" {
 		return tryReadings(readings, verify)
+	}
+	if s.cfg.Unthrottled {
+		client, err := tryReadings(readings, verify)
+		return client, guessed(err, false)
 	}
 	network, id := networkOf(s.cfg.RemoteAddr(r)), readings[0].id
 	if len(id) > maxClientID {
@@ -64,21 +68,26 @@ func (s *Server) authenticate(r *http.Request, form params, verify func(credenti
 	}
 	client, err := tryReadings(readings, verify)
 	if errors.Is(err, ErrInvalidClient) {
-		s.throttle.failed(network, id, s.now())
+		err = guessed(err, s.throttle.failed(network, id, s.now()))
 	}
 	return client, err
 }
 
+// tryReadings fails with the error of the last reading, or of one that named a
+// client that there is.
 func tryReadings(readings []credentials, verify func(credentials) (storage.Client, error)) (storage.Client, error) {
-	var err error
-	var client storage.Client
+	var failed error
 	for _, c := range readings {
-		client, err = verify(c)
+		client, err := verify(c)
 		if !errors.Is(err, ErrInvalidClient) {
 			return client, err
 		}
+		var known *Error
+		if !errors.As(failed, &known) || known.claimed == "" {
+			failed = err
+		}
 	}
-	return storage.Client{}, err
+	return storage.Client{}, failed
 }
 
 func (s *Server) verifyClient(ctx context.Context, c credentials) (storage.Client, error) {
@@ -90,7 +99,9 @@ func (s *Server) verifyClient(ctx context.Context, c credentials) (storage.Clien
 	case err != nil:
 		return client, err
 	case !c.of(client, s.now()):
-		return client, ErrInvalidClient.reason("wrong client secret")
+		wrong := ErrInvalidClient.reason("wrong client secret")
+		wrong.claimed = client.ID
+		return client, wrong
 	}
 	return client, nil
 }

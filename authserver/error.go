@@ -22,6 +22,8 @@ type Error struct {
 	challenge  string // the WWW-Authenticate header of a 401, with %s for the realm; empty: Basic
 	retryAfter int    // seconds, the Retry-After header; 0 sends none
 	cause      error  // logged, never sent
+	claimed    string // id of the client that failed to authenticate, if there is such a client
+	guess      *guess // of a client's secret; nil for other errors
 }
 
 // The errors of RFC 6749 section 5.2.
@@ -112,7 +114,13 @@ func (e *Error) because(err error) *Error {
 }
 
 // reason is a cause that has only a text.
-func (e *Error) reason(text string) *Error { return e.because(errors.New(text)) }
+func (e *Error) reason(text fixed) *Error { return e.because(text) }
+
+// fixed is a cause whose text holds nothing of the request, so that it may be
+// kept in the audit trail.
+type fixed string
+
+func (f fixed) Error() string { return string(f) }
 
 // asError turns what a step returned into an error response.
 func asError(err error) *Error {

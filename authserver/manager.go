@@ -79,7 +79,7 @@ func (s *Server) issue(ctx context.Context, req tokenRequest, b beginning, scope
 	if err != nil {
 		return tokenResponse{}, err
 	}
-	req.event.UserID, req.event.GrantID = b.user.ID, b.id.String()
+	req.event.concern(storage.ActSignIn, in.grant)
 	return respond(in.grant, now, info.GetAccess(), info.GetRefresh()), nil
 }
 

@@ -50,12 +50,17 @@ func (s *Server) signInUser(ctx context.Context, req tokenRequest, scope []strin
 	if err != nil {
 		return tokenResponse{}, err
 	}
+	req.event.Act, req.event.UserID, req.event.Username = storage.ActSignIn, begun.user.ID, begun.user.Name
 	result, err := s.cfg.Passwords.Verify(ctx, begun.user.Password, req.params["password"])
 	switch {
 	case err != nil:
 		return tokenResponse{}, err
-	case !result.OK || begun.user.Disabled || begun.user.ID == "":
-		return tokenResponse{}, ErrInvalidGrant.reason("wrong username or password, or disabled user")
+	case begun.user.ID == "":
+		return tokenResponse{}, ErrInvalidGrant.reason("no such user")
+	case begun.user.Disabled:
+		return tokenResponse{}, ErrInvalidGrant.reason("disabled user")
+	case !result.OK:
+		return tokenResponse{}, ErrInvalidGrant.reason("wrong password")
 	}
 	if scope, err = userScope(begun.user, scope); err != nil {
 		return tokenResponse{}, err

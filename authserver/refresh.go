@@ -13,7 +13,7 @@ import (
 
 // errReuse is the cause of the refusal of a refresh token that was spent
 // before; its grant ends with it (RFC 9700 section 4.14.2).
-var errReuse = errors.New("a spent refresh token was used again: the grant is ended")
+const errReuse = fixed("a spent refresh token was used again: the grant is ended")
 
 func mayRefresh(c storage.Client) bool {
 	return slices.Contains(c.Grants, grantRefreshToken)
@@ -97,13 +97,15 @@ func (r refreshing) load(ctx context.Context) (storage.Grant, error) {
 	g, err := r.cfg.Store.LoadGrant(ctx, r.token.Grant)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return g, ErrInvalidGrant.because(err)
+		r.req.event.concern(storage.ActRefresh, storage.Grant{ID: r.token.Grant})
+		return g, ErrInvalidGrant.reason("the grant has ended")
 	case err != nil:
 		return g, err
-	case g.ClientID != r.req.client.ID:
+	}
+	r.req.event.concern(storage.ActRefresh, g)
+	if g.ClientID != r.req.client.ID {
 		return g, ErrInvalidGrant.reason("the token was issued to another client")
 	}
-	r.req.event.UserID, r.req.event.GrantID = g.UserID, g.ID.String()
 	return g, nil
 }
 
@@ -168,10 +170,12 @@ func (r refreshing) retry(ctx context.Context, g storage.Grant, scope, audience 
 	if !pair.refreshDigest.Equal(g.Refresh) {
 		return tokenResponse{}, errUnavailable.reason("this version derives another pair than the one that is stored")
 	}
+	r.req.event.Act = storage.ActRetry
 	return respond(g, r.now(), pair.access, pair.refresh), nil
 }
 
 func (r refreshing) reused(ctx context.Context, g storage.Grant) error {
+	r.req.event.Act = storage.ActReuse
 	if err := r.endGrant(ctx, g.ID, r.legacy); err != nil {
 		return err
 	}

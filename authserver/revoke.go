@@ -42,7 +42,9 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request, ev *Event) error
 		return nil
 	case err != nil:
 		return err
-	case g.ClientID != client.ID:
+	}
+	ev.concern(storage.ActRevoke, g)
+	if g.ClientID != client.ID {
 		return ErrInvalidGrant.reason("the token was issued to another client")
 	}
 	// By its id, whatever its generation is by now: a refresh that runs beside
@@ -50,7 +52,6 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request, ev *Event) error
 	if err := s.endGrant(ctx, g.ID, form["token"]); err != nil {
 		return err
 	}
-	ev.UserID, ev.GrantID = g.UserID, g.ID.String()
 	w.WriteHeader(http.StatusOK)
 	return nil
 }

@@ -118,7 +118,7 @@ type Config struct {
 	RemoteAddr func(*http.Request) netip.Addr
 
 	// Note is called once for every request, with what became of it, for the
-	// log. It must be safe for concurrent use.
+	// log and the audit trail. It must be safe for concurrent use.
 	Note func(context.Context, Event)
 }
 
@@ -126,9 +126,17 @@ type Config struct {
 type Event struct {
 	GrantType string // of the request, if the server offers it
 	ClientID  string // of the authenticated client
-	UserID    string // of the user who was granted something
-	GrantID   string // of the grant that was made, refreshed or ended
+	UserID    string // of the user who was granted something, or who would have been
+	GrantID   string // of the grant that was made, refreshed or ended, or would have been
 	Err       error  // nil when the request was answered as asked; else an *Error
+
+	// Act is what the request did or was refused to do, for the audit trail. It is
+	// empty for what is no act there: see Event.refuse.
+	Act       storage.AuditAction
+	Username  string // of the user with UserID
+	Claimed   string // id of the client that the request failed to authenticate as, if there is such a client
+	Throttled bool   // it was the last such failure before such requests are refused
+	Reason    string // why it was refused: a fixed text, for people
 }
 
 // Server is the authorization server. It is safe for concurrent use.
@@ -269,7 +277,7 @@ func (s *Server) endpoint(handle handlerFunc) http.Handler {
 		if err := handle(w, r, &ev); err != nil {
 			e := asError(err)
 			s.writeError(w, e)
-			ev.Err = e
+			ev.refuse(e)
 		}
 		s.cfg.Note(r.Context(), ev)
 	})

@@ -59,6 +59,11 @@ func (t *throttle) wait(network netip.Prefix, client string, now time.Time) time
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.longest(network, client, now)
+}
+
+// longest is the longer wait of the two buckets.
+func (t *throttle) longest(network netip.Prefix, client string, now time.Time) time.Duration {
 	wait := networkRate.wait(t.buckets[bucket{network: network}], now)
 	if client != "" {
 		wait = max(wait, clientRate.wait(t.buckets[bucket{network, client}], now))
@@ -66,17 +71,19 @@ func (t *throttle) wait(network netip.Prefix, client string, now time.Time) time
 	return wait
 }
 
-// failed counts a failure.
-func (t *throttle) failed(network netip.Prefix, client string, now time.Time) {
+// failed counts a failure, and reports whether it emptied a bucket.
+func (t *throttle) failed(network netip.Prefix, client string, now time.Time) bool {
 	if !network.IsValid() {
-		return
+		return false
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	before := t.longest(network, client, now)
 	t.spend(bucket{network: network}, networkRate, now)
 	if client != "" {
 		t.spend(bucket{network, client}, clientRate, now)
 	}
+	return before == 0 && t.longest(network, client, now) > 0
 }
 
 func (t *throttle) spend(b bucket, r rate, now time.Time) {

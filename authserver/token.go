@@ -99,6 +99,9 @@ func (s *Server) grant(ctx context.Context, req tokenRequest) (tokenResponse, er
 		return tokenResponse{}, ErrUnsupportedGrantType
 	}
 	req.event.GrantType = grantType
+	if !req.client.Public {
+		req.event.Act = acts[grantType]
+	}
 	if !slices.Contains(req.client.Grants, grantType) {
 		return tokenResponse{}, ErrUnauthorizedClient
 	}

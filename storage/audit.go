@@ -1,9 +1,34 @@
 package storage
 
 import (
+	"context"
 	"net/netip"
 	"time"
 )
+
+// Audit keeps the trail of what was done: events in the order in which they
+// came. An event's id is its place, and a cursor for ListAudit.
+type Audit interface {
+	// AppendAudit gives the events ids, whatever ids they have, and keeps them in
+	// that order behind what is there. After an error some of them may be kept,
+	// from the first on. Repeating a call is harmless for a minute at least: the
+	// same events are kept once. So events of one call must not all be alike, in
+	// time too, to those of another.
+	AppendAudit(ctx context.Context, events ...AuditEvent) error
+
+	// ListAudit returns up to limit events that q asks for, in order. A call looks
+	// at no more than AuditScan events: a page may have fewer events than limit, even
+	// none, though more follow. A bad cursor is ErrNotFound.
+	ListAudit(ctx context.Context, q AuditQuery, limit int) (AuditPage, error)
+
+	// TrimAudit forgets events from the oldest on: all but the latest keep, and
+	// then those that happened before the instant, up to the first that didn't.
+	TrimAudit(ctx context.Context, before time.Time, keep int) error
+}
+
+// AuditScan is how many events one page is made of at most. It bounds what a
+// question costs that few events answer.
+const AuditScan = 1000
 
 // AuditEvent is one security-relevant act: who did what, from where, and what
 // came of it. It holds no secret, no token and no name that nobody has here.
@@ -20,7 +45,7 @@ type AuditEvent struct {
 	ActorClient string `json:"actor_client,omitempty"` // that the act came through, or that acted itself
 	Local       bool   `json:"local,omitempty"`        // done on the store itself, without a server
 
-	// Whom or what it concerns.
+	// Whom or what it concerns, where that isn't who acted.
 	Username string `json:"username,omitempty"`
 	UserID   string `json:"user_id,omitempty"`
 	ClientID string `json:"client_id,omitempty"`
@@ -71,4 +96,5 @@ const (
 	ActKeyDelete      AuditAction = "key.delete"
 	ActUserImport     AuditAction = "user.import"
 	ActUserExport     AuditAction = "user.export"
+	ActMigrate        AuditAction = "migrate" // tokens of another server were taken over
 )

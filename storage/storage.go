@@ -39,6 +39,7 @@ type Store interface {
 	Users
 	Clients
 	Keys
+	Audit
 
 	// Ping returns nil when the store can answer.
 	Ping(ctx context.Context) error

@@ -72,6 +72,9 @@ type API struct {
 	stop       context.CancelFunc // ends the work in the background
 	background sync.WaitGroup
 	working    context.Context //nolint:containedctx // of the work that outlives the request that began it
+
+	stopWaiting context.CancelFunc
+	waiting     context.Context //nolint:containedctx // ends when requests may no longer wait
 }
 
 // New returns an API, or an error that names every fault of c. [API.Close] ends
@@ -88,6 +91,7 @@ func New(c Config) (*API, error) {
 	}
 	a := &API{cfg: c}
 	a.working, a.stop = context.WithCancel(context.Background())
+	a.waiting, a.stopWaiting = context.WithCancel(context.Background())
 	a.handler = a.mux()
 	return a, nil
 }
@@ -122,6 +126,7 @@ func (a *API) Wait() { a.background.Wait() }
 // of a sweep, storage.Revocations tells of; the grants are dead all the same.
 func (a *API) Close() {
 	a.stop()
+	a.stopWaiting()
 	a.background.Wait()
 }
 

@@ -36,6 +36,7 @@ func (a *API) routes() []Route {
 		{"PATCH", Root + "/clients/{client_id}", nil, a.patchClient},
 		{"DELETE", Root + "/clients/{client_id}", nil, a.deleteClient},
 		{"POST", Root + "/clients/{client_id}/secret", nil, a.rotateSecret},
+		{"GET", Root + "/audit", []string{"action", "user", "client", "after", "before", "limit", "wait"}, a.listAudit},
 	}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 
 	"github.com/grantd/grantd/authserver"
@@ -39,7 +38,7 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	}
 	c := p.config.adminAPI(p.store, p.hasher)
 	c.Path = issuer.Path
-	c.Actor, c.Audit, c.Note = actor, p.audit, p.noteAdmin
+	c.Actor, c.Audit, c.Note = actor, p.audit.keep, p.noteAdmin
 	if p.admin, err = admin.New(c); err != nil {
 		return nil, err
 	}
@@ -72,25 +71,4 @@ func (p *process) noteAdmin(ctx context.Context, err error) {
 		return
 	}
 	note(ctx, err)
-}
-
-// audit writes the event to the log.
-func (p *process) audit(ctx context.Context, ev storage.AuditEvent) error {
-	attrs := []slog.Attr{
-		slog.String("action", string(ev.Action)), slog.String("outcome", string(ev.Outcome)), slog.Bool("local", ev.Local),
-	}
-	for _, a := range []struct{ key, value string }{
-		{"actor_user", ev.ActorUser}, {"actor_user_id", ev.ActorUserID}, {"actor_client", ev.ActorClient},
-		{"username", ev.Username}, {"user_id", ev.UserID}, {"client_id", ev.ClientID}, {"grant_id", ev.GrantID},
-		{"object", ev.Object}, {"request_id", ev.RequestID}, {"detail", ev.Detail},
-	} {
-		if a.value != "" {
-			attrs = append(attrs, slog.String(a.key, printable(a.value, 300)))
-		}
-	}
-	if ev.Address.IsValid() {
-		attrs = append(attrs, slog.String("remote", ev.Address.String()))
-	}
-	p.log.LogAttrs(ctx, slog.LevelInfo, "audit", attrs...)
-	return nil
 }

@@ -92,6 +92,14 @@ type config struct {
 	// chosen: 8 to 64. Default 8.
 	PasswordMinLength int `yaml:"password_min_length" env:"PASSWORD_MIN_LENGTH"`
 
+	// AuditRetention is how long events of the audit trail are kept: whole seconds,
+	// at least 1h. Default 720h, 30 days.
+	AuditRetention time.Duration `yaml:"audit_retention" env:"AUDIT_RETENTION"`
+
+	// AuditEvents is how many events of the audit trail are kept, whatever their
+	// age: 1000 to 10000000. Default 100000.
+	AuditEvents int `yaml:"audit_events" env:"AUDIT_EVENTS"`
+
 	// ShutdownTimeout is how long requests in flight may take to finish after
 	// SIGTERM: up to 5m. Default 10s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" env:"SHUTDOWN_TIMEOUT"`
@@ -160,6 +168,8 @@ func defaultConfig() config {
 		RetryWindow:     10 * time.Second,
 		Log:             logConfig{Level: "info", Format: "json"},
 		PasswordHash:    hashConfig{Memory: 19456, Time: 2, Threads: 1},
+		AuditRetention:  720 * time.Hour,
+		AuditEvents:     100_000,
 		ShutdownTimeout: 10 * time.Second,
 
 		PasswordMinLength: 8,

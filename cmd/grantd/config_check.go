@@ -187,6 +187,7 @@ func (c *config) checkLifetimes(f *faults) {
 		{"refresh_absolute", c.RefreshAbsolute, time.Second, 3660 * day},
 		{"retry_window", c.RetryWindow, 0, 30 * time.Second},
 		{"shutdown_timeout", c.ShutdownTimeout, time.Second, 5 * time.Minute},
+		{"audit_retention", c.AuditRetention, time.Hour, 3660 * day},
 	} {
 		if d.value < d.least || d.value > d.top || d.value%time.Second != 0 {
 			f.addf(d.key, "must be whole seconds, from %s to %s", d.least, d.top)
@@ -194,6 +195,9 @@ func (c *config) checkLifetimes(f *faults) {
 	}
 	if c.RefreshAbsolute < c.RefreshIdle {
 		f.addf("refresh_absolute", "must not be less than refresh_idle")
+	}
+	if c.AuditEvents < 1000 || c.AuditEvents > 10_000_000 {
+		f.addf("audit_events", "must be 1000 to 10000000")
 	}
 }
 

@@ -93,7 +93,9 @@ func ensureAdmin(ctx context.Context, s storage.Store, a newAdmin) (string, bool
 			return "", false, fmt.Errorf("making client %s: %w", loginClient, err)
 		}
 	}
-	err = s.CreateUser(ctx, newUser(a.name, hash, true))
+	admin := newUser(a.name, hash, true)
+	made := storage.AuditEvent{Action: storage.ActUserCreate, Username: admin.Name, UserID: admin.ID, Detail: "the first admin"}
+	err = locally(ctx, s, made, func() error { return s.CreateUser(ctx, admin) })
 	if errors.Is(err, storage.ErrExists) {
 		u, err := s.LoadUser(ctx, a.name)
 		if err == nil && !canAdmin(u) {

@@ -6,7 +6,8 @@ import (
 )
 
 // sweepEvery finishes, now and then, sweeps that another process began and
-// didn't finish. The grants in question are dead already; this only frees space.
+// didn't finish, and trims the audit trail. The grants in question are dead
+// already; this only frees space.
 func (p *process) sweepEvery(ctx context.Context, pause time.Duration) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
@@ -16,6 +17,7 @@ func (p *process) sweepEvery(ctx context.Context, pause time.Duration) {
 			return
 		case <-tick.C:
 			p.sweep(ctx)
+			p.audit.trim(ctx)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (t *tools) api(ctx context.Context) (*api, error) {
 	causes := &causes{}
 	c := t.config.adminAPI(t.store, t.hasher)
 	c.Actor = func(context.Context) admin.Actor { return admin.Actor{Local: true} }
-	c.Audit = func(context.Context, storage.AuditEvent) error { return nil }
+	c.Audit = func(ctx context.Context, e storage.AuditEvent) error { return t.store.AppendAudit(ctx, e) }
 	c.Note = causes.note
 	over, err := admin.New(c)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/stockredis"
 )
 
@@ -51,14 +52,10 @@ func migrate(t *tools, cmd *cobra.Command, _ []string) error {
 	if t.stock == nil {
 		return usagef("migrate_from is missing").withHint("name the Redis of the stock server there, in GRANTD_MIGRATE_FROM or by --from")
 	}
-	walk := t.stock.Count
-	if now, _ := cmd.Flags().GetBool("now"); now {
-		walk = t.stock.Move
-	}
 	if err := t.store.Ping(cmd.Context()); err != nil { // before half of the work is done
 		return err
 	}
-	tally, err := walk(cmd.Context(), reportTo(cmd.ErrOrStderr()))
+	tally, err := t.walk(cmd)
 	if err != nil && tally.Keys == 0 {
 		return err
 	}
@@ -69,6 +66,19 @@ func migrate(t *tools, cmd *cobra.Command, _ []string) error {
 		return errors.Join(err, e)
 	}
 	return interrupted(cmd.Context(), err)
+}
+
+// walk counts what is there, or moves it, of which the audit trail is told.
+func (t *tools) walk(cmd *cobra.Command) (tally stockredis.Tally, err error) {
+	ctx, report := cmd.Context(), reportTo(cmd.ErrOrStderr())
+	if now, _ := cmd.Flags().GetBool("now"); !now {
+		return t.stock.Count(ctx, report)
+	}
+	err = locally(ctx, t.store, storage.AuditEvent{Action: storage.ActMigrate}, func() (err error) {
+		tally, err = t.stock.Move(ctx, report)
+		return err
+	})
+	return tally, err
 }
 
 // interrupted says what to do about a walk that didn't get to its end.

@@ -35,6 +35,7 @@ type process struct {
 	keys   *gate
 	health *health
 	admin  *admin.API // nil where it isn't offered
+	audit  *auditor
 
 	// unthrottled: failed client authentications are not limited.
 	unthrottled bool
@@ -83,6 +84,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 		hasher:  hasher,
 		keys:    &gate{source: opaque.NewLoader(store, sealer)},
 		health:  &health{ping: store.Ping},
+		audit:   newAuditor(log, store, c),
 		prepare: func(context.Context) error { return nil },
 		ready:   func(context.Context) {},
 		announce: func(a net.Addr) {
@@ -139,7 +141,7 @@ func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, e
 		DefaultClient:   defaultClient,
 		Unthrottled:     p.unthrottled,
 		RemoteAddr:      remoteAddr,
-		Note:            noteEvent,
+		Note:            p.audit.note,
 	})
 	if err != nil {
 		return nil, usagef("%w", err)
@@ -227,6 +229,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer p.audit.start()() // until the requests in flight are finished
 	var background sync.WaitGroup
 	background.Go(func() {
 		p.keepStarting(ctx, cancel)
@@ -236,7 +239,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	})
 	background.Go(func() { p.sweepEvery(ctx, time.Minute) })
 
-	err = serveUntil(ctx, services, func() { p.health.stopping.Store(true) })
+	err = serveUntil(ctx, services, p.stopping)
 	var fatal *failure
 	if errors.As(context.Cause(ctx), &fatal) {
 		err = fatal
@@ -245,6 +248,14 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	err = errors.Join(err, finish(services, p.config.ShutdownTimeout))
 	background.Wait()
 	return err
+}
+
+// stopping tells whoever asks, and whoever waits, that the process is about to end.
+func (p *process) stopping() {
+	p.health.stopping.Store(true)
+	if p.admin != nil {
+		p.admin.StopWaiting()
+	}
 }
 
 // services are what listens: on ln, which is at addr, and, where the admin API has

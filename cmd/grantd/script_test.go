@@ -24,7 +24,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "server": scriptServer, "sets": sets},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "server": scriptServer, "sets": sets, "sleeps": sleeps},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(path)+string(filepath.ListSeparator)+e.Getenv("PATH"))
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
@@ -86,4 +86,14 @@ func sets(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%q matches nothing in\n%s", args[1], ts.ReadFile("stdout"))
 	}
 	ts.Setenv(args[0], m[1])
+}
+
+// sleeps DURATION waits, for what another command in the background is to see.
+func sleeps(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sleeps DURATION")
+	}
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	time.Sleep(d)
 }

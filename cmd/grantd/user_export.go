@@ -31,9 +31,11 @@ keep the store. With --output only the user who runs this can read it.`,
 		RunE: withTools(func(t *tools, cmd *cobra.Command, _ []string) error {
 			fmt.Fprintln(cmd.ErrOrStderr(), "This holds the password hashes of all users: keep it as you keep the store.")
 			n := 0
-			fill := func(w io.Writer) (err error) {
-				n, err = t.exportUsers(cmd, w)
-				return err
+			fill := func(w io.Writer) error {
+				return locally(cmd.Context(), t.store, storage.AuditEvent{Action: storage.ActUserExport}, func() (err error) {
+					n, err = t.exportUsers(cmd, w)
+					return err
+				})
 			}
 			if output == "" {
 				return fill(cmd.OutOrStdout())

@@ -48,7 +48,13 @@ an interruption or with corrected lines: it takes what is missing.`,
 			if format != "" && format != "json" && format != "csv" {
 				return usagef("--format must be json or csv")
 			}
-			return importUsers(cmd, args[0], &importer{store: t.store, format: format, dryRun: dryRun})
+			im := &importer{store: t.store, format: format, dryRun: dryRun}
+			if dryRun {
+				return importUsers(cmd, args[0], im)
+			}
+			return locally(cmd.Context(), t.store, storage.AuditEvent{Action: storage.ActUserImport}, func() error {
+				return importUsers(cmd, args[0], im)
+			})
 		}),
 	}
 	c.Flags().StringVar(&format, "format", "", "json or csv (default: told by the first line)")

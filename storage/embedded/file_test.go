@@ -68,7 +68,7 @@ func TestOpenRefusesWhatIsNotItsOwn(t *testing.T) {
 		}
 	}
 	for name, prepare := range map[string]func(t *testing.T, path string){
-		"a newer grantd":    change("PRAGMA user_version = 2"),
+		"a newer grantd":    change(fmt.Sprintf("PRAGMA user_version = %d", len(steps)+1)),
 		"not of grantd":     change("PRAGMA user_version = 0"),
 		"not a database":    func(t *testing.T, path string) { overwrite(t, path, strings.Repeat("no database ", 1000)) },
 		"is a directory":    func(t *testing.T, path string) { os.Mkdir(path, 0o700) },
@@ -95,6 +95,35 @@ func TestOpenRefusesWhatIsNotItsOwn(t *testing.T) {
 				t.Errorf("got %q, want one that says %q", err, name)
 			}
 		})
+	}
+}
+
+func TestOpenBringsTheFileOfAnOlderGrantdUpToDate(t *testing.T) {
+	now := steps
+	defer func() { steps = now }()
+	for version := 1; version < len(now); version++ {
+		path, g := filepath.Join(t.TempDir(), "grantd.db"), newGrant("alice", 1)
+		steps = now[:version]
+		s := open(t, path)
+		if err := errors.Join(s.CreateGrant(t.Context(), g), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		steps = now
+		for range 2 {
+			s = open(t, path)
+			if _, err := s.LoadGrant(t.Context(), g.ID); err != nil {
+				t.Errorf("from version %d: the grant: %v", version, err)
+			}
+			if err := s.AppendAudit(t.Context(), storage.AuditEvent{Action: storage.ActSignIn}); err != nil {
+				t.Errorf("from version %d: the audit trail: %v", version, err)
+			}
+			if n := rows(t, s, "SELECT user_version FROM pragma_user_version"); n != len(now) {
+				t.Errorf("from version %d: it is of version %d now", version, n)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

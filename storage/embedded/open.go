@@ -158,8 +158,8 @@ func busy(err error) bool {
 	return errors.As(err, &e) && e.Code()&primary == sqlite3.SQLITE_BUSY
 }
 
-// migrate makes the tables in an empty database, and refuses one that isn't
-// ours.
+// migrate makes the tables that an empty database or one of an older grantd
+// lacks, and refuses one that isn't ours.
 func migrate(c *conn) error {
 	if err := begin(c, maxOpening); err != nil {
 		return err
@@ -181,17 +181,20 @@ func makeTables(c *conn) error {
 	switch {
 	case err != nil:
 		return err
-	case version > schemaVersion:
-		return fmt.Errorf("a newer grantd wrote it: its schema is %d, and this one knows up to %d", version, schemaVersion)
-	case version == schemaVersion:
+	case version > len(steps):
+		return fmt.Errorf("a newer grantd wrote it: its schema is %d, and this one knows up to %d", version, len(steps))
+	case version == len(steps):
 		return nil
-	case tables != 0:
+	case version < 0 || version == 0 && tables != 0:
 		return errors.New("it is a database, but not of grantd")
 	}
-	for _, statement := range schema {
-		if _, err := c.exec(statement); err != nil {
-			return err
+	for _, step := range steps[version:] {
+		for _, statement := range step {
+			if _, err := c.exec(statement); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	_, err = c.exec(fmt.Sprintf("PRAGMA user_version = %d", len(steps)))
+	return err
 }

@@ -1,12 +1,15 @@
 package embedded
 
-import "fmt"
+// steps make the tables: each brings a database of the version that is its index
+// to the next one, an empty one being of version 0. A step that was released is
+// never changed. The version is kept as PRAGMA user_version.
+var steps = [][]string{
+	schema,
+	auditSchema,
+}
 
-// schemaVersion is kept as PRAGMA user_version.
-const schemaVersion = 1
-
-// schema makes the tables of an empty database. Times are milliseconds since
-// 1970.
+// schema makes the tables of grants and of what they rest on. Times are
+// milliseconds since 1970.
 //
 // A grant's record is storage.AppendGrant; the columns beside it are what
 // statements compare. Lists go by ends_at because it never changes while a
@@ -44,8 +47,6 @@ var schema = []string{
 	`CREATE TABLE users (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
 	`CREATE TABLE clients (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
 	`CREATE TABLE keys (id INTEGER PRIMARY KEY, record BLOB NOT NULL)`,
-
-	fmt.Sprintf(`PRAGMA user_version = %d`, schemaVersion),
 }
 
 // aboveFloors is true of a grant that no revocation ended.

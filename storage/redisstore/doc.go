@@ -12,6 +12,8 @@
 //	grantd:user:NAME           a user; grantd:users lists the names
 //	grantd:client:ID           a client; grantd:clients lists the ids
 //	grantd:keys                hash of the sealed deployment keys
+//	grantd:{audit}             stream: the audit trail
+//	grantd:{audit} + digest    for two minutes, that those events were appended
 //
 // The key of a grant has 27 bytes and its record usually less than 157: from
 // 28 and 157 bytes on Redis needs the next larger block for it.

@@ -46,6 +46,9 @@ func calls(s *Store, g storage.Grant) map[string]func(context.Context) error {
 		"CreateKey":    func(ctx context.Context) error { return s.CreateKey(ctx, storage.Key{ID: 1}) },
 		"ListKeys":     func(ctx context.Context) error { _, err := s.ListKeys(ctx); return err },
 		"DeleteKey":    func(ctx context.Context) error { return s.DeleteKey(ctx, 1) },
+		"AppendAudit":  func(ctx context.Context) error { return s.AppendAudit(ctx, storage.AuditEvent{}) },
+		"ListAudit":    func(ctx context.Context) error { _, err := s.ListAudit(ctx, storage.AuditQuery{}, 1); return err },
+		"TrimAudit":    func(ctx context.Context) error { return s.TrimAudit(ctx, time.Time{}, 1) },
 	}
 }
 
@@ -166,6 +169,13 @@ func TestNoAnswerOfRedisPassesForAnAnswerOfTheStore(t *testing.T) {
 		revokeAndSweep(t, s, storage.Target{UserID: "u1"})
 		if err := s.DeleteGrant(t.Context(), g.ID); err != nil {
 			t.Errorf("delete: %v", err)
+		}
+		// So must what an admin's act can't do without.
+		if err := s.AppendAudit(t.Context(), storage.AuditEvent{Action: storage.ActGrantEnd}); err != nil {
+			t.Errorf("append to the audit trail: %v", err)
+		}
+		if err := s.TrimAudit(t.Context(), time.Time{}, 0); err != nil {
+			t.Errorf("trim the audit trail: %v", err)
 		}
 	})
 }

@@ -36,6 +36,10 @@ var (
 	pageText   string
 	pageScript = redis.NewScript(pageText)
 
+	//go:embed script/audit.lua
+	auditText   string
+	auditScript = redis.NewScript(auditText)
+
 	//go:embed script/update.lua
 	updateText string // run by EVAL: see directory.update
 )

@@ -3,6 +3,7 @@ package storagetest
 import (
 	"context"
 	"errors"
+	"maps"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func calls(t *testing.T, f Fixture) map[string]func(ctx context.Context) error {
 	u, c := createdUser(t, f, "alice"), createdClient(t, f, web)
 	createdKey(t, f, 1)
 	r := revoke(t, f, storage.Target{UserID: bob})
-	return map[string]func(context.Context) error{
+	all := map[string]func(context.Context) error{
 		"CreateGrant":        func(ctx context.Context) error { return s.CreateGrant(ctx, absent) },
 		"LoadGrant":          func(ctx context.Context) error { return second(s.LoadGrant(ctx, g.ID)) },
 		"LoadGrant, unknown": func(ctx context.Context) error { return second(s.LoadGrant(ctx, absent.ID)) },
@@ -60,6 +61,8 @@ func calls(t *testing.T, f Fixture) map[string]func(ctx context.Context) error {
 		"DeleteKey":             func(ctx context.Context) error { return s.DeleteKey(ctx, 9) },
 		"Ping":                  s.Ping,
 	}
+	maps.Copy(all, auditCalls(f))
+	return all
 }
 
 // second is the error of a call that returns a value as well.

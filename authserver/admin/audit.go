@@ -1,0 +1,177 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage"
+)
+
+// auditList is a page of the trail, in order. One may hold fewer events than the
+// limit, even none, while there is more.
+type auditList struct {
+	Events   []storage.AuditEvent `json:"events"`
+	Next     string               `json:"next"`               // for after; what was sent when nothing was there
+	Previous string               `json:"previous,omitempty"` // for before; only of pages towards the beginning
+}
+
+const (
+	// maxWait is the longest that a request may wait for an event. It stays below
+	// what proxies grant an answer.
+	maxWait = 25 * time.Second
+
+	// auditPoll is how often the store is asked meanwhile.
+	auditPoll = 500 * time.Millisecond
+
+	// maxAuditScans bounds the pages of the store that are looked at for one answer.
+	maxAuditScans = 10
+)
+
+// listAudit answers with the latest events, those before a cursor or those after
+// it; with wait an answer without events waits for one. The id of an event is a
+// cursor.
+func (a *API) listAudit(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	limit, err := limitOf(q)
+	if err != nil {
+		return err
+	}
+	query, err := auditQueryOf(q)
+	if err != nil {
+		return err
+	}
+	wait, err := waitOf(q)
+	if err != nil {
+		return err
+	}
+	page, err := a.findEvents(r.Context(), query, limit)
+	if err == nil && len(page.Events) == 0 && wait > 0 {
+		prolong(w, wait)
+		query.After = page.Next
+		page, err = a.awaitEvents(r.Context(), query, limit, wait)
+	}
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		field := "after"
+		if query.Before != "" {
+			field = "before"
+		}
+		return wrong(field, "isn't a cursor that this list gave")
+	case err != nil:
+		return err
+	}
+	return writeJSON(w, http.StatusOK, auditList{
+		Events:   append([]storage.AuditEvent{}, page.Events...),
+		Next:     page.Next,
+		Previous: page.Previous,
+	})
+}
+
+func auditQueryOf(q url.Values) (storage.AuditQuery, error) {
+	query := storage.AuditQuery{
+		After:  q.Get("after"),
+		Before: q.Get("before"),
+		Action: storage.AuditAction(q.Get("action")),
+		Client: q.Get("client"),
+	}
+	if query.After != "" && query.Before != "" {
+		return query, wrong("before", "can't be there together with after")
+	}
+	if strings.ContainsFunc(string(query.Action), func(r rune) bool { return r != '.' && (r < 'a' || r > 'z') }) {
+		return query, wrong("action", "is no action, such as signin or user.update")
+	}
+	var err error
+	query.User, err = auditUser(q.Get("user"))
+	return query, err
+}
+
+// auditUser is the name as the trail has it, or an id as it is.
+func auditUser(text string) (string, error) {
+	if text == "" || strings.HasPrefix(text, storage.UserIDPrefix) {
+		return text, nil
+	}
+	name, err := passhash.Username(text)
+	if err != nil {
+		return "", wrong("user", "can't be a user's name or id")
+	}
+	return name, nil
+}
+
+func waitOf(q url.Values) (time.Duration, error) {
+	text := q.Get("wait")
+	if text == "" {
+		return 0, nil
+	}
+	seconds, err := strconv.ParseUint(text, 10, 16)
+	wait := time.Duration(seconds) * time.Second
+	switch {
+	case err != nil || wait > maxWait:
+		return 0, wrong("wait", "has to be whole seconds from 0 to 25")
+	case q.Get("after") == "":
+		return 0, wrong("wait", "needs after: there is nothing to wait for")
+	}
+	return wait, nil
+}
+
+// findEvents looks at several pages of the store until one has an event.
+func (a *API) findEvents(ctx context.Context, q storage.AuditQuery, limit int) (storage.AuditPage, error) {
+	page, err := a.cfg.Store.ListAudit(ctx, q, limit)
+	if q.After != "" {
+		for scans := 1; err == nil && scans < maxAuditScans && len(page.Events) == 0 && page.Next != q.After; scans++ {
+			q.After = page.Next
+			page, err = a.cfg.Store.ListAudit(ctx, q, limit)
+		}
+		return page, err
+	}
+	next := page.Next // after the first page that was looked at
+	for scans := 1; err == nil && scans < maxAuditScans && len(page.Events) == 0 && page.Previous != ""; scans++ {
+		q.Before = page.Previous
+		page, err = a.cfg.Store.ListAudit(ctx, q, limit)
+	}
+	page.Next = next
+	return page, err
+}
+
+// awaitEvents looks again and again, until there is an event, the time is over,
+// the client is gone or the server stops.
+func (a *API) awaitEvents(ctx context.Context, q storage.AuditQuery, limit int, wait time.Duration) (storage.AuditPage, error) {
+	late := time.NewTimer(wait)
+	defer late.Stop()
+	poll := time.NewTicker(auditPoll)
+	defer poll.Stop()
+	for {
+		page, err := a.findEvents(ctx, q, limit)
+		if err != nil || len(page.Events) > 0 {
+			return page, err
+		}
+		q.After = page.Next
+		select {
+		case <-late.C:
+			return page, nil
+		case <-a.waiting.Done():
+			return page, nil
+		case <-ctx.Done():
+			return page, nil // nobody reads it
+		case <-poll.C:
+		}
+	}
+}
+
+// prolong gives the connection the time to wait. The deadline for reading counts
+// as well: when it passes, net/http takes the client for gone.
+func prolong(w http.ResponseWriter, wait time.Duration) {
+	const slack = 10 * time.Second
+	c, end := http.NewResponseController(w), time.Now().Add(wait+slack)
+	// A writer that can't, in a process without a connection, has no deadline either.
+	_, _ = c.SetReadDeadline(end), c.SetWriteDeadline(end)
+}
+
+// StopWaiting has requests that wait for something answered at once, and lets no
+// other wait, for a server that is about to shut down.
+func (a *API) StopWaiting() { a.stopWaiting() }

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+)
+
+const (
+	// auditEvery is how long an event waits for others to be kept with it.
+	auditEvery = 250 * time.Millisecond
+
+	// auditPause is how long a store that didn't take events is left alone.
+	auditPause = time.Second
+
+	auditBatch = 256 // events that are kept at once, at most
+
+	// auditQueue is how many events requests may hand over before any is looked at,
+	// and auditBacklog how many may wait for a store that can't take them.
+	auditQueue   = 4096
+	auditBacklog = 16384
+
+	// auditTellEvery is how often the log says that events are lost, at most.
+	auditTellEvery = 10 * time.Second
+
+	// auditFarewell is how long the last events may take when the process ends.
+	auditFarewell = 2 * time.Second
+)
+
+// auditor keeps the audit trail, in the log and in the store. What requests tell
+// it is kept in the background, in order, and never holds them up: when there is
+// no room for an event any more it is lost, and the log says how many were.
+type auditor struct {
+	log       *slog.Logger
+	store     storage.Audit
+	retention time.Duration
+	most      int
+
+	incoming chan storage.AuditEvent
+	lost     atomic.Int64 // since the log was told
+
+	// What follows belongs to the goroutine of keepAll.
+	waiting  []storage.AuditEvent
+	tried    int       // how many of those that wait are a batch that the store may have
+	resume   time.Time // the store is left alone until then
+	failing  bool
+	appended int // events, since the trail was trimmed here
+	told     time.Time
+}
+
+func newAuditor(log *slog.Logger, store storage.Audit, c *config) *auditor {
+	return &auditor{
+		log: log, store: store, retention: c.AuditRetention, most: c.AuditEvents,
+		incoming: make(chan storage.AuditEvent, auditQueue),
+	}
+}
+
+// tell hands an event over. It never waits.
+func (a *auditor) tell(e storage.AuditEvent) {
+	select {
+	case a.incoming <- e:
+	default:
+		a.lost.Add(1)
+	}
+}
+
+// keep returns once the event is in the store, for acts that must not be done
+// without.
+func (a *auditor) keep(ctx context.Context, e storage.AuditEvent) error {
+	if err := a.store.AppendAudit(ctx, e); err != nil {
+		return err
+	}
+	a.write(e)
+	return nil
+}
+
+// start keeps events until the returned function is called, which returns when the
+// last of them are kept, or soon.
+func (a *auditor) start() (stop func()) {
+	stopping := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() { a.keepAll(stopping) })
+	return func() {
+		close(stopping)
+		running.Wait()
+	}
+}
+
+func (a *auditor) keepAll(stopping <-chan struct{}) {
+	tick := time.NewTicker(auditEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case e := <-a.incoming:
+			if a.take(e); len(a.waiting) >= auditBatch {
+				a.flush(context.Background())
+			}
+		case <-tick.C:
+			a.flush(context.Background())
+			a.tellLost(auditTellEvery)
+		case <-stopping:
+			a.end()
+			return
+		}
+	}
+}
+
+// end keeps what came before it.
+func (a *auditor) end() {
+	for len(a.incoming) > 0 {
+		a.take(<-a.incoming)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), auditFarewell)
+	defer cancel()
+	a.resume = time.Time{}
+	a.flush(ctx)
+	a.lost.Add(int64(len(a.waiting)))
+	a.tellLost(0)
+}
+
+func (a *auditor) take(e storage.AuditEvent) {
+	a.write(e)
+	if len(a.waiting) >= auditBacklog {
+		a.lost.Add(1)
+		return
+	}
+	a.waiting = append(a.waiting, e)
+}
+
+// flush keeps what waits, unless the store just failed to take it. A batch that
+// may be in the store, for all that is known, is tried again as it was, so that
+// it isn't there twice.
+func (a *auditor) flush(ctx context.Context) {
+	for len(a.waiting) > 0 && !time.Now().Before(a.resume) {
+		if a.tried == 0 {
+			a.tried = min(len(a.waiting), auditBatch)
+		}
+		err := a.store.AppendAudit(ctx, a.waiting[:a.tried]...)
+		a.report(err)
+		if err != nil {
+			a.resume = time.Now().Add(auditPause)
+			return
+		}
+		a.appended += a.tried
+		a.waiting = slices.Delete(a.waiting, 0, a.tried)
+		a.tried = 0
+	}
+	// A busy server would fill the store until the janitor comes.
+	if a.appended >= max(a.most/10, auditBatch) {
+		a.appended = 0
+		a.trim(ctx)
+	}
+}
+
+// report tells the log when the store begins to fail and when that ends.
+func (a *auditor) report(err error) {
+	switch {
+	case err != nil && !a.failing:
+		a.log.Warn("audit events can't be kept, and are held back as long as there is room", "error", printable(err.Error(), 300))
+	case err == nil && a.failing:
+		a.log.Info("audit events are kept again")
+	}
+	a.failing = err != nil
+}
+
+// tellLost tells the log that events are lost, unless it was told so lately.
+func (a *auditor) tellLost(pause time.Duration) {
+	if time.Since(a.told) < pause {
+		return
+	}
+	if n := a.lost.Swap(0); n > 0 {
+		a.told = time.Now()
+		a.log.Error("audit events are lost: they aren't in the store, or not in the log either", "events", n)
+	}
+}
+
+// trim forgets what is too old or too much.
+func (a *auditor) trim(ctx context.Context) {
+	if err := a.store.TrimAudit(ctx, time.Now().Add(-a.retention), a.most); err != nil && ctx.Err() == nil {
+		a.log.Warn("trimming the audit trail", "error", printable(err.Error(), 300))
+	}
+}
+
+// write writes the event to the log.
+func (a *auditor) write(e storage.AuditEvent) {
+	ctx, h := context.Background(), a.log.Handler()
+	if !h.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	line := slog.NewRecord(e.Time, slog.LevelInfo, "audit", 0)
+	line.AddAttrs(slog.String("action", string(e.Action)), slog.String("outcome", string(e.Outcome)))
+	for _, text := range [...]struct{ key, value string }{
+		{"actor_user", e.ActorUser},
+		{"actor_user_id", e.ActorUserID},
+		{"actor_client", e.ActorClient},
+		{"username", e.Username},
+		{"user_id", e.UserID},
+		{"client_id", e.ClientID},
+		{"grant_id", e.GrantID},
+		{"object", e.Object},
+		{"request_id", e.RequestID},
+		{"detail", e.Detail},
+	} {
+		if text.value != "" {
+			line.AddAttrs(slog.String(text.key, printable(text.value, 256)))
+		}
+	}
+	if e.Address.IsValid() {
+		line.AddAttrs(slog.String("address", e.Address.String()))
+	}
+	if e.Local {
+		line.AddAttrs(slog.Bool("local", true))
+	}
+	_ = h.Handle(ctx, line) // nobody is left to tell that standard error is gone
+}
+
+// locally does what acts on the store itself, without a server. The event, of which
+// the caller gives what is done and to whom, is kept before; else it isn't done.
+func locally(ctx context.Context, s storage.Audit, e storage.AuditEvent, do func() error) error {
+	e.Local, e.Time, e.Outcome = true, time.Now().UTC(), storage.Accepted
+	if err := s.AppendAudit(ctx, e); err != nil {
+		return fmt.Errorf("keeping the audit event, without which nothing is done: %w", err)
+	}
+	err := do()
+	if err != nil {
+		e.Time, e.Outcome = time.Now().UTC(), storage.Failure
+		// The error that is returned says more than that this one got lost.
+		_ = s.AppendAudit(context.WithoutCancel(ctx), e)
+	}
+	return err
+}
