@@ -142,8 +142,8 @@ type Event struct {
 // Server is the authorization server. It is safe for concurrent use.
 type Server struct {
 	cfg       Config
-	challenge string                 // of a 401, RFC 7617
-	nobody    storage.Client         // whose secret nobody has
+	challenge string         // of a 401, RFC 7617
+	nobody    storage.Client // whose secret nobody has
 	issuer    issuer
 	clients   clientCache
 	origins   originMemory

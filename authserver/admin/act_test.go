@@ -1,6 +1,8 @@
 package admin_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -122,6 +124,68 @@ func TestStoreDown(t *testing.T) {
 	}
 	if events := f.events.all(); len(events) > 0 {
 		t.Errorf("something was done: %+v", events)
+	}
+}
+
+// An act that was begun is done to its end though nobody waits for it: a user who
+// is disabled and keeps the grants is what must not be.
+func TestClientGoesAway(t *testing.T) {
+	f := newFixture(t)
+	u := f.addUser(t, `{"username":"alice"}`)
+	grant := f.addGrant(t, u.ID, "web")
+	ctx, leave := context.WithCancel(t.Context())
+	gone := make(chan struct{})
+	resume := func() {
+		leave()
+		<-gone
+		time.Sleep(50 * time.Millisecond) // so that the server notices
+	}
+	f.store.updated.Store(&resume)
+	r, err := http.NewRequestWithContext(ctx, "PATCH", f.url+"/users/alice", strings.NewReader(`{"disabled":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	if _, err := http.DefaultTransport.RoundTrip(r); err == nil {
+		t.Fatal("the client got an answer")
+	}
+	close(gone)
+	for range 100 {
+		if !f.lives(t, grant) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the grant lives on")
+}
+
+// Whoever is made anew under a name meanwhile isn't who was to be changed.
+func TestNamesake(t *testing.T) {
+	for _, c := range []change{
+		{"PATCH", "/users/alice", `{"admin":true,"disabled":true}`, storage.ActUserUpdate},
+		{"DELETE", "/users/alice", "", storage.ActUserDelete},
+	} {
+		t.Run(c.method, func(t *testing.T) {
+			f := newFixture(t, func(cfg *admin.Config) {
+				keep, store := cfg.Audit, cfg.Store
+				cfg.Audit = func(ctx context.Context, ev storage.AuditEvent) error {
+					if ev.Action == c.action && ev.Outcome == storage.Accepted {
+						anew := storage.User{ID: "usr_anew", Name: "alice", Created: time.Unix(1, 0)}
+						if err := errors.Join(store.DeleteUser(ctx, "alice"), store.CreateUser(ctx, anew)); err != nil {
+							t.Error(err)
+						}
+					}
+					return keep(ctx, ev)
+				}
+			})
+			f.addUser(t, `{"username":"alice"}`)
+			f.send(t, c.method, c.path, c.body).problem(t, 409, "conflict")
+			var u admin.User
+			f.send(t, "GET", "/users/alice", "").want(t, 200).into(t, &u)
+			if u.ID != "usr_anew" || u.Admin || u.Disabled {
+				t.Errorf("the namesake is %+v", u)
+			}
+		})
 	}
 }
 

@@ -74,7 +74,7 @@ func (a *API) patchClient(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	err = a.act(r.Context(), aboutClient(storage.ActClientUpdate, c, p.detail()), func(ctx context.Context) (err error) {
-		c, err = a.changeClient(ctx, r, c.ID, func(c storage.Client) storage.Client {
+		c, err = a.changeClient(ctx, r, c, func(c storage.Client) storage.Client {
 			next := p.apply(c)
 			next.Narrowed = c.Narrowed || narrows(c, next)
 			return next
@@ -121,13 +121,16 @@ func (p clientPatch) detail() string {
 }
 
 // changeClient is to a client what changeUser is to a user.
-func (a *API) changeClient(ctx context.Context, r *http.Request, id string, change func(storage.Client) storage.Client) (storage.Client, error) {
+func (a *API) changeClient(ctx context.Context, r *http.Request, was storage.Client, change func(storage.Client) storage.Client) (storage.Client, error) {
 	const tries = 5
 	var err error
 	for range tries {
 		var c storage.Client
-		if c, err = a.loadClient(ctx, id); err != nil {
+		if c, err = a.loadClient(ctx, was.ID); err != nil {
 			return c, err
+		}
+		if !c.Created.Equal(was.Created) {
+			return c, errReplaced
 		}
 		if err := ifMatch(r, clientTag(c)); err != nil {
 			return c, err
@@ -178,7 +181,7 @@ func (a *API) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 		detail = "with overlap"
 	}
 	err = a.act(r.Context(), aboutClient(storage.ActClientSecret, c, detail), func(ctx context.Context) (err error) {
-		c, err = a.changeClient(ctx, r, c.ID, func(c storage.Client) storage.Client {
+		c, err = a.changeClient(ctx, r, c, func(c storage.Client) storage.Client {
 			c.PreviousSecret, c.PreviousUntil = storage.SecretVerifier{}, time.Time{}
 			if overlap > 0 {
 				c.PreviousSecret, c.PreviousUntil = c.Secret, a.now().Add(time.Duration(overlap)*time.Second)
@@ -221,7 +224,7 @@ func (a *API) deleteClient(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	err = a.act(r.Context(), aboutClient(storage.ActClientDelete, c, ""), func(ctx context.Context) error {
-		_, err := a.changeClient(ctx, r, c.ID, withoutRights)
+		_, err := a.changeClient(ctx, r, c, withoutRights)
 		if errors.Is(err, errNoClient) {
 			return nil // somebody else deleted it
 		}

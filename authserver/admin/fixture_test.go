@@ -38,6 +38,16 @@ type faultyStore struct {
 	storage.Store
 	revoke atomic.Bool // Revoke fails
 	users  atomic.Bool // LoadUser fails
+
+	updated atomic.Pointer[func()] // called after UpdateUser
+}
+
+func (s *faultyStore) UpdateUser(ctx context.Context, u storage.User) error {
+	err := s.Store.UpdateUser(ctx, u)
+	if f := s.updated.Load(); f != nil {
+		(*f)()
+	}
+	return err
 }
 
 var errDown = errors.Join(storage.ErrUnavailable, errors.New("down"))

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/grantd/grantd/authserver/admin"
 )
@@ -51,6 +52,34 @@ func TestMalformedBody(t *testing.T) {
 		t.Errorf("something was done: %+v", events)
 	}
 }
+
+// A body that is too large is refused before it is sent.
+func TestExpectContinue(t *testing.T) {
+	f := newFixture(t)
+	sent := false
+	body := readerFunc(func(p []byte) (int, error) {
+		sent = true
+		return len(p), nil
+	})
+	r, err := http.NewRequestWithContext(t.Context(), "DELETE", f.url+"/users/alice", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ContentLength = 1 << 30
+	r.Header.Set("Expect", "100-continue")
+	res, err := (&http.Transport{ExpectContinueTimeout: time.Minute}).RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusRequestEntityTooLarge || sent {
+		t.Errorf("status %d; sent: %t", res.StatusCode, sent)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestMediaType(t *testing.T) {
 	f := newFixture(t)

@@ -104,12 +104,17 @@ func (r Route) answers(method string) bool {
 }
 
 // endpoint runs a handler, and writes the error if there was one. What it answers
-// isn't for caches.
+// isn't for caches. A body that says that it is too large is refused before it is
+// sent, where that is possible.
 func (a *API) endpoint(handle handlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if err := handle(w, r); err != nil {
+		err := error(errTooLarge)
+		if r.ContentLength <= maxBody {
+			err = handle(w, r)
+		}
+		if err != nil {
 			p := asProblem(err)
 			a.cfg.Note(r.Context(), p)
 			a.writeProblem(w, r, p)

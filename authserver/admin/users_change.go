@@ -30,7 +30,7 @@ func (a *API) patchUser(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	err = a.act(r.Context(), aboutUser(storage.ActUserUpdate, u, p.detail()), func(ctx context.Context) (err error) {
-		if u, err = a.changeUser(ctx, r, u.Name, p.apply); err != nil || !p.endsGrants() {
+		if u, err = a.changeUser(ctx, r, u, p.apply); err != nil || !p.endsGrants() {
 			return err
 		}
 		return a.endGrants(ctx, storage.Target{UserID: u.ID})
@@ -78,13 +78,16 @@ func (p userPatch) detail() string {
 // changeUser changes the record and returns it, again when somebody else changed
 // it meanwhile, as a sign-in does that renews a hash; unless the request has a
 // precondition, which then fails. What is so already isn't written.
-func (a *API) changeUser(ctx context.Context, r *http.Request, name string, change func(storage.User) storage.User) (storage.User, error) {
+func (a *API) changeUser(ctx context.Context, r *http.Request, was storage.User, change func(storage.User) storage.User) (storage.User, error) {
 	const tries = 5
 	var err error
 	for range tries {
 		var u storage.User
-		if u, err = a.loadUser(ctx, name); err != nil {
+		if u, err = a.loadUser(ctx, was.Name); err != nil {
 			return u, err
+		}
+		if u.ID != was.ID {
+			return u, errReplaced
 		}
 		if err := ifMatch(r, userTag(u)); err != nil {
 			return u, err
@@ -103,6 +106,9 @@ func (a *API) changeUser(ctx context.Context, r *http.Request, name string, chan
 	}
 	return storage.User{}, err
 }
+
+// errReplaced: what was to be changed isn't there any more, but its namesake is.
+var errReplaced = errConflict.saying("It was deleted and made anew meanwhile.")
 
 // setPassword gives the user a new password and ends the user's grants: whoever
 // knows the old one has to sign in anew.
@@ -129,7 +135,7 @@ func (a *API) setPassword(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	err = a.act(r.Context(), aboutUser(storage.ActUserPassword, u, ""), func(ctx context.Context) (err error) {
-		u, err = a.changeUser(ctx, r, u.Name, func(u storage.User) storage.User {
+		u, err = a.changeUser(ctx, r, u, func(u storage.User) storage.User {
 			u.Password = hash
 			return u
 		})
@@ -165,7 +171,7 @@ func (a *API) deleteUser(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	err = a.act(r.Context(), aboutUser(storage.ActUserDelete, u, ""), func(ctx context.Context) error {
-		u, err := a.changeUser(ctx, r, u.Name, userPatch{disabled: new(true)}.apply)
+		u, err := a.changeUser(ctx, r, u, userPatch{disabled: new(true)}.apply)
 		if errors.Is(err, errNoUser) {
 			return nil // somebody else deleted it
 		}

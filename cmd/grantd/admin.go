@@ -21,6 +21,7 @@ func (c *config) adminAPI(store storage.Store, hasher *passhash.Hasher) admin.Co
 		Scopes:        c.Scopes,
 		DefaultScopes: c.DefaultScopes,
 		Strict:        c.strict(),
+		Audit:         func(ctx context.Context, e storage.AuditEvent) error { return store.AppendAudit(ctx, e) },
 	}
 }
 

@@ -112,8 +112,8 @@ func adminAPI(t *testing.T, g *running) {
 	})
 	t.Run("the log has each act, with who did it and from where", func(t *testing.T) {
 		for _, line := range []string{
-			`msg=audit action=user.create outcome=accepted local=false actor_user=admin actor_user_id=usr_\S+ actor_client=demo username=carol user_id=usr_\S+ request_id=\S+ remote=127.0.0.1`,
-			`msg=audit action=user.create outcome=accepted local=false actor_client=demo-admin username=made-by-a-client`,
+			`msg=audit action=user.create outcome=accepted actor_user=admin actor_user_id=usr_\S+ actor_client=demo username=carol user_id=usr_\S+ request_id=\S+ remote=127.0.0.1`,
+			`msg=audit action=user.create outcome=accepted actor_client=demo-admin username=made-by-a-client`,
 		} {
 			eventually(t, g, line)
 		}
@@ -133,6 +133,9 @@ func adminUser(t *testing.T, base, token string) {
 	made := admins(t, base, token, "POST", "/users", `{"username":"Carol","password":"`+password+`"}`).want(t, http.StatusCreated)
 	if made.header.Get("Location") != "/admin/v1/users/carol" {
 		t.Errorf("Location is %q", made.header.Get("Location"))
+	}
+	if a := admins(t, base, token, "GET", "/users?prefix=CAR&admin=false", "").want(t, http.StatusOK); a.body != `{"users":[`+made.body+`]}` {
+		t.Errorf("listed as %s", a.body)
 	}
 	signIn := func() (int, map[string]any) {
 		return tokenFor(t, base, "demo", "demo-secret", passwordForm("carol", password, ""))
@@ -230,7 +233,7 @@ func TestPathsOfTheAdminAPI(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"/admin%2Fv1/users", "/%61dmin/v1/users", "/admin/v1/../v1/users", "/admin//v1/users", "/admin/v1/users/%2e%2e/../alice", "/admin/v2/users", "/admin",
+		"/admin%2Fv1/users", "/admin/v1/users/", "/%61dmin/v1/users", "/admin/v1/../v1/users", "/admin//v1/users", "/admin/v1/users/%2e%2e/../alice", "/admin/v2/users", "/admin",
 	} {
 		status, body := get(t, g.URL+path)
 		if status != http.StatusNotFound || body != `{"error":"not_found"}` {

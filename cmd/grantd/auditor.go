@@ -212,7 +212,7 @@ func (a *auditor) write(e storage.AuditEvent) {
 		}
 	}
 	if e.Address.IsValid() {
-		line.AddAttrs(slog.String("address", e.Address.String()))
+		line.AddAttrs(slog.String("remote", e.Address.String()))
 	}
 	if e.Local {
 		line.AddAttrs(slog.Bool("local", true))

@@ -76,8 +76,8 @@ func wantNames(t *testing.T, got, want []string) {
 	}
 }
 
-// holdsWithin waits until the condition holds.
-func holdsWithin(t *testing.T, within time.Duration, what string, holds func() bool) {
+// await waits until the condition holds.
+func await(t *testing.T, within time.Duration, what string, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(within); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -91,7 +91,7 @@ func TestEventsAreKeptWithinASecondInBatches(t *testing.T) {
 	stop := a.start()
 	defer stop()
 	want := tellMany(a, 0, 1000)
-	holdsWithin(t, time.Second, "kept", func() bool { return len(kept.names()) == len(want) })
+	await(t, time.Second, "kept", func() bool { return len(kept.names()) == len(want) })
 	wantNames(t, kept.names(), want)
 	if len(kept.batches) > 10 {
 		t.Errorf("1000 events were kept in %d batches", len(kept.batches))
@@ -120,9 +120,9 @@ func TestAStoreThatIsDown(t *testing.T) {
 	if took := time.Since(began); took > 100*time.Millisecond {
 		t.Errorf("telling %d events took %v", auditQueue, took)
 	}
-	holdsWithin(t, 5*time.Second, "logged", func() bool { return strings.Count(log.String(), "msg=audit") == auditQueue })
+	await(t, 5*time.Second, "logged", func() bool { return strings.Count(log.String(), "msg=audit") == auditQueue })
 	kept.fail(nil)
-	holdsWithin(t, 5*time.Second, "kept", func() bool { return len(kept.names()) == auditQueue })
+	await(t, 5*time.Second, "kept", func() bool { return len(kept.names()) == auditQueue })
 	wantNames(t, kept.names(), first)
 	stop()
 	for text, times := range map[string]int{"can't be kept": 1, "s?ick": 1, "are kept again": 1, "are lost": 0} {

@@ -69,7 +69,7 @@ func seedDemo(ctx context.Context, s storage.Store, h *passhash.Hasher) error {
 			return fmt.Errorf("making client %s: %w", d.id, err)
 		}
 	}
-	if err := ensureLoginClient(ctx, s); err != nil {
+	if err := ensureLoginClient(ctx, s, s.CreateClient); err != nil {
 		return fmt.Errorf("making client %s: %w", loginClient, err)
 	}
 	for _, d := range demoUsers {

@@ -89,7 +89,11 @@ func ensureAdmin(ctx context.Context, s storage.Store, a newAdmin) (string, bool
 		return "", false, fmt.Errorf("hashing the password: %w", err)
 	}
 	if a.login { // before the admin: once there is one, nobody comes here again
-		if err := ensureLoginClient(ctx, s); err != nil {
+		create := func(ctx context.Context, c storage.Client) error {
+			made := storage.AuditEvent{Action: storage.ActClientCreate, ClientID: c.ID, Detail: "the client of grantd login"}
+			return locally(ctx, s, made, func() error { return s.CreateClient(ctx, c) })
+		}
+		if err := ensureLoginClient(ctx, s, create); err != nil {
 			return "", false, fmt.Errorf("making client %s: %w", loginClient, err)
 		}
 	}

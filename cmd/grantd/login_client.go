@@ -20,13 +20,13 @@ func (c *config) offersLogin() bool {
 	return !c.strict() && slices.Contains(c.Scopes, authserver.AdminScope)
 }
 
-// ensureLoginClient makes the client of grantd login where there is none.
-func ensureLoginClient(ctx context.Context, s storage.Clients) error {
+// ensureLoginClient makes the client of grantd login by create where there is none.
+func ensureLoginClient(ctx context.Context, s storage.Clients, create func(context.Context, storage.Client) error) error {
 	_, err := s.LoadClient(ctx, loginClient)
 	if !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
-	err = s.CreateClient(ctx, storage.Client{
+	err = create(ctx, storage.Client{
 		ID:      loginClient,
 		Public:  true,
 		Grants:  []string{string(storage.Password), "refresh_token"},

@@ -34,8 +34,8 @@ type process struct {
 	hasher *passhash.Hasher
 	keys   *gate
 	health *health
-	admin  *admin.API // nil where it isn't offered
 	audit  *auditor
+	admin  *admin.API // nil where it isn't offered
 
 	// unthrottled: failed client authentications are not limited.
 	unthrottled bool
@@ -250,7 +250,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	return err
 }
 
-// stopping tells whoever asks, and whoever waits, that the process is about to end.
+// stopping has nobody sent here any more, and nobody wait here.
 func (p *process) stopping() {
 	p.health.stopping.Store(true)
 	if p.admin != nil {

@@ -6,6 +6,8 @@
 -- KEYS  trail, mark
 -- ARGV  how long the mark stays (ms), then the events
 -- Answers how many events were put there.
-if not redis.call('SET', KEYS[2], '', 'NX', 'PX', ARGV[1]) then return 0 end
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 for i = 2, #ARGV do redis.call('XADD', KEYS[1], '*', 'e', ARGV[i]) end
+-- Last: what fails before it is no run.
+redis.call('SET', KEYS[2], '', 'PX', ARGV[1])
 return #ARGV - 1

@@ -1,0 +1,412 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/embedded"
+	"github.com/grantd/grantd/storage/redisstore"
+	"github.com/grantd/grantd/storage/redisstore/redistest"
+)
+
+// trailSite is a store that servers are started on.
+type trailSite struct {
+	dir  string
+	args []string // of dev
+	open func(t *testing.T) storage.Store
+	kept func(t *testing.T) string // all that the store has of the trail, as it is kept
+}
+
+func onSQLite(t *testing.T) trailSite {
+	dir := t.TempDir()
+	return trailSite{
+		dir: dir,
+		open: func(t *testing.T) storage.Store {
+			s, err := embedded.Open(filepath.Join(dir, ".grantd", "grantd.db"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { s.Close() })
+			return s
+		},
+		kept: func(t *testing.T) string { return files(t, filepath.Join(dir, ".grantd")) },
+	}
+}
+
+func onARedis(t *testing.T) (trailSite, *redistest.Server) {
+	server := redistest.Single(t)
+	return trailSite{
+		dir:  t.TempDir(),
+		args: []string{"--redis", server.URL()},
+		open: func(t *testing.T) storage.Store {
+			s, err := redisstore.Open(t.Context(), server.URL())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { s.Close() })
+			return s
+		},
+		kept: func(t *testing.T) string {
+			messages, err := server.Client().XRange(t.Context(), "grantd:{audit}", "-", "+").Result()
+			if err != nil || len(messages) == 0 {
+				t.Fatalf("the stream has %d events: %v", len(messages), err)
+			}
+			return fmt.Sprint(messages, server.Client().Keys(t.Context(), "grantd:{audit}*").Val())
+		},
+	}, server
+}
+
+func (s trailSite) start(t *testing.T) *run {
+	t.Helper()
+	args := append([]string{"dev", "--addr", "127.0.0.1:0"}, s.args...)
+	return &run{running: launch{args: args, dir: s.dir}.start(t), t: t}
+}
+
+// trailOf is the whole trail.
+func trailOf(t *testing.T, s storage.Audit) []storage.AuditEvent {
+	t.Helper()
+	var all []storage.AuditEvent
+	for q := (storage.AuditQuery{}); ; {
+		p, err := s.ListAudit(t.Context(), q, storage.AuditScan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(p.Events, all...)
+		if q.Before = p.Previous; q.Before == "" {
+			return all
+		}
+	}
+}
+
+// do sends a form as that client and returns the answer and the request's id.
+func (r *run) do(path, client string, form url.Values) (answer map[string]any, id string) {
+	r.t.Helper()
+	answer = r.form(path, client, form)
+	return answer, r.headers[len(r.headers)-1].Get("X-Request-Id")
+}
+
+func tokenIn(answer map[string]any, member string) string {
+	token, _ := answer[member].(string)
+	return token
+}
+
+// ownEvents are what a run of everything that users and clients do should leave.
+// It returns the secrets of it as well.
+func ownEvents(t *testing.T, r *run, alice storage.User) (want []storage.AuditEvent, secrets []string) {
+	t.Helper()
+	act := func(path, client string, form url.Values, e storage.AuditEvent) map[string]any {
+		t.Helper()
+		answer, id := r.do(path, client, form)
+		if e.Action != "" {
+			e.RequestID, e.Address = id, netip.MustParseAddr("127.0.0.1")
+			want = append(want, e)
+		}
+		for _, name := range []string{"access_token", "refresh_token"} {
+			if token := tokenIn(answer, name); token != "" {
+				secrets = append(secrets, token, token[len("gat_"):])
+			}
+		}
+		return answer
+	}
+	done := func(action storage.AuditAction) storage.AuditEvent {
+		return storage.AuditEvent{
+			Action: action, Outcome: storage.Success, ActorClient: "demo",
+			ActorUser: alice.Name, ActorUserID: alice.ID, GrantID: "a grant",
+		}
+	}
+	refused := func(action storage.AuditAction, why string) storage.AuditEvent {
+		return storage.AuditEvent{
+			Action: action, Outcome: storage.Failure, ActorClient: "demo",
+			Username: alice.Name, UserID: alice.ID, GrantID: "a grant", Detail: why,
+		}
+	}
+	none := storage.AuditEvent{}
+
+	pair := act("/token", "demo", passwordForm("Alice", "secret123", ""), done(storage.ActSignIn))
+	wrong := refused(storage.ActSignIn, "wrong password")
+	wrong.GrantID = ""
+	act("/token", "demo", passwordForm("alice", "a-wrong-password", ""), wrong)
+	nobody := storage.AuditEvent{Action: storage.ActSignIn, Outcome: storage.Failure, ActorClient: "demo", Detail: "no such user"}
+	act("/token", "demo", passwordForm("name-of-nobody", "secret123", ""), nobody)
+	act("/token", "demo", passwordForm("password-for-a-name", "secret123", ""), nobody)
+	act("/token", "demo", passwordForm("", "", ""), none)
+	own := done(storage.ActSignIn)
+	own.ActorUser, own.ActorUserID = "", ""
+	act("/token", "demo", url.Values{"grant_type": {"client_credentials"}}, own)
+
+	stranger := refused(storage.ActRefresh, "the token was issued to another client")
+	stranger.ActorClient = "demo2"
+	act("/token", "demo2", refreshForm(tokenIn(pair, "refresh_token"), ""), stranger)
+	next := act("/token", "demo", refreshForm(tokenIn(pair, "refresh_token"), ""), done(storage.ActRefresh))
+	act("/token", "demo", refreshForm(tokenIn(pair, "refresh_token"), ""), done(storage.ActRetry))
+	act("/introspect", "demo-api", url.Values{"token": {tokenIn(next, "access_token")}}, none)
+	r.get("/users/me", tokenIn(next, "access_token"))
+	act("/token", "demo", refreshForm(tokenIn(next, "refresh_token"), ""), done(storage.ActRefresh))
+	act("/token", "demo", refreshForm(tokenIn(pair, "refresh_token"), ""),
+		refused(storage.ActReuse, "a spent refresh token was used again: the grant is ended"))
+
+	pair = act("/token", "demo", passwordForm("alice", "secret123", ""), done(storage.ActSignIn))
+	act("/revoke", "demo", url.Values{"token": {tokenIn(pair, "access_token")}}, done(storage.ActRevoke))
+	act("/revoke", "demo", url.Values{"token": {"gat_invented-token"}}, none)
+
+	secrets = append(secrets, "secret123", "a-wrong-password", "name-of-nobody", "password-for-a-name", "gat_invented-token",
+		"demo-secret", "demo2-secret", "demo-api-secret")
+	return want, secrets
+}
+
+// wantTrail fails unless just those events are in the trail, whatever their ids
+// and times.
+func wantTrail(t *testing.T, got, want []storage.AuditEvent) {
+	t.Helper()
+	var plain []storage.AuditEvent
+	for _, e := range got {
+		if e.ID == "" || time.Since(e.Time) > time.Minute || time.Until(e.Time) > 0 {
+			t.Errorf("id %q, time %v", e.ID, e.Time)
+		}
+		e.ID, e.Time = "", time.Time{}
+		if e.GrantID != "" {
+			e.GrantID = "a grant"
+		}
+		plain = append(plain, e)
+	}
+	if d := cmp.Diff(want, plain, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+		t.Errorf("the trail (-want +got):\n%s", d)
+	}
+}
+
+// wantNoSecret fails when a text holds one of the secrets.
+func wantNoSecret(t *testing.T, what, text string, secrets []string) {
+	t.Helper()
+	for _, s := range secrets {
+		if strings.Contains(text, s) {
+			t.Errorf("%s holds %q", what, s)
+		}
+	}
+}
+
+func TestEveryActLeavesOneEvent(t *testing.T) {
+	for name, place := range map[string]func(*testing.T) trailSite{
+		"sqlite": onSQLite,
+		"redis":  func(t *testing.T) trailSite { s, _ := onARedis(t); return s },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := place(t)
+			r := s.start(t)
+			store := s.open(t)
+			alice, err := store.LoadUser(t.Context(), "alice")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, secrets := ownEvents(t, r, alice)
+			if code := r.Stop(); code != 0 {
+				t.Errorf("exit %d", code)
+			}
+			wantTrail(t, trailOf(t, store), want)
+			wantNoSecret(t, "the store", s.kept(t), secrets)
+			wantNoSecret(t, "the log", r.Stderr(), secrets)
+			if n := strings.Count(r.Stderr(), "msg=audit"); n != len(want) {
+				t.Errorf("the log has %d events, want %d", n, len(want))
+			}
+			for _, e := range want {
+				if n := strings.Count(r.Stderr(), " request_id="+e.RequestID); n != 2 {
+					t.Errorf("the log has %d lines of request %s (%s), want the request and its event", n, e.RequestID, e.Action)
+				}
+			}
+		})
+	}
+}
+
+// A guess is an event; once guesses are refused unseen, only that they are.
+func TestTheTrailOfGuesses(t *testing.T) {
+	s := onSQLite(t)
+	r := s.start(t)
+	refused := guessSecrets(t, r.URL, 60)
+	for range 3 {
+		tokenFor(t, r.URL, "no-such-client", "guessed-secret", url.Values{"grant_type": {"client_credentials"}})
+	}
+	r.Stop()
+	count := map[string]int{}
+	for _, e := range trailOf(t, s.open(t)) {
+		count[fmt.Sprint(e.Action, " ", e.Outcome, " ", e.ClientID, e.ActorClient)]++
+		if e.Address.String() != "127.0.0.1" || e.RequestID == "" {
+			t.Errorf("an event says nothing of where from: %+v", e)
+		}
+	}
+	want := map[string]int{
+		"client.auth failure demo": 60 - refused,
+		"client.auth failure ":     3,
+		"throttle.on success demo": 1,
+	}
+	if d := cmp.Diff(want, count); d != "" || refused == 0 {
+		t.Errorf("%d guesses were refused; the trail (-want +got):\n%s", refused, d)
+	}
+	wantNoSecret(t, "the store", s.kept(t), []string{"guessed-secret", "no-such-client"})
+	wantNoSecret(t, "the log", r.Stderr(), []string{"guessed-secret", "no-such-client"})
+}
+
+func TestTwoNodesWriteOneTrail(t *testing.T) {
+	const signIns = 40
+	s, _ := onARedis(t)
+	nodes := []*run{s.start(t), s.start(t)}
+	ids := make([][]string, len(nodes))
+	var all sync.WaitGroup
+	for i, node := range nodes {
+		all.Go(func() {
+			for range signIns {
+				_, id := node.do("/token", "demo", url.Values{"grant_type": {"client_credentials"}})
+				ids[i] = append(ids[i], id)
+			}
+		})
+	}
+	all.Wait()
+	store := s.open(t)
+	// Nobody has to stop for it: it is there within a second.
+	var trail []storage.AuditEvent
+	await(t, time.Second, "in the trail", func() bool {
+		trail = trailOf(t, store)
+		return len(trail) == 2*signIns
+	})
+	for i := range nodes {
+		var own []string
+		for _, e := range trail {
+			if slices.Contains(ids[i], e.RequestID) {
+				own = append(own, e.RequestID)
+			}
+		}
+		if !slices.Equal(own, ids[i]) {
+			t.Errorf("the events of node %d aren't there once each, in order: %v, want %v", i, own, ids[i])
+		}
+	}
+}
+
+// Sign-ins go on while their events can't be kept, and these are kept later.
+func TestSignInsGoOnWithoutTheTrail(t *testing.T) {
+	s, server := onARedis(t)
+	server.Client().Set(t.Context(), "grantd:{audit}", "no stream", 0)
+	r := s.start(t)
+	var want []string
+	for range 5 {
+		answer, id := r.do("/token", "demo", passwordForm("alice", "secret123", ""))
+		if answer["access_token"] == nil {
+			t.Fatalf("the sign-in failed: %v", answer)
+		}
+		want = append(want, id)
+	}
+	await(t, 5*time.Second, "in the log", func() bool { return strings.Contains(r.Stderr(), "audit events can't be kept") })
+	server.Client().Del(t.Context(), "grantd:{audit}")
+	store := s.open(t)
+	await(t, 5*time.Second, "in the trail", func() bool { return len(trailOf(t, store)) == len(want) })
+	var got []string
+	for _, e := range trailOf(t, store) {
+		got = append(got, e.RequestID)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the trail has %v, want %v", got, want)
+	}
+	r.Stop()
+	if strings.Contains(r.Stderr(), "are lost") {
+		t.Errorf("events are lost:\n%s", r.Stderr())
+	}
+}
+
+// What acts on the store itself leaves events too.
+func TestTheTrailOfCommands(t *testing.T) {
+	dir := t.TempDir()
+	users := writeFile(t, "users.jsonl", `{"username":"carol","password_hash":""}`+"\n")
+	run := func(args ...string) {
+		must(t, launch{args: append(args, "--data", "grantd.db"), dir: dir, env: cheapHash})
+	}
+	run("init", "--password-file", writeFile(t, "pw", sitePassword))
+	run("init")
+	run("user", "import", users, "--dry-run")
+	run("user", "import", users)
+	run("user", "export")
+	store, err := embedded.Open(filepath.Join(dir, "grantd.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	admin, err := store.LoadUser(t.Context(), "admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := func(action storage.AuditAction) storage.AuditEvent {
+		return storage.AuditEvent{Action: action, Outcome: storage.Accepted, Local: true}
+	}
+	first := local(storage.ActUserCreate)
+	first.Username, first.UserID, first.Detail = admin.Name, admin.ID, "the first admin"
+	login := local(storage.ActClientCreate)
+	login.ClientID, login.Detail = loginClient, "the client of grantd login"
+	wantTrail(t, trailOf(t, store), []storage.AuditEvent{login, first, local(storage.ActUserImport), local(storage.ActUserExport)})
+}
+
+// The janitor and a busy server trim by the same rules.
+func TestTheTrailIsTrimmed(t *testing.T) {
+	store, err := embedded.Open(embedded.Memory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	c := defaultConfig()
+	c.AuditRetention, c.AuditEvents = time.Hour, 3
+	a := newAuditor(newLogger(&lockedBuffer{}, c.Log), store, &c)
+	for i, age := range []time.Duration{2 * time.Hour, time.Minute, time.Minute, time.Minute} {
+		if err := store.AppendAudit(t.Context(), storage.AuditEvent{Time: time.Now().Add(-age), RequestID: fmt.Sprint(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remaining := func() (ids string) {
+		for _, e := range trailOf(t, store) {
+			ids += e.RequestID
+		}
+		return ids
+	}
+	a.trim(context.Background())
+	if got := remaining(); got != "123" {
+		t.Errorf("by age there are %s left, want 123", got)
+	}
+	a.most = 2
+	a.trim(context.Background())
+	if got := remaining(); got != "23" {
+		t.Errorf("by number there are %s left, want 23", got)
+	}
+}
+
+// The line in the log has the names of the event's fields in JSON, but for remote,
+// as in the line of the request, and nothing that could forge a line or drive a
+// terminal.
+func TestTheLineOfAnEvent(t *testing.T) {
+	log := &lockedBuffer{}
+	c := defaultConfig()
+	a := newAuditor(newLogger(log, c.Log), nil, &c)
+	e := storage.AuditEvent{
+		Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Action: storage.ActUserUpdate, Outcome: storage.Accepted,
+		ActorUser: "root", ActorUserID: "usr_r", ActorClient: "cli", Local: true, Username: "al\x1b[2Jice\n", UserID: "usr_a",
+		ClientID: "web", GrantID: "g", Object: "rev_1", Address: netip.MustParseAddr("::1"), RequestID: "r", Detail: strings.Repeat("x", 1000),
+	}
+	a.write(e)
+	want := map[string]any{
+		"time": "2026-01-02T03:04:05Z", "level": "INFO", "msg": "audit", "action": "user.update", "outcome": "accepted",
+		"actor_user": "root", "actor_user_id": "usr_r", "actor_client": "cli", "local": true, "username": "al?[2Jice?", "user_id": "usr_a",
+		"client_id": "web", "grant_id": "g", "object": "rev_1", "remote": "::1", "request_id": "r", "detail": strings.Repeat("x", 256),
+	}
+	got := map[string]any{}
+	if err := json.Unmarshal([]byte(log.String()), &got); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
