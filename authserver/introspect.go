@@ -164,8 +164,11 @@ func (s *Server) accessGrant(ctx context.Context, text string) (storage.Grant, e
 		return storage.Grant{}, err
 	}
 	token, err := keys.Parse(opaque.Access, text)
-	if err != nil {
+	if errors.Is(err, opaque.ErrInvalid) {
 		return s.legacyAccess(ctx, text)
+	}
+	if err != nil {
+		return storage.Grant{}, err // nobody can tell now
 	}
 	g, err := s.cfg.Store.LoadGrant(ctx, token.Grant)
 	if err == nil && !current(g, token, s.now()) {

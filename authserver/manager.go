@@ -208,8 +208,11 @@ func (t *tokenStore) load(ctx context.Context, kind opaque.Kind, text string) (s
 		return storage.Grant{}, err
 	}
 	token, err := keys.Parse(kind, text)
-	if err != nil {
+	if errors.Is(err, opaque.ErrInvalid) {
 		return storage.Grant{}, storage.ErrNotFound
+	}
+	if err != nil {
+		return storage.Grant{}, err // nobody can tell now
 	}
 	g, err := t.grants.LoadGrant(ctx, token.Grant)
 	if err != nil {

@@ -31,13 +31,15 @@ func (s *Server) refresh(ctx context.Context, req tokenRequest) (tokenResponse, 
 		return tokenResponse{}, err
 	}
 	token, err := keys.Parse(opaque.Refresh, req.params["refresh_token"])
-	if err != nil && s.cfg.Legacy != nil {
+	switch {
+	case err == nil:
+		return refreshing{Server: s, req: req, keys: keys, token: token}.run(ctx)
+	case !errors.Is(err, opaque.ErrInvalid):
+		return tokenResponse{}, err // nobody can tell now
+	case s.cfg.Legacy != nil:
 		return s.refreshLegacy(ctx, req, keys)
 	}
-	if err != nil {
-		return tokenResponse{}, ErrInvalidGrant.because(err)
-	}
-	return refreshing{Server: s, req: req, keys: keys, token: token}.run(ctx)
+	return tokenResponse{}, ErrInvalidGrant.because(err)
 }
 
 // refreshing is one refresh token on its way to its successor.
@@ -164,10 +166,12 @@ func (r refreshing) retry(ctx context.Context, g storage.Grant, scope, audience 
 		return tokenResponse{}, ErrInvalidTarget.reason("not the resource of the request that is repeated")
 	}
 	pair, err := r.derive(kept)
-	if err != nil {
+	switch {
+	case errors.Is(err, opaque.ErrInvalid):
+		return tokenResponse{}, ErrInvalidGrant.reason("the key of its successor was deleted")
+	case err != nil:
 		return tokenResponse{}, err
-	}
-	if !pair.refreshDigest.Equal(g.Refresh) {
+	case !pair.refreshDigest.Equal(g.Refresh):
 		return tokenResponse{}, errUnavailable.reason("this version derives another pair than the one that is stored")
 	}
 	r.req.event.Act = storage.ActRetry

@@ -66,11 +66,14 @@ func (s *Server) revocable(ctx context.Context, text string) (storage.Grant, err
 		return storage.Grant{}, err
 	}
 	token, err := keys.Parse(opaque.Access, text)
-	if err != nil {
+	if errors.Is(err, opaque.ErrInvalid) {
 		token, err = keys.Parse(opaque.Refresh, text)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, opaque.ErrInvalid):
 		return s.legacyRevocable(ctx, text) // or made up: the store isn't asked
+	case err != nil:
+		return storage.Grant{}, err // nobody can tell now
 	}
 	return s.endedBy(ctx, token)
 }

@@ -78,8 +78,11 @@ func (v *StoreValidator) Validate(ctx context.Context, token string) (Identity, 
 		return Identity{}, err
 	}
 	t, err := keys.Parse(opaque.Access, token)
-	if err != nil {
+	if errors.Is(err, opaque.ErrInvalid) {
 		return v.validateLegacy(ctx, token)
+	}
+	if err != nil {
+		return Identity{}, err // nobody can tell now
 	}
 	g, err := v.grants.LoadGrant(ctx, t.Grant)
 	if errors.Is(err, storage.ErrNotFound) {

@@ -233,7 +233,7 @@ type Key struct {
 	Created time.Time `json:"created"`
 }
 
-// Keys keeps the deployment keys. The one with the highest id mints.
+// Keys keeps the deployment keys. Which of them mints is told in opaque.Loader.
 type Keys interface {
 	// CreateKey keeps k, or returns ErrExists when the id is taken.
 	CreateKey(ctx context.Context, k Key) error

@@ -12,16 +12,24 @@ import (
 
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
 )
 
-// Config says what the API works on. Store, Passwords, Scopes, Actor and Audit are
-// required; every other field has a useful zero value.
+// Config says what the API works on. Store, Passwords, Keys, Scopes, Actor and Audit
+// are required; every other field has a useful zero value.
 type Config struct {
 	Store     storage.Store
 	Passwords *passhash.Hasher
+	Keys      *opaque.Keys
 
 	// Policy is what a password has to meet.
 	Policy passhash.Policy
+
+	// Verify judges the password that a user gives who wants another one, as
+	// sign-ins are judged; the context is the request's. Its errors are those of
+	// the store and of Passwords, and [*ThrottledError]. Default: Passwords does,
+	// however often.
+	Verify func(ctx context.Context, u storage.User, password string) (bool, error)
 
 	// Scopes that the server knows: those that a client may have. DefaultScopes
 	// are those of a client that is made without any.
@@ -89,6 +97,12 @@ func New(c Config) (*API, error) {
 	if err := validate(c); err != nil {
 		return nil, err
 	}
+	if c.Verify == nil {
+		c.Verify = func(ctx context.Context, u storage.User, password string) (bool, error) {
+			result, err := c.Passwords.Verify(ctx, u.Password, password)
+			return result.OK, err
+		}
+	}
 	a := &API{cfg: c}
 	a.working, a.stop = context.WithCancel(context.Background())
 	a.waiting, a.stopWaiting = context.WithCancel(context.Background())
@@ -103,6 +117,7 @@ func validate(c Config) error {
 	}{
 		{c.Store == nil, "Store is missing"},
 		{c.Passwords == nil, "Passwords is missing"},
+		{c.Keys == nil, "Keys is missing"},
 		{len(c.Scopes) == 0, "Scopes is empty"},
 		{slices.ContainsFunc(c.DefaultScopes, func(s string) bool { return !slices.Contains(c.Scopes, s) }), "DefaultScopes holds a scope that is not in Scopes"},
 		{c.Path != "" && !strings.HasPrefix(c.Path, "/") || strings.HasSuffix(c.Path, "/"), "Path doesn't begin with a slash, or ends with one"},

@@ -21,6 +21,7 @@ import (
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/embedded"
+	"github.com/grantd/grantd/storage/opaque"
 )
 
 // fixture is a listening API on a fresh store.
@@ -118,6 +119,7 @@ func newFixture(t *testing.T, options ...option) *fixture {
 	c := admin.Config{
 		Store:         f.store,
 		Passwords:     hasher,
+		Keys:          opaque.NewKeys(f.store, newSealer(t), func() time.Time { return f.clock }),
 		Scopes:        []string{"read", "write", "admin"},
 		DefaultScopes: []string{"read"},
 		Path:          "/tenant",

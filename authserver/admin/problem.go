@@ -68,6 +68,12 @@ var (
 		status: http.StatusServiceUnavailable, code: "unavailable", title: "The server can't answer now", retryAfter: 1,
 		detail: "It may or may not have been done. Repeating the request is safe.",
 	}
+	errForbidden     = &problem{status: http.StatusForbidden, code: "forbidden", title: "Whoever asks may not do that"}
+	errWrongPassword = &problem{status: http.StatusForbidden, code: "wrong_password", title: "The old password is wrong"}
+	errThrottled     = &problem{
+		status: http.StatusTooManyRequests, code: "throttled", title: "Too many wrong passwords",
+		detail: "Nothing was looked at. Wait, and repeat the request.",
+	}
 	errServer = &problem{status: http.StatusInternalServerError, code: "server_error", title: "The server met an unexpected condition"}
 )
 

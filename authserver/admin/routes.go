@@ -37,6 +37,9 @@ func (a *API) routes() []Route {
 		{"DELETE", Root + "/clients/{client_id}", nil, a.deleteClient},
 		{"POST", Root + "/clients/{client_id}/secret", nil, a.rotateSecret},
 		{"GET", Root + "/audit", []string{"action", "user", "client", "after", "before", "limit", "wait"}, a.listAudit},
+		{"GET", Root + "/keys", nil, a.listKeys},
+		{"POST", Root + "/keys", nil, a.rotateKey},
+		{"DELETE", Root + "/keys/{id}", nil, a.deleteKey},
 	}
 }
 

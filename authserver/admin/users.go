@@ -85,7 +85,7 @@ func (a *API) createUser(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if password != nil {
-		if err := a.checkPassword(u.Name, *password); err != nil {
+		if err := a.checkPassword("password", u.Name, *password); err != nil {
 			return err
 		}
 	}
@@ -132,13 +132,13 @@ func newUsername(name string) (string, error) {
 	return kept, nil
 }
 
-func (a *API) checkPassword(username, password string) error {
+func (a *API) checkPassword(field, username, password string) error {
 	err := a.cfg.Policy.Check(username, password)
 	if err == nil {
 		return nil
 	}
 	// The texts are passhash's own, and hold nothing of the password.
-	return wrong("password", "isn't acceptable: "+strings.TrimPrefix(err.Error(), passhash.ErrPassword.Error()+": "))
+	return wrong(field, "isn't acceptable: "+strings.TrimPrefix(err.Error(), passhash.ErrPassword.Error()+": "))
 }
 
 func (a *API) hash(ctx context.Context, password string) (string, error) {

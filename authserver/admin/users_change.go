@@ -124,7 +124,7 @@ func (a *API) setPassword(w http.ResponseWriter, r *http.Request) error {
 	if password == nil {
 		return wrong("password", "is missing")
 	}
-	if err := a.checkPassword(u.Name, *password); err != nil {
+	if err := a.checkPassword("password", u.Name, *password); err != nil {
 		return err
 	}
 	if err := ifMatch(r, userTag(u)); err != nil {

@@ -31,6 +31,13 @@ func prepare(password string) (string, error) {
 	return prepared, nil
 }
 
+// Same reports whether the two are the same password, however they are typed.
+func Same(a, b string) bool {
+	preparedA, errA := prepare(a)
+	preparedB, errB := prepare(b)
+	return errA == nil && errB == nil && preparedA == preparedB
+}
+
 // Username returns the name as it is stored and compared: RFC 8265 section 3.3,
 // UsernameCaseMapped, where Alice and alice are the same. Spaces aren't
 // allowed. The error is ErrUsername.

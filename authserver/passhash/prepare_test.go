@@ -30,6 +30,9 @@ func TestPasswordIsPrepared(t *testing.T) {
 			if got := mustVerify(t, h, mustHash(t, h, c.set), c.sent).OK; got != c.want {
 				t.Errorf("set %+q, sent %+q: %v, want %v", c.set, c.sent, got, c.want)
 			}
+			if got := Same(c.set, c.sent); got != c.want {
+				t.Errorf("Same(%+q, %+q) is %v, want %v", c.set, c.sent, got, c.want)
+			}
 		})
 	}
 }

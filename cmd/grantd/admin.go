@@ -10,6 +10,7 @@ import (
 	"github.com/grantd/grantd/internal/wellknown"
 	"github.com/grantd/grantd/resource"
 	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
 )
 
 // adminAPI is the API over the store, without who acts and who is told.
@@ -17,12 +18,23 @@ func (c *config) adminAPI(store storage.Store, hasher *passhash.Hasher) admin.Co
 	return admin.Config{
 		Store:         store,
 		Passwords:     hasher,
+		Keys:          c.deploymentKeys(store),
 		Policy:        c.passwordPolicy(),
 		Scopes:        c.Scopes,
 		DefaultScopes: c.DefaultScopes,
 		Strict:        c.strict(),
 		Audit:         func(ctx context.Context, e storage.AuditEvent) error { return store.AppendAudit(ctx, e) },
 	}
+}
+
+// deploymentKeys are those of the store. A command may have no secret: then it can
+// make none.
+func (c *config) deploymentKeys(store storage.Keys) *opaque.Keys {
+	sealer, err := opaque.NewSealer([]byte(c.Secret.Reveal()))
+	if err != nil {
+		sealer = nil
+	}
+	return opaque.NewKeys(store, sealer, nil)
 }
 
 // adminHandlers are the admin API, by pattern, for tokens with the scope admin
@@ -49,6 +61,20 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 		found[path] = guarded
 	}
 	return found, nil
+}
+
+// passwordHandlers are where users change their password, by path, for any token of
+// theirs. They need p.admin, but are for the listener that users reach.
+func (p *process) passwordHandlers() (map[string]http.Handler, error) {
+	me, id, err := p.guardMe()
+	if err != nil {
+		return nil, err
+	}
+	guarded := me.Require()(p.admin.OwnPassword())
+	return map[string]http.Handler{
+		admin.OwnPasswordPath:           guarded,
+		id.Path + admin.OwnPasswordPath: guarded,
+	}, nil
 }
 
 // actor is whom the request's token speaks for, and where it comes from.

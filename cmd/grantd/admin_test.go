@@ -35,6 +35,11 @@ func admins(t *testing.T, base, token, method, path, body string) adminAnswer {
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
+	return roundTrip(t, r)
+}
+
+func roundTrip(t *testing.T, r *http.Request) adminAnswer {
+	t.Helper()
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)

@@ -76,13 +76,15 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 		return nil, err
 	}
 	return &process{
-		config:  c,
-		log:     log,
-		flush:   lines.flush,
-		store:   store,
-		stock:   stock,
-		hasher:  hasher,
-		keys:    &gate{source: opaque.NewLoader(store, sealer)},
+		config: c,
+		log:    log,
+		flush:  lines.flush,
+		store:  store,
+		stock:  stock,
+		hasher: hasher,
+		keys: &gate{source: opaque.NewLoader(store, sealer, opaque.WithNote(func(err error) {
+			log.Warn("deployment keys", "error", err.Error())
+		}))},
 		health:  &health{ping: store.Ping},
 		audit:   newAuditor(log, store, c),
 		prepare: func(context.Context) error { return nil },
@@ -114,6 +116,11 @@ func (p *process) offerAll(defaultClient string) (handlers, error) {
 			h.escaped = append(h.escaped, pattern)
 		}
 	}
+	password, err := p.passwordHandlers()
+	if err != nil {
+		return handlers{}, err
+	}
+	maps.Copy(auth, password)
 	if p.config.AdminAddr == "" {
 		maps.Copy(auth, h.admin)
 		h.admin = nil
@@ -159,18 +166,14 @@ func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, e
 // section 3.3). It answers below the path of the server, and at the root as well, for
 // a proxy that takes the path away.
 func (p *process) resourceHandlers() (map[string]http.Handler, error) {
-	base, usersMe := p.config.resources()
+	base, _ := p.config.resources()
 	whole, err := p.guard(base, "grantd")
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
-	me, err := p.guard(usersMe, "grantd: whom a token speaks for", base)
+	me, id, err := p.guardMe()
 	if err != nil {
-		return nil, usagef("%w", err)
-	}
-	id, err := wellknown.Parse(base)
-	if err != nil {
-		return nil, usagef("resource %w", err)
+		return nil, err
 	}
 	return map[string]http.Handler{
 		"/users/me":           me.UsersMe(),
@@ -178,6 +181,21 @@ func (p *process) resourceHandlers() (map[string]http.Handler, error) {
 		me.MetadataPath():     me.Metadata(),
 		whole.MetadataPath():  whole.Metadata(),
 	}, nil
+}
+
+// guardMe is the guard of /users/me, and of what is below it, and the identifier of
+// the server as a whole.
+func (p *process) guardMe() (*resource.Guard, wellknown.Identifier, error) {
+	base, usersMe := p.config.resources()
+	me, err := p.guard(usersMe, "grantd: whom a token speaks for", base)
+	if err != nil {
+		return nil, wellknown.Identifier{}, usagef("%w", err)
+	}
+	id, err := wellknown.Parse(base)
+	if err != nil {
+		return nil, wellknown.Identifier{}, usagef("resource %w", err)
+	}
+	return me, id, nil
 }
 
 // guard is that of the resource with the identifier. Tokens may also be for others.

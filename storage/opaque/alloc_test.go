@@ -22,3 +22,16 @@ func TestParseAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations a token, want none", allocs)
 	}
 }
+
+func TestALoadedKeyringAllocatesNothing(t *testing.T) {
+	loader, ctx := opaque.NewLoader(&keyStore{}, newSealer(t)), t.Context()
+	load(t, loader)
+	allocs := testing.AllocsPerRun(1000, func() {
+		if _, err := loader.Keyring(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocs >= 1 {
+		t.Errorf("%v allocations a keyring, want none", allocs)
+	}
+}

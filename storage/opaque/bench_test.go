@@ -39,6 +39,16 @@ func BenchmarkParseDigest(b *testing.B) {
 	}
 }
 
+func BenchmarkLoadedKeyring(b *testing.B) {
+	loader, ctx := opaque.NewLoader(&keyStore{}, newSealer(b)), b.Context()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := loader.Keyring(ctx); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkSuccessor(b *testing.B) {
 	keys := newKeyring(b, 1)
 	spent := mint(b, keys, opaque.Refresh)

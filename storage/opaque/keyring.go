@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash"
 	"sync"
 
@@ -28,6 +29,7 @@ type Key struct {
 type Keyring struct {
 	keys   [256]*key
 	mintID byte
+	old    bool // there may be keys that aren't among these
 }
 
 // key holds what is derived from a deployment key: one sub-key for each use.
@@ -65,15 +67,11 @@ func (p *prf) sum(parts ...[]byte) [sha256.Size]byte {
 	return [sha256.Size]byte(m.Sum(m.out[:0]))
 }
 
-// NewKeyring returns a keyring that recognises tokens of all the keys and mints
-// under the one with the highest id. There must be one at least, and no two of
-// the same id.
-func NewKeyring(keys ...Key) (*Keyring, error) {
-	if len(keys) == 0 {
-		return nil, errors.New("opaque: a keyring needs a key")
-	}
-	r := &Keyring{}
-	for _, k := range keys {
+// NewKeyring returns a keyring that mints under the first key and recognises
+// tokens of all of them. No two may have the same id.
+func NewKeyring(mint Key, more ...Key) (*Keyring, error) {
+	r := &Keyring{mintID: mint.ID}
+	for _, k := range append([]Key{mint}, more...) {
 		if r.keys[k.ID] != nil {
 			return nil, errors.New("opaque: two keys have the same id")
 		}
@@ -82,7 +80,6 @@ func NewKeyring(keys ...Key) (*Keyring, error) {
 			return nil, err
 		}
 		r.keys[k.ID] = sub
-		r.mintID = max(r.mintID, k.ID)
 	}
 	return r, nil
 }
@@ -106,6 +103,24 @@ func (k *key) tagged(kind Kind, raw *[rawLen]byte) bool {
 	return subtle.ConstantTimeCompare(want[:], raw[tagAt:]) == 1
 }
 
+// errOutdated: there may be a new key that made the token.
+var errOutdated = fmt.Errorf("%w: the deployment keys are out of date, and the token's isn't among them", storage.ErrUnavailable)
+
+// outdated is r when nobody knows which keys there are now.
+func (r *Keyring) outdated() *Keyring {
+	again := *r
+	again.old = true
+	return &again
+}
+
+// unknown is what to say of a token under a key that isn't there.
+func (r *Keyring) unknown() error {
+	if r.old {
+		return errOutdated
+	}
+	return ErrInvalid
+}
+
 // MintID is the id of the key that new tokens are made under.
 func (r *Keyring) MintID() byte { return r.mintID }
 
@@ -120,11 +135,11 @@ func (r *Keyring) Mint(kind Kind, grant storage.GrantID, generation uint32) (str
 // always the same one for the same key and mix, and not to be foreseen by who
 // lacks the spent token, the mix or the deployment key. So a client that lost
 // the answer to a refresh can be given the same pair again, while the store
-// keeps only digests. It returns ErrInvalid when the keyring has no such key.
+// keeps only digests. When the keyring has no such key it returns what Parse does.
 func (r *Keyring) Successor(spent Token, kind Kind, keyID byte, mix [16]byte) (string, storage.Digest, error) {
 	k := r.keys[keyID]
 	if k == nil {
-		return "", storage.Digest{}, ErrInvalid
+		return "", storage.Digest{}, r.unknown()
 	}
 	t := Token{Kind: kind, KeyID: keyID, Grant: spent.Grant, Generation: spent.Generation + 1}
 

@@ -83,7 +83,9 @@ func (t Token) put(raw *[rawLen]byte) {
 }
 
 // Parse reads a token of that kind. It asks no store: a nil error says that the
-// token is genuine, not that it is valid. Anything else is ErrInvalid.
+// token is genuine, not that it is valid. Anything else is ErrInvalid, unless the
+// keyring is out of date and lacks the key of the token: then nobody can tell, and
+// the error wraps storage.ErrUnavailable (see Loader).
 func (r *Keyring) Parse(kind Kind, text string) (Token, error) {
 	if len(text) != TextLen || text[:prefixLen] != kind.prefix() {
 		return Token{}, ErrInvalid
@@ -93,7 +95,10 @@ func (r *Keyring) Parse(kind Kind, text string) (Token, error) {
 		return Token{}, ErrInvalid
 	}
 	k := r.keys[raw[0]]
-	if k == nil || !k.tagged(kind, &raw) {
+	if k == nil {
+		return Token{}, r.unknown()
+	}
+	if !k.tagged(kind, &raw) {
 		return Token{}, ErrInvalid
 	}
 	return Token{

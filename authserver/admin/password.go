@@ -1,0 +1,146 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage"
+)
+
+// OwnPasswordPath is where users change their password, below the issuer's path.
+const OwnPasswordPath = "/users/me/password"
+
+// ThrottledError says that a password wasn't judged, because too many wrong ones came
+// before it.
+type ThrottledError struct{ Wait time.Duration }
+
+// Error tells how long to wait.
+func (e *ThrottledError) Error() string { return fmt.Sprintf("throttled for %s", e.Wait) }
+
+// OwnPassword answers POST OwnPasswordPath: the user whom Config.Actor tells
+// changes the password, with the old one, and all the user's grants end. It isn't
+// for admins, so it is no part of Handler, and takes the token of any user.
+func (a *API) OwnPassword() http.Handler {
+	wrongMethod := errMethod.allowing([]string{http.MethodPost})
+	return a.endpoint(func(w http.ResponseWriter, r *http.Request) error {
+		if r.Method != http.MethodPost {
+			return wrongMethod
+		}
+		if err := checkQuery(r, nil); err != nil {
+			return err
+		}
+		return a.changeOwnPassword(w, r)
+	})
+}
+
+// changeOwnPassword refuses what it can before it hashes. The record is changed
+// only as it was when the old password was judged; then the grants are ended, as
+// endGrants says. So a sign-in with the old password either fails, or its grant is
+// one of those.
+func (a *API) changeOwnPassword(w http.ResponseWriter, r *http.Request) error {
+	u, err := a.self(r.Context())
+	if err != nil {
+		return err
+	}
+	passwords, err := a.passwordChange(w, r, u)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), maxAct)
+	defer cancel()
+	err = a.replacePassword(ctx, u, passwords)
+	ev := aboutUser(storage.ActPasswordChange, u, "")
+	ev.Outcome = storage.Success
+	if err != nil {
+		ev.Outcome, ev.Detail = storage.Failure, asProblem(err).title
+	}
+	if lost := a.cfg.Audit(ctx, a.by(ctx, ev)); lost != nil {
+		a.cfg.Note(ctx, fmt.Errorf("keeping the audit event: %w", lost))
+	}
+	if err != nil {
+		return err
+	}
+	return writeNothing(w)
+}
+
+// self is the user who asks, as the record is now.
+func (a *API) self(ctx context.Context) (storage.User, error) {
+	who := a.cfg.Actor(ctx)
+	if who.UserID == "" {
+		return storage.User{}, errForbidden.saying("A client has no password: only a user's token will do.")
+	}
+	u, err := a.cfg.Store.LoadUser(ctx, who.Username)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && (u.ID != who.UserID || u.Disabled) {
+		return u, errMeanwhile.because(err)
+	}
+	return u, err
+}
+
+var errMeanwhile = errConflict.saying("The user was changed meanwhile, and the password wasn't. Sign in again.")
+
+// passwordChange is the body of the request.
+type passwordChange struct{ old, new string }
+
+func (a *API) passwordChange(w http.ResponseWriter, r *http.Request, u storage.User) (passwordChange, error) {
+	var older, newer *string
+	if err := decode(w, r, members{"old_password": &older, "new_password": &newer}); err != nil {
+		return passwordChange{}, err
+	}
+	var missing []FieldError
+	for _, field := range []struct {
+		name  string
+		value *string
+	}{{"new_password", newer}, {"old_password", older}} {
+		if field.value == nil {
+			missing = append(missing, FieldError{field.name, "is missing"})
+		}
+	}
+	if len(missing) > 0 {
+		return passwordChange{}, wrongFields(missing)
+	}
+	if passhash.Same(*older, *newer) {
+		return passwordChange{}, wrong("new_password", "isn't acceptable: the same as the old one")
+	}
+	return passwordChange{*older, *newer}, a.checkPassword("new_password", u.Name, *newer)
+}
+
+// replacePassword judges the old password, replaces it and ends the grants.
+func (a *API) replacePassword(ctx context.Context, u storage.User, p passwordChange) error {
+	right, err := a.cfg.Verify(ctx, u, p.old)
+	var throttled *ThrottledError
+	switch {
+	case errors.As(err, &throttled):
+		refusal := errThrottled.because(err)
+		refusal.retryAfter = max(1, int((throttled.Wait+time.Second-1)/time.Second))
+		return refusal
+	case errors.Is(err, passhash.ErrBusy):
+		return errBusy.because(err)
+	case err != nil:
+		return err
+	case !right:
+		return errWrongPassword
+	}
+	if u.Password, err = a.hash(ctx, p.new); err != nil {
+		return err
+	}
+	err = a.cfg.Store.UpdateUser(ctx, u)
+	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
+		return errMeanwhile.because(err)
+	}
+	if err == nil {
+		err = a.endGrants(ctx, storage.Target{UserID: u.ID})
+	}
+	if err != nil {
+		return errHalfDone.because(err)
+	}
+	return nil
+}
+
+// errHalfDone: repeating the request may not help, as the old password may be
+// another by now.
+var errHalfDone = errUnavailable.saying("The password may be changed, while who is signed in may still be so. " +
+	"Sign in anew, with the one that is good, and change it once more.")

@@ -1,0 +1,346 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/grantd/grantd/authserver/admin"
+	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage"
+)
+
+const (
+	oldPassword = "correct horse"
+	newPassword = "battery staple"
+)
+
+// own is a fixture with alice, who acts, and a grant of hers.
+type own struct {
+	*fixture
+	alice admin.User
+	grant storage.GrantID
+}
+
+func newOwn(t *testing.T, options ...option) *own {
+	t.Helper()
+	f := newFixture(t, options...)
+	u := f.addUser(t, `{"username":"alice","password":"`+oldPassword+`"}`)
+	f.actor.Store(&admin.Actor{Username: "alice", UserID: u.ID, ClientID: "web", Address: root.Address, RequestID: root.RequestID})
+	return &own{f, u, f.addGrant(t, u.ID, "web")}
+}
+
+// ask sends a request to the handler. Headers are "Name: value".
+func (o *own) ask(t *testing.T, method, target, body string, headers ...string) answer {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	o.api.OwnPassword().ServeHTTP(w, r)
+	if w.Header().Get("Cache-Control") != "no-store" {
+		t.Error("caches may keep it")
+	}
+	return answer{w.Code, w.Header(), w.Body.String()}
+}
+
+func (o *own) change(t *testing.T, body string) answer {
+	t.Helper()
+	return o.ask(t, "POST", admin.OwnPasswordPath, body)
+}
+
+func bodyOf(older, newer string) string {
+	return `{"old_password":"` + older + `","new_password":"` + newer + `"}`
+}
+
+// unchanged fails the test unless the password and the grant are as before.
+func (o *own) unchanged(t *testing.T) {
+	t.Helper()
+	if !o.is(t, oldPassword) || !o.lives(t, o.grant) {
+		t.Error("the password was changed, or the grants ended")
+	}
+}
+
+// is reports whether that is alice's password.
+func (o *own) is(t *testing.T, password string) bool {
+	t.Helper()
+	u, err := o.store.Store.LoadUser(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := passhash.New(passhash.Params{Memory: 64, Time: 1, Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := h.Verify(t.Context(), u.Password, password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result.OK
+}
+
+// told are the events of changed passwords.
+func (o *own) told() []storage.AuditEvent {
+	var found []storage.AuditEvent
+	for _, ev := range o.events.all() {
+		if ev.Action == storage.ActPasswordChange {
+			found = append(found, ev)
+		}
+	}
+	return found
+}
+
+func TestOwnPassword(t *testing.T) {
+	o := newOwn(t)
+	other := o.addGrant(t, o.alice.ID, "cli")
+	bobs := o.addGrant(t, "usr_bob", "web")
+	if a := o.change(t, bodyOf(oldPassword, newPassword)).want(t, http.StatusNoContent); a.body != "" {
+		t.Errorf("body %q", a.body)
+	}
+	if !o.is(t, newPassword) || o.is(t, oldPassword) {
+		t.Error("the password is another")
+	}
+	if o.lives(t, o.grant) || o.lives(t, other) {
+		t.Error("a grant of the user lives on")
+	}
+	if !o.lives(t, bobs) {
+		t.Error("another user's grant ended")
+	}
+	want := []storage.AuditEvent{{
+		Time: o.clock, Action: storage.ActPasswordChange, Outcome: storage.Success,
+		ActorUser: "alice", ActorUserID: o.alice.ID, ActorClient: "web", Address: root.Address, RequestID: "req-1",
+		Username: "alice", UserID: o.alice.ID,
+	}}
+	if d := cmp.Diff(want, o.told(), cmp.Comparer(func(a, b storage.AuditEvent) bool { return a == b })); d != "" {
+		t.Errorf("the audit (-want +got):\n%s", d)
+	}
+}
+
+func TestOwnPasswordNeedsTheOldOne(t *testing.T) {
+	o := newOwn(t)
+	p := o.change(t, bodyOf("wrong horse", newPassword)).problem(t, http.StatusForbidden, "wrong_password")
+	if strings.Contains(p.Detail+p.Title, "wrong horse") {
+		t.Error("the password is sent back")
+	}
+	o.unchanged(t)
+	if told := o.told(); len(told) != 1 || told[0].Outcome != storage.Failure || told[0].UserID != o.alice.ID {
+		t.Errorf("the audit was told %+v", told)
+	}
+}
+
+func TestOwnPasswordMeetsThePolicy(t *testing.T) {
+	for name, c := range map[string]struct{ newer, says string }{
+		"short":             {"pässwor", "shorter than 8"},
+		"common":            {"password1", "everybody tries"},
+		"her name":          {"alice1234", "name"},
+		"a sequence":        {"abcdefgh", "sequence"},
+		"too long":          {strings.Repeat("x", 1025), "longer"},
+		"the same":          {oldPassword, "same"},
+		"the same, respelt": {"correct\u00a0horse", "same"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOwn(t, func(c *admin.Config) {
+				c.Verify = func(context.Context, storage.User, string) (bool, error) {
+					t.Error("the old password was judged")
+					return false, nil
+				}
+			})
+			p := o.change(t, bodyOf(oldPassword, c.newer)).problem(t, http.StatusBadRequest, "invalid_field", "new_password")
+			if !strings.Contains(p.Errors[0].Detail, c.says) {
+				t.Errorf("%q doesn't say %q", p.Errors[0].Detail, c.says)
+			}
+			o.unchanged(t)
+		})
+	}
+}
+
+func TestOwnPasswordIsForUsers(t *testing.T) {
+	o := newOwn(t)
+	o.actor.Store(&admin.Actor{ClientID: "web", RequestID: root.RequestID})
+	o.change(t, bodyOf(oldPassword, newPassword)).problem(t, http.StatusForbidden, "forbidden")
+	o.unchanged(t)
+}
+
+// The token may be that of a user who is disabled, deleted or made anew just now.
+func TestOwnPasswordOfAnotherRecord(t *testing.T) {
+	o := newOwn(t)
+	for name, who := range map[string]admin.Actor{
+		"made anew": {Username: "alice", UserID: "usr_before", RequestID: root.RequestID},
+		"deleted":   {Username: "carol", UserID: "usr_carol", RequestID: root.RequestID},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o.actor.Store(&who)
+			o.change(t, bodyOf(oldPassword, newPassword)).problem(t, http.StatusConflict, "conflict")
+			o.unchanged(t)
+		})
+	}
+	t.Run("disabled", func(t *testing.T) {
+		o := newOwn(t)
+		u, err := o.store.LoadUser(t.Context(), "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Disabled = true
+		if err := o.store.UpdateUser(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+		o.change(t, bodyOf(oldPassword, newPassword)).problem(t, http.StatusConflict, "conflict")
+		o.unchanged(t)
+	})
+}
+
+// What was judged is what is replaced: an admin's new password isn't undone by one
+// who knew the old one.
+func TestOwnPasswordChangedMeanwhile(t *testing.T) {
+	var o *own
+	var meanwhile func(storage.User)
+	o = newOwn(t, func(c *admin.Config) {
+		c.Verify = func(_ context.Context, u storage.User, _ string) (bool, error) {
+			meanwhile(u)
+			return true, nil
+		}
+	})
+	meanwhile = func(u storage.User) {
+		u.Password = "$argon2id$another"
+		if err := o.store.UpdateUser(t.Context(), u); err != nil {
+			t.Error(err)
+		}
+	}
+	o.change(t, bodyOf(oldPassword, newPassword)).problem(t, http.StatusConflict, "conflict")
+	if u, err := o.store.LoadUser(t.Context(), "alice"); err != nil || u.Password != "$argon2id$another" {
+		t.Errorf("%v, %v", u.Password, err)
+	}
+	meanwhile = func(u storage.User) {
+		if err := o.store.DeleteUser(t.Context(), u.Name); err != nil {
+			t.Error(err)
+		}
+	}
+	o.change(t, bodyOf(oldPassword, newPassword)).problem(t, http.StatusConflict, "conflict")
+}
+
+func TestOwnPasswordIsThrottled(t *testing.T) {
+	o := newOwn(t, func(c *admin.Config) {
+		c.Verify = func(context.Context, storage.User, string) (bool, error) {
+			return false, &admin.ThrottledError{Wait: 1500 * time.Millisecond}
+		}
+	})
+	a := o.change(t, bodyOf(oldPassword, newPassword))
+	a.problem(t, http.StatusTooManyRequests, "throttled")
+	if after := a.header.Get("Retry-After"); after != "2" {
+		t.Errorf("Retry-After is %q, want 2", after)
+	}
+	o.unchanged(t)
+}
+
+func TestOwnPasswordInAnOutage(t *testing.T) {
+	t.Run("of the users", func(t *testing.T) {
+		o := newOwn(t)
+		o.store.users.Store(true)
+		o.change(t, bodyOf(oldPassword, newPassword)).problem(t, http.StatusServiceUnavailable, "unavailable")
+		o.unchanged(t)
+	})
+	t.Run("of the hasher", func(t *testing.T) {
+		o := newOwn(t, func(c *admin.Config) {
+			c.Verify = func(context.Context, storage.User, string) (bool, error) { return false, passhash.ErrBusy }
+		})
+		o.change(t, bodyOf(oldPassword, newPassword)).problem(t, http.StatusServiceUnavailable, "unavailable")
+		o.unchanged(t)
+	})
+	t.Run("before the grants end", func(t *testing.T) {
+		o := newOwn(t)
+		o.store.revoke.Store(true)
+		p := o.change(t, bodyOf(oldPassword, newPassword)).problem(t, http.StatusServiceUnavailable, "unavailable")
+		if !strings.Contains(p.Detail, "once more") {
+			t.Errorf("%q doesn't say what to do", p.Detail)
+		}
+		if told := o.told(); len(told) != 1 || told[0].Outcome != storage.Failure {
+			t.Errorf("the audit was told %+v", told)
+		}
+		o.store.revoke.Store(false)
+		o.change(t, bodyOf(newPassword, oldPassword)).want(t, http.StatusNoContent)
+		if o.lives(t, o.grant) {
+			t.Error("a grant of the user lives on")
+		}
+	})
+	t.Run("of the audit", func(t *testing.T) {
+		var noted atomic.Int32
+		o := newOwn(t, func(c *admin.Config) {
+			c.Note = func(_ context.Context, err error) {
+				if strings.Contains(err.Error(), "audit") {
+					noted.Add(1)
+				}
+			}
+		})
+		o.events.fill(true)
+		o.change(t, bodyOf(oldPassword, newPassword)).want(t, http.StatusNoContent)
+		if noted.Load() != 1 || !o.is(t, newPassword) || o.lives(t, o.grant) {
+			t.Error("not done, or nobody was told that it isn't in the audit")
+		}
+	})
+}
+
+// What was begun is done, though its client goes away.
+func TestOwnPasswordOutlivesItsRequest(t *testing.T) {
+	ctx, gone := context.WithCancel(t.Context())
+	o := newOwn(t, func(c *admin.Config) {
+		c.Verify = func(ctx context.Context, _ storage.User, _ string) (bool, error) {
+			gone()
+			return true, ctx.Err()
+		}
+	})
+	r := httptest.NewRequestWithContext(ctx, "POST", admin.OwnPasswordPath, strings.NewReader(bodyOf(oldPassword, newPassword)))
+	r.Header.Set("Content-Type", "application/json")
+	o.api.OwnPassword().ServeHTTP(httptest.NewRecorder(), r)
+	if !errors.Is(ctx.Err(), context.Canceled) || !o.is(t, newPassword) || o.lives(t, o.grant) {
+		t.Error("half-done")
+	}
+}
+
+func TestMalformedOwnPassword(t *testing.T) {
+	o := newOwn(t)
+	good := bodyOf(oldPassword, newPassword)
+	for _, c := range []struct {
+		name, method, target, body string
+		headers                    []string
+		status                     int
+		code                       string
+		fields                     []string
+	}{
+		{"read", "GET", "", "", nil, 405, "method_not_allowed", nil},
+		{"put", "PUT", "", good, nil, 405, "method_not_allowed", nil},
+		{"a form", "POST", "", "old_password=a&new_password=b", []string{"Content-Type: application/x-www-form-urlencoded"}, 415, "unsupported_media_type", nil},
+		{"in the query", "POST", "?new_password=battery", good, nil, 400, "invalid_field", []string{"new_password"}},
+		{"nothing", "POST", "", "", nil, 400, "invalid_request", nil},
+		{"a list", "POST", "", "[]", nil, 400, "invalid_request", nil},
+		{"more behind it", "POST", "", good + good, nil, 400, "invalid_request", nil},
+		{"empty", "POST", "", "{}", nil, 400, "invalid_field", []string{"new_password", "old_password"}},
+		{"without the old one", "POST", "", `{"new_password":"battery staple"}`, nil, 400, "invalid_field", []string{"old_password"}},
+		{"null", "POST", "", `{"old_password":null,"new_password":"battery staple"}`, nil, 400, "invalid_field", []string{"old_password"}},
+		{"a number", "POST", "", `{"old_password":12345678,"new_password":"battery staple"}`, nil, 400, "invalid_field", []string{"old_password"}},
+		{"twice", "POST", "", `{"old_password":"a","old_password":"b","new_password":"battery staple"}`, nil, 400, "invalid_field", []string{"old_password"}},
+		{"another's", "POST", "", `{"username":"bob",` + good[1:], nil, 400, "invalid_field", []string{"username"}},
+		{"too large", "POST", "", bodyOf(strings.Repeat("x", 40<<10), newPassword), nil, 413, "too_large", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := o.ask(t, c.method, admin.OwnPasswordPath+c.target, c.body, c.headers...)
+			a.problem(t, c.status, c.code, c.fields...)
+			if c.status == 405 && a.header.Get("Allow") != "POST" {
+				t.Errorf("Allow is %q", a.header.Get("Allow"))
+			}
+		})
+	}
+	o.unchanged(t)
+	if told := o.told(); len(told) != 0 {
+		t.Errorf("the audit was told %+v", told)
+	}
+}

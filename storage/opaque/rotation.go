@@ -1,0 +1,208 @@
+package opaque
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// Why the keys can't be changed now. Compare with errors.Is.
+var (
+	// ErrRotating: a key was made already and doesn't mint yet.
+	ErrRotating = errors.New("opaque: a new key is waiting to mint already")
+
+	// ErrKeysFull: every id is taken.
+	ErrKeysFull = errors.New("opaque: there is no free id for a key")
+
+	// ErrKeyInUse: tokens are minted under the key, or were a moment ago, or
+	// will be.
+	ErrKeyInUse = errors.New("opaque: the key mints, or did a moment ago, or is going to")
+
+	// ErrNoSecret: keys can't be made without the deployment secret.
+	ErrNoSecret = errors.New("opaque: without the deployment secret no key can be made")
+)
+
+// KeyState is what a deployment key is good for.
+type KeyState string
+
+// The states of a deployment key, in the order that it passes through them.
+const (
+	KeyPending  KeyState = "pending"  // every node learns to accept it
+	KeyMinting  KeyState = "minting"  // new tokens are made under it
+	KeyAccepted KeyState = "accepted" // its tokens are recognised until it is deleted
+)
+
+// KeyInfo is what may be told of a deployment key.
+type KeyInfo struct {
+	ID        byte
+	Created   time.Time
+	MintsFrom time.Time // or some seconds later, as each node learns of it
+	State     KeyState
+}
+
+// Keys rotates the deployment keys of a store while servers run. Several may do
+// so at once. It is safe for concurrent use.
+//
+// The key that was made last mints, Activation after it was made: by then every
+// node has loaded it. The very first one mints at once. All others are accepted
+// until somebody deletes them.
+type Keys struct {
+	store  storage.Keys
+	sealer *Sealer
+	now    func() time.Time
+}
+
+// NewKeys returns the store's keys. Nil now is time.Now. Without a sealer none can
+// be made.
+func NewKeys(store storage.Keys, sealer *Sealer, now func() time.Time) *Keys {
+	if now == nil {
+		now = time.Now
+	}
+	return &Keys{store: store, sealer: sealer, now: now}
+}
+
+// List returns all keys, the newest first.
+func (k *Keys) List(ctx context.Context) ([]KeyInfo, error) {
+	stored, err := k.store.ListKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	infos := describe(stored, k.now())
+	slices.Reverse(infos)
+	return infos, nil
+}
+
+// Rotate makes a key that takes over minting. It returns ErrRotating while there
+// is one that doesn't mint yet, and when another rotation is faster; ErrKeysFull;
+// ErrNoSecret; and ErrSealed when the deployment secret isn't that of the store,
+// whose nodes couldn't open the key.
+//
+// Its id is the next one that is free, so of two rotations at once both want the
+// same, and one gets it. After 255 comes 0: an id is used again only when its key
+// was deleted, 255 rotations later.
+func (k *Keys) Rotate(ctx context.Context) (KeyInfo, error) {
+	stored, made, err := k.next(ctx)
+	if err != nil {
+		return KeyInfo{}, err
+	}
+	made.Sealed = k.sealer.Seal(NewKey(made.ID))
+	err = k.store.CreateKey(ctx, made)
+	if errors.Is(err, storage.ErrExists) {
+		return KeyInfo{}, ErrRotating
+	}
+	if err != nil {
+		return KeyInfo{}, err
+	}
+	infos := describe(append(stored, made), made.Created)
+	return infos[len(infos)-1], nil
+}
+
+// Next returns the id of the key that Rotate would make now, or why it wouldn't.
+func (k *Keys) Next(ctx context.Context) (byte, error) {
+	_, made, err := k.next(ctx)
+	return made.ID, err
+}
+
+// next is the keys that there are, and the one to make.
+func (k *Keys) next(ctx context.Context) (stored []storage.Key, made storage.Key, err error) {
+	if k.sealer == nil {
+		return nil, made, ErrNoSecret
+	}
+	if stored, err = k.store.ListKeys(ctx); err != nil {
+		return nil, made, err
+	}
+	for _, have := range stored {
+		if _, err := k.sealer.Unseal(have.ID, have.Sealed); err != nil {
+			return nil, made, err
+		}
+	}
+	made = storage.Key{Created: k.now().UTC(), ID: 1}
+	infos := describe(stored, made.Created)
+	if len(infos) == 0 {
+		return stored, made, nil
+	}
+	newest := infos[len(infos)-1]
+	if newest.State == KeyPending {
+		return nil, made, ErrRotating
+	}
+	made.Created = latest(made.Created, newest.Created.Add(time.Millisecond)) // another's clock may be ahead
+	made.ID, err = nextID(stored, newest.ID)
+	return stored, made, err
+}
+
+func nextID(stored []storage.Key, newest byte) (byte, error) {
+	for id := newest + 1; id != newest; id++ {
+		if !slices.ContainsFunc(stored, func(k storage.Key) bool { return k.ID == id }) {
+			return id, nil
+		}
+	}
+	return 0, ErrKeysFull
+}
+
+// Delete forgets a key: within MaxAge no node recognises its tokens any more. It
+// returns ErrKeyInUse for a key that mints or is going to, and as long as a node
+// may be a little behind and still mint under it. An unknown id is no error.
+func (k *Keys) Delete(ctx context.Context, id byte) error {
+	err := k.MayDelete(ctx, id)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return k.store.DeleteKey(ctx, id)
+}
+
+// MayDelete returns nil when Delete would delete the key now; storage.ErrNotFound
+// when there is none.
+func (k *Keys) MayDelete(ctx context.Context, id byte) error {
+	stored, err := k.store.ListKeys(ctx)
+	if err != nil {
+		return err
+	}
+	now := k.now()
+	infos := describe(stored, now)
+	i := slices.IndexFunc(infos, func(info KeyInfo) bool { return info.ID == id })
+	if i < 0 {
+		return storage.ErrNotFound
+	}
+	replaced := slices.ContainsFunc(infos[i+1:], func(next KeyInfo) bool {
+		return !now.Before(next.MintsFrom.Add(Activation))
+	})
+	if !replaced {
+		return ErrKeyInUse
+	}
+	return nil
+}
+
+// describe tells of the keys, the oldest first.
+func describe(stored []storage.Key, now time.Time) []KeyInfo {
+	var infos []KeyInfo
+	minting := 0
+	for i, k := range oldestFirst(stored) {
+		info := KeyInfo{ID: k.ID, Created: k.Created, MintsFrom: k.Created, State: KeyAccepted}
+		if i > 0 { // there was another that could mint meanwhile
+			info.MintsFrom = k.Created.Add(Activation)
+		}
+		if now.Before(info.MintsFrom) {
+			info.State = KeyPending
+		} else {
+			minting = i
+		}
+		infos = append(infos, info)
+	}
+	if len(infos) > 0 {
+		infos[minting].State = KeyMinting
+	}
+	return infos
+}
+
+func oldestFirst(stored []storage.Key) []storage.Key {
+	return slices.SortedFunc(slices.Values(stored), func(a, b storage.Key) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+}
