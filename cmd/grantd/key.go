@@ -3,22 +3,15 @@ package main
 import (
 	"encoding/json"
 	"net/http"
-	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/authserver/admin"
 )
 
 func keyCommand() *cobra.Command {
 	return noun("key", "Manage the deployment keys, which tokens are made under",
 		keyListCommand(), keyRotateCommand(), keyDeleteCommand())
-}
-
-// keyRecord is a deployment key as the API has it.
-type keyRecord struct {
-	ID        json.Number `json:"id"`
-	Created   time.Time   `json:"created"`
-	MintsFrom time.Time   `json:"mints_from"`
-	State     string      `json:"state"`
 }
 
 func keyListCommand() *cobra.Command {
@@ -41,7 +34,7 @@ made under those that are accepted are good as long as they live.`,
 			}
 			rows := [][]any{{"ID", "STATE", "CREATED", "MINTS FROM"}}
 			for _, document := range answer.Keys {
-				var k keyRecord
+				var k admin.Key
 				if err := understand(document, &k); err != nil {
 					return err
 				}
@@ -62,7 +55,7 @@ under the others stay good.`,
 		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			var document json.RawMessage
-			var k keyRecord
+			var k admin.Key
 			err := a.send(cmd.Context(), http.MethodPost, "/keys", nil, &document)
 			if err == nil {
 				err = understand(document, &k)
@@ -70,7 +63,7 @@ under the others stay good.`,
 			if err != nil {
 				return err
 			}
-			return say(cmd, document, "key %s mints from %s on", cellText(k.ID), cellText(k.MintsFrom))
+			return say(cmd, document, "key %d is made, and mints from %s on", k.ID, cellText(k.MintsFrom))
 		}),
 	}))
 }
