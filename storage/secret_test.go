@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/grantd/grantd/storage"
 )
@@ -48,5 +49,32 @@ func TestTheZeroSecretVerifierRecognisesNothing(t *testing.T) {
 				t.Errorf("%v recognises %q", v, secret)
 			}
 		}
+	}
+}
+
+func TestTwoSecrets(t *testing.T) {
+	end := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	both := storage.Client{Secret: storage.NewSecretVerifier("new"), PreviousSecret: storage.NewSecretVerifier("old"), PreviousUntil: end}
+	for _, test := range []struct {
+		name   string
+		client storage.Client
+		secret string
+		now    time.Time
+		want   bool
+	}{
+		{"the current one", both, "new", end.Add(-1), true},
+		{"the current one after the window", both, "new", end, true},
+		{"the previous one in the window", both, "old", end.Add(-1), true},
+		{"the previous one when it closes", both, "old", end, false},
+		{"another", both, "other", end.Add(-1), false},
+		{"none", both, "", end.Add(-1), false},
+		{"a previous one without a window", storage.Client{PreviousSecret: both.PreviousSecret}, "old", end, false},
+		{"none of a client without any", storage.Client{PreviousUntil: end}, "", end.Add(-1), false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := test.client.VerifySecret(test.secret, test.now); got != test.want {
+				t.Errorf("got %t, want %t", got, test.want)
+			}
+		})
 	}
 }

@@ -79,10 +79,10 @@ type API struct {
 
 	stop       context.CancelFunc // ends the work in the background
 	background sync.WaitGroup
-	working    context.Context //nolint:containedctx // of the work that outlives the request that began it
+	working    context.Context // of the work that outlives the request that began it
 
 	stopWaiting context.CancelFunc
-	waiting     context.Context //nolint:containedctx // ends when requests may no longer wait
+	waiting     context.Context // ends when requests may no longer wait
 }
 
 // New returns an API, or an error that names every fault of c. [API.Close] ends

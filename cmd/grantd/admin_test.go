@@ -292,6 +292,35 @@ func TestAdminAddr(t *testing.T) {
 	}
 }
 
+// What protects the one listener protects the other.
+func TestAdminAddrDemandsTLS(t *testing.T) {
+	adminAddr := "127.0.0.1:" + freePort(t)
+	g := launch{args: []string{"serve"}, env: []string{
+		"GRANTD_DATA=grantd.db", "GRANTD_SECRET=" + secret32, "GRANTD_ISSUER=https://login.example.com", "GRANTD_ADDR=127.0.0.1:0", "GRANTD_ADMIN_ADDR=" + adminAddr,
+	}}.start(t)
+	for _, addr := range []string{strings.TrimPrefix(g.URL, "http://"), adminAddr} {
+		path := "/users/me"
+		if addr == adminAddr {
+			path = "/admin/v1/users"
+		}
+		for proto, want := range map[string]int{"http": http.StatusForbidden, "https": http.StatusUnauthorized} {
+			r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+addr+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("X-Forwarded-Proto", proto)
+			resp, err := http.DefaultTransport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("%s by %s: %d, want %d", path, proto, resp.StatusCode, want)
+			}
+		}
+	}
+}
+
 // In the strict profile tokens are for the servers that they name; an admin is a
 // client there.
 func TestAdminInTheStrictProfile(t *testing.T) {

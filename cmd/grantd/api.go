@@ -120,7 +120,7 @@ func (p *problem) code() string { return strings.TrimPrefix(p.Type, "urn:grantd:
 // Error is what the server says, without what it may say to a terminal.
 func (p *problem) Error() string {
 	text := cmp.Or(p.Detail, p.Title)
-	if len(p.Errors) > 0 {
+	if p.code() == "invalid_field" {
 		var all []string
 		for _, e := range p.Errors {
 			all = append(all, e.Field+" "+e.Detail)
@@ -137,12 +137,6 @@ func (p *problem) Error() string {
 func isProblem(err error, code string) bool {
 	var p *problem
 	return errors.As(err, &p) && p.code() == code
-}
-
-// isField reports whether err is a refusal for that field alone.
-func isField(err error, field string) bool {
-	var p *problem
-	return errors.As(err, &p) && len(p.Errors) == 1 && p.Errors[0].Field == field
 }
 
 // explain words a refusal for the person at the terminal, unless the command did.

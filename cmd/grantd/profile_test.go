@@ -27,11 +27,16 @@ func TestProfiles(t *testing.T) {
 		if status, answer := tokenFor(t, g.URL, "web", secret32, form); status != 200 {
 			t.Errorf("got %d %v", status, answer)
 		}
-		g.awaitLog(passwordWarning)
+		g.awaitLog(passwordWarning + `","client_id":"web"}`) // the last by id
 		g.Stop()
 		log := g.Stderr()
-		if n := strings.Count(log, `"level":"WARN","msg":"`+passwordWarning+`","client_id":"web"}`); n != 1 || strings.Count(log, passwordWarning) != 1 {
-			t.Errorf("want one warning, of web:\n%s", log)
+		for _, id := range []string{"web", loginClient} {
+			if n := strings.Count(log, `"level":"WARN","msg":"`+passwordWarning+`","client_id":"`+id+`"}`); n != 1 {
+				t.Errorf("%d warnings of %s, want one:\n%s", n, id, log)
+			}
+		}
+		if n := strings.Count(log, passwordWarning); n != 2 {
+			t.Errorf("%d warnings, want two:\n%s", n, log)
 		}
 		if !strings.Contains(log, `"client_id":"web","grant_type":"password"`) {
 			t.Errorf("the use of the password grant isn't logged:\n%s", log)

@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -163,8 +165,10 @@ func userExists(name string) error {
 // badPassword words that the password is refused, and isn't a fault of the call:
 // it is no part of it.
 func badPassword(err error) error {
-	if isField(err, "password") {
-		return failedf("the %w", err).withHint("choose another password")
+	var p *problem
+	if !errors.As(err, &p) || len(p.Errors) != 1 || p.Errors[0].Field != "password" {
+		return err
 	}
-	return err
+	why := strings.Replace(p.Error(), "isn't acceptable: ", "is ", 1)
+	return failedf("the %s", why).withHint("choose another password")
 }
