@@ -173,8 +173,8 @@ func clientDeleteCommand() *cobra.Command {
 		if err := a.send(cmd.Context(), http.MethodDelete, clientPath(c.ClientID), nil, nil); err != nil {
 			return err
 		}
-		return say(cmd, nil, "client %s is deleted, and all its grants are ended", c.ClientID)
+		return say(cmd, map[string]string{"client_id": c.ClientID}, "client %s is deleted, and all its grants are ended", c.ClientID)
 	})
 	c.Example = "  grantd client delete web\n  grantd client delete web --yes"
-	return addYesFlag(c)
+	return addJSONFlag(addYesFlag(c))
 }

@@ -69,7 +69,7 @@ under the others stay good.`,
 }
 
 func keyDeleteCommand() *cobra.Command {
-	return addAPIFlags(addYesFlag(&cobra.Command{
+	return addJSONFlag(addAPIFlags(addYesFlag(&cobra.Command{
 		Use:     "delete ID",
 		Short:   "Delete a deployment key: tokens made under it are no longer good",
 		Example: "  grantd key delete 1 --yes",
@@ -83,8 +83,8 @@ func keyDeleteCommand() *cobra.Command {
 				if err := a.send(cmd.Context(), http.MethodDelete, "/keys/"+segment(id), nil, nil); err != nil {
 					return err
 				}
-				return say(cmd, nil, "key %s is deleted", id)
+				return say(cmd, map[string]string{"id": id}, "key %s is deleted", id)
 			})(cmd, args)
 		},
-	}))
+	})))
 }

@@ -132,9 +132,10 @@ func showOne(cmd *cobra.Command, document json.RawMessage, fields [][]any) error
 	return writeTable(cmd.OutOrStdout(), fields)
 }
 
-// say prints a line about what was done, unless JSON is wanted: then the document.
-func say(cmd *cobra.Command, document json.RawMessage, format string, args ...any) error {
-	if asJSON(cmd) && document != nil {
+// say prints a line about what was done, unless JSON is wanted: then the document,
+// which is what the API answers, or else names what was acted on.
+func say(cmd *cobra.Command, document any, format string, args ...any) error {
+	if asJSON(cmd) {
 		return writeIndented(cmd.OutOrStdout(), document)
 	}
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...)

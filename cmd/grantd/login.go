@@ -43,7 +43,7 @@ without --username.`,
 	c.Flags().StringVar(&f.passwordFile, "password-file", "", "file with the password; - is standard input")
 	c.Flags().StringVar(&f.client, "client-id", loginClient, "client to sign in by")
 	c.Flags().StringVar(&f.secretFile, "client-secret-file", "", "file with the client's secret; it is read again when the session is renewed")
-	return c
+	return addJSONFlag(c)
 }
 
 // login makes the session and keeps it. One that was there before is ended.
@@ -90,7 +90,7 @@ func (f *loginFlags) login(cmd *cobra.Command) error {
 	if none == nil {
 		_ = before.end(ctx, c) // it was forgotten anyway
 	}
-	return say(cmd, nil, "signed in at %s as %s", s.Server, s.who())
+	return say(cmd, s.where(), "signed in at %s as %s", s.Server, s.who())
 }
 
 // session is who is to sign in where.
@@ -159,14 +159,14 @@ func (f *loginFlags) password(cmd *cobra.Command, s session) (string, error) {
 }
 
 func logoutCommand() *cobra.Command {
-	return &cobra.Command{
+	return addJSONFlag(&cobra.Command{
 		Use:     "logout",
 		Short:   "End the session of grantd login",
 		Long:    "End the session of grantd login at the server, and forget it here.",
 		Example: "  grantd logout",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return logout(cmd) },
-	}
+	})
 }
 
 // logout forgets the session whatever the server says: this machine must not
@@ -183,7 +183,7 @@ func logout(cmd *cobra.Command) error {
 	defer unlock()
 	s, err := loadSession(path)
 	if errors.Is(err, errNoSession) {
-		return say(cmd, nil, "nobody is signed in")
+		return say(cmd, map[string]string{}, "nobody is signed in")
 	}
 	if forgetting := forgetSession(path); err != nil || forgetting != nil {
 		return errors.Join(err, forgetting)
@@ -195,5 +195,5 @@ func logout(cmd *cobra.Command) error {
 		return failedf("the session is forgotten here, but goes on at %s: %w", s.Server, plainNetwork(err)).
 			withHint("grantd grant revoke ends it, by another admin")
 	}
-	return say(cmd, nil, "signed out at %s", s.Server)
+	return say(cmd, s.where(), "signed out at %s", s.Server)
 }

@@ -2,6 +2,9 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
+	"net/http"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -24,7 +27,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "server": scriptServer, "sets": sets, "sleeps": sleeps},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "server": scriptServer, "sets": sets, "sleeps": sleeps, "signin": signin, "usersme": usersMeIs},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(path)+string(filepath.ListSeparator)+e.Getenv("PATH"))
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
@@ -96,4 +99,45 @@ func sleeps(ts *testscript.TestScript, neg bool, args []string) {
 	d, err := time.ParseDuration(args[0])
 	ts.Check(err)
 	time.Sleep(d)
+}
+
+// signin USER PASSWORD [CLIENT SECRET] signs in at $SERVER, as the client demo unless
+// another is named, and sets $ACCESS_TOKEN and $REFRESH_TOKEN.
+func signin(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 && len(args) != 4 {
+		ts.Fatalf("usage: signin USER PASSWORD [CLIENT SECRET]")
+	}
+	args = append(args, "demo", "demo-secret")
+	form := url.Values{
+		"grant_type": {"password"}, "username": {args[0]}, "password": {args[1]}, "client_id": {args[2]}, "client_secret": {args[3]},
+	}
+	resp, err := http.PostForm(ts.Getenv("SERVER")+"/token", form)
+	ts.Check(err)
+	defer resp.Body.Close()
+	var answer map[string]any
+	ts.Check(json.NewDecoder(resp.Body).Decode(&answer))
+	for name, member := range map[string]string{"ACCESS_TOKEN": "access_token", "REFRESH_TOKEN": "refresh_token"} {
+		token, ok := answer[member].(string)
+		if !ok {
+			ts.Fatalf("%d %v", resp.StatusCode, answer)
+		}
+		ts.Setenv(name, token)
+	}
+}
+
+// usersMeIs: usersme STATUS asks /users/me of $SERVER with $ACCESS_TOKEN and expects
+// that status.
+func usersMeIs(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: usersme STATUS")
+	}
+	req, err := http.NewRequest(http.MethodGet, ts.Getenv("SERVER")+"/users/me", nil)
+	ts.Check(err)
+	req.Header.Set("Authorization", "Bearer "+ts.Getenv("ACCESS_TOKEN"))
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	ts.Check(err)
+	resp.Body.Close()
+	if got := strconv.Itoa(resp.StatusCode); got != args[0] {
+		ts.Fatalf("GET /users/me: %s, want %s", got, args[0])
+	}
 }

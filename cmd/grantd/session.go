@@ -23,7 +23,7 @@ type session struct {
 	ClientID         string `json:"client_id"`
 	ClientSecretFile string `json:"client_secret_file,omitempty"` // to renew the session with; absolute
 
-	AccessToken  string    `json:"access_token"`
+	AccessToken  string    `json:"access_token,omitempty"`
 	RefreshToken string    `json:"refresh_token,omitempty"`
 	Expires      time.Time `json:"expires,omitzero"` // of the access token
 }
@@ -37,6 +37,12 @@ func (s session) who() string {
 		return s.Username
 	}
 	return s.ClientID
+}
+
+// where is the session without its tokens.
+func (s session) where() session {
+	s.AccessToken, s.RefreshToken, s.Expires = "", "", time.Time{}
+	return s
 }
 
 // fresh reports whether the access token is good for a request that begins now.

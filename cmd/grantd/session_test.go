@@ -173,3 +173,26 @@ func TestTokensAreNotSentOn(t *testing.T) {
 		t.Errorf("the other server was asked, with %q", slices.Compact(asked))
 	}
 }
+
+// With admin_addr the admin API is elsewhere than who issues the tokens for it.
+func TestLoginWhereAdminsHaveAnAddress(t *testing.T) {
+	const password = "first-admin-password"
+	port, adminAddr := freePort(t), "127.0.0.1:"+freePort(t)
+	env := append([]string{
+		"GRANTD_DATA=grantd.db", "GRANTD_ADMIN_ADDR=" + adminAddr, "GRANTD_ISSUER=http://127.0.0.1:" + port + "/tenant",
+		"GRANTD_ADMIN_PASSWORD=" + password,
+	}, serveEnv[1:]...)
+	g := launch{args: []string{"serve", "--addr", "127.0.0.1:" + port}, env: env}.start(t)
+	home := signedInAs(t, g.URL+"/tenant", "admin", password)
+	code, _, stderr := launch{args: []string{"user", "list"}, dir: home}.run(t)
+	if code != exitFailed || !strings.Contains(stderr, "grantd: there is no admin API at "+g.URL) || !strings.Contains(stderr, "hint: ") {
+		t.Errorf("at the issuer: exit %d, %s", code, stderr)
+	}
+	home = signedInAs(t, g.URL+"/tenant", "admin", password, "--admin-server", "http://"+adminAddr)
+	for _, server := range []string{"", g.URL + "/tenant", "http://" + adminAddr} {
+		out := must(t, launch{args: append([]string{"user", "list"}, "--server", server)[:2+2*min(len(server), 1)], dir: home})
+		if !strings.Contains(out, "admin") {
+			t.Errorf("%q: %s", server, out)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"regexp"
 
@@ -54,8 +55,9 @@ func tokenRevokeCommand() *cobra.Command {
 	c := tokenVerb("revoke", "End the sign-in that a token is of",
 		func(a *api, cmd *cobra.Command, token string) error {
 			err := revoke(a, cmd, map[string]any{"token": token}, true)
-			if isProblem(err, "not_found") {
-				return failedf("the token is no live one of this server")
+			var p *problem
+			if errors.As(err, &p) && len(p.Errors) == 1 && p.Errors[0].Field == "token" {
+				return failedf("the %w", err) // no part of the call, so no fault of it
 			}
 			return err
 		})

@@ -73,44 +73,49 @@ func userPasswdCommand() *cobra.Command {
 			if err != nil {
 				return badPassword(err)
 			}
-			return say(cmd, nil, "user %s has a new password, and all grants are ended", printable(u.Username, longestCell))
+			return say(cmd, map[string]string{"username": u.Username}, "user %s has a new password, and all grants are ended", printable(u.Username, longestCell))
 		})
 	c.Example = "  grantd user passwd alice\n  grantd user passwd alice --password-file -"
 	addPasswordFlag(c, &file)
-	return c
+	return addJSONFlag(c)
 }
 
-// userUnlockCommand shows what it lifts: an admin should know of guessing.
 func userUnlockCommand() *cobra.Command {
-	c := userVerb("unlock", "Let a user sign in at once, who was slowed down by wrong passwords",
-		func(a *api, cmd *cobra.Command, args []string) error {
-			u, _, err := loadUser(a, cmd, args[0])
-			if err != nil {
-				return err
-			}
-			path := userPath(u.Username) + "/throttle"
-			var answer struct {
-				Throttled []struct {
-					Network string `json:"network"`
-				} `json:"throttled"`
-			}
-			if err := a.get(cmd.Context(), path, nil, &answer); err != nil {
-				return err
-			}
-			if err := a.send(cmd.Context(), http.MethodDelete, path, nil, nil); err != nil {
-				return err
-			}
-			var from []string
-			for _, t := range answer.Throttled {
-				from = append(from, t.Network)
-			}
-			name := printable(u.Username, longestCell)
-			if len(from) == 0 {
-				return say(cmd, nil, "user %s wasn't slowed down", name)
-			}
-			return say(cmd, nil, "user %s may sign in again from %s", name, printable(strings.Join(from, ", "), longestText))
-		})
-	return c
+	return addJSONFlag(userVerb("unlock", "Let a user sign in at once, who was slowed down by wrong passwords", unlockUser))
+}
+
+// unlockUser shows what it lifts: an admin should know of guessing.
+func unlockUser(a *api, cmd *cobra.Command, args []string) error {
+	u, _, err := loadUser(a, cmd, args[0])
+	if err != nil {
+		return err
+	}
+	path := userPath(u.Username) + "/throttle"
+	var document json.RawMessage
+	var answer struct {
+		Throttled []struct {
+			Network string `json:"network"`
+		} `json:"throttled"`
+	}
+	err = a.get(cmd.Context(), path, nil, &document)
+	if err == nil {
+		err = understand(document, &answer)
+	}
+	if err == nil {
+		err = a.send(cmd.Context(), http.MethodDelete, path, nil, nil)
+	}
+	if err != nil {
+		return err
+	}
+	var from []string
+	for _, t := range answer.Throttled {
+		from = append(from, t.Network)
+	}
+	name := printable(u.Username, longestCell)
+	if len(from) == 0 {
+		return say(cmd, document, "user %s wasn't slowed down", name)
+	}
+	return say(cmd, document, "user %s may sign in again from %s", name, printable(strings.Join(from, ", "), longestText))
 }
 
 func userDeleteCommand() *cobra.Command {
@@ -127,8 +132,8 @@ func userDeleteCommand() *cobra.Command {
 			if err := a.send(cmd.Context(), http.MethodDelete, userPath(u.Username), nil, nil); err != nil {
 				return err
 			}
-			return say(cmd, nil, "user %s is deleted, and all grants are ended", name)
+			return say(cmd, map[string]string{"username": u.Username}, "user %s is deleted, and all grants are ended", name)
 		})
 	c.Example = "  grantd user delete alice\n  grantd user delete alice --yes"
-	return addYesFlag(c)
+	return addJSONFlag(addYesFlag(c))
 }
