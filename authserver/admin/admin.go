@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/authserver/throttle"
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/opaque"
 )
@@ -41,6 +42,9 @@ type Config struct {
 	// Path is the issuer's, such as /tenant, without a slash at its end: the API is
 	// found below it, and at the root as well. Default none.
 	Path string
+
+	// Throttle is what limits the guessing of passwords. Default nothing does.
+	Throttle *throttle.Limiter
 
 	// Actor tells who is acting, from the context of the request. It is called
 	// by many goroutines at once.
