@@ -36,6 +36,7 @@ var (
 type Store interface {
 	Grants
 	Revocations
+	Receipts
 	Users
 	Clients
 	Keys
@@ -77,58 +78,6 @@ type Grants interface {
 	// DeleteGrant ends the grant and with it every token that addresses it
 	// (RFC 7009 section 2.1). An unknown id is no error.
 	DeleteGrant(ctx context.Context, id GrantID) error
-}
-
-// Target says whose grants to list or to revoke: exactly one field is set.
-type Target struct {
-	UserID   string
-	ClientID string
-	All      bool // not for ListGrants
-}
-
-// Revocation is a floor under the grants of a target: every grant of the
-// target whose epoch is below Epoch is dead.
-type Revocation struct {
-	Target Target
-	// Epochs holds the epoch of each partition that the revocation raised, by
-	// partition. A store without partitions uses partition 0 alone.
-	Epochs map[byte]uint32
-}
-
-// Revocations ends many grants at once.
-//
-// Revoking works by a logical clock, the epoch, and not by wall clocks, which
-// differ between nodes. A sign-in reads the epoch before it reads the user's
-// and the client's records and verifies anything; Revoke raises it; CreateGrant
-// succeeds only in the epoch that the sign-in began in. So when Revoke returns,
-// a grant of the target was either created before the epoch was raised, and is
-// dead by the floor, or its sign-in began after it. No third case exists.
-type Revocations interface {
-	// Epoch returns an epoch of the id's partition that was current at some
-	// moment before it returns (not necessarily the latest: an older one only
-	// makes CreateGrant fail more often). After CreateGrant failed with
-	// ErrRevoked it returns a newer one.
-	Epoch(ctx context.Context, id GrantID) (uint32, error)
-
-	// Revoke ends all grants of the target that exist when it is called. It is
-	// effective when it returns, whatever their number, for every later call
-	// of any node. Repeating it is harmless.
-	Revoke(ctx context.Context, t Target) (Revocation, error)
-
-	// Sweep deletes the grants that r ended and their index entries, takes the
-	// floor away, and returns how many grants it deleted. It may be repeated
-	// or run by several at once.
-	Sweep(ctx context.Context, r Revocation) (int, error)
-
-	// Unswept returns the revocations whose sweep has not finished, because
-	// it is under way or because the process that ran it died.
-	Unswept(ctx context.Context) ([]Revocation, error)
-
-	// ListGrants returns up to limit live grants of the user or the client, in
-	// an order that doesn't change while a grant lives, and the cursor of the
-	// next page, "" when there is none. A grant that lives throughout is
-	// listed exactly once. A bad cursor is ErrNotFound.
-	ListGrants(ctx context.Context, t Target, cursor string, limit int) ([]Grant, string, error)
 }
 
 // User is a resource owner.

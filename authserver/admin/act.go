@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,30 +48,40 @@ func (a *API) by(ctx context.Context, ev storage.AuditEvent) storage.AuditEvent 
 	return ev
 }
 
-// maxSweep bounds a sweep. What it leaves, storage.Revocations.Unswept tells of.
-const maxSweep = 10 * time.Minute
-
-// endGrants ends the grants of the target. They are dead when it returns; their
-// records are cleared away in the background.
+// endGrants ends the grants of the target, because of what was done, and says so in
+// a receipt. They are dead when it returns; their records are cleared away in the
+// background.
 //
 // What changed a record calls it after that: a sign-in that began before the
 // revocation fails, and one that begins after it reads the changed record; see
 // storage.Revocations. On an error the grants may still be good, so whoever
 // repeats the request has to come here again, whether or not there is anything
 // left to change.
-func (a *API) endGrants(ctx context.Context, t storage.Target) error {
-	r, err := a.cfg.Store.Revoke(ctx, t)
-	if err != nil {
-		return errUnended.because(fmt.Errorf("ending the grants: %w", err))
+func (a *API) endGrants(ctx context.Context, e Ending) error {
+	e.ID, e.By = storage.NewReceiptID(a.now()), a.who(ctx)
+	if _, _, err := a.sweeper.End(ctx, e); err != nil {
+		return errUnended.because(err)
 	}
-	a.background.Go(func() {
-		ctx, cancel := context.WithTimeout(a.working, maxSweep)
-		defer cancel()
-		if _, err := a.cfg.Store.Sweep(ctx, r); err != nil {
-			a.cfg.Note(ctx, fmt.Errorf("clearing away ended grants: %w", err))
-		}
-	})
 	return nil
+}
+
+// endUser is what endGrants does of a user.
+func endUser(cause storage.AuditAction, u storage.User) Ending {
+	return Ending{Target: storage.Target{UserID: u.ID}, Username: u.Name, Cause: cause}
+}
+
+// endClient is what endGrants does of a client.
+func endClient(cause storage.AuditAction, c storage.Client) Ending {
+	return Ending{Target: storage.Target{ClientID: c.ID}, Cause: cause}
+}
+
+// who is who acts, for a receipt.
+func (a *API) who(ctx context.Context) string {
+	who := a.cfg.Actor(ctx)
+	if who.Local {
+		return "local"
+	}
+	return cmp.Or(who.Username, who.ClientID)
 }
 
 var errUnended = errUnavailable.saying("The record is changed, but its grants may still be good. Repeat the request.")

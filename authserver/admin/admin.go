@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/grantd/grantd/authserver/passhash"
@@ -25,6 +24,13 @@ type Config struct {
 
 	// Policy is what a password has to meet.
 	Policy passhash.Policy
+
+	// Tokens has the keys by which a token tells its grant. Without it nobody can
+	// end a grant by its token.
+	Tokens opaque.Source
+
+	// Legacy has the tokens that another server issued. Default none.
+	Legacy Legacy
 
 	// Verify judges the password that a user gives who wants another one, as
 	// sign-ins are judged; the context is the request's. Its errors are those of
@@ -66,6 +72,24 @@ type Config struct {
 	Now func() time.Time
 }
 
+// Legacy has the tokens that another server issued, see authserver.Legacy. Every
+// storage.ErrNotFound may be wrapped.
+type Legacy interface {
+	// AccessGrant returns the grant that a live access token stands for, or
+	// storage.ErrNotFound.
+	AccessGrant(ctx context.Context, text string) (storage.Grant, error)
+
+	// RefreshGrant returns the grant that a live refresh token stands for; of a token
+	// that moved only its id; or storage.ErrNotFound.
+	RefreshGrant(ctx context.Context, text string) (g storage.Grant, moved bool, err error)
+
+	// Forget makes the token, and what was issued with it, unknown.
+	Forget(ctx context.Context, text string) error
+
+	// EndGrant makes sure that no token becomes the grant any more.
+	EndGrant(ctx context.Context, id storage.GrantID) error
+}
+
 // Actor is who does something. Without a user a client acts for itself; Local is
 // the machine's own operator, on the store itself.
 type Actor struct {
@@ -81,9 +105,7 @@ type API struct {
 	cfg     Config
 	handler http.Handler
 
-	stop       context.CancelFunc // ends the work in the background
-	background sync.WaitGroup
-	working    context.Context // of the work that outlives the request that began it
+	sweeper *Sweeper
 
 	stopWaiting context.CancelFunc
 	waiting     context.Context // ends when requests may no longer wait
@@ -108,8 +130,8 @@ func New(c Config) (*API, error) {
 		}
 	}
 	a := &API{cfg: c}
-	a.working, a.stop = context.WithCancel(context.Background())
 	a.waiting, a.stopWaiting = context.WithCancel(context.Background())
+	a.sweeper = NewSweeper(c.Store, c.Note, c.Now)
 	a.handler = a.mux()
 	return a, nil
 }
@@ -139,14 +161,13 @@ func validate(c Config) error {
 
 // Wait returns when the work in the background is done. Nobody may begin an act
 // meanwhile.
-func (a *API) Wait() { a.background.Wait() }
+func (a *API) Wait() { a.sweeper.Wait() }
 
 // Close ends the work in the background and waits for it. What it leaves undone
-// of a sweep, storage.Revocations tells of; the grants are dead all the same.
+// of a sweep, its receipt tells of; the grants are dead all the same.
 func (a *API) Close() {
-	a.stop()
 	a.stopWaiting()
-	a.background.Wait()
+	a.sweeper.Close()
 }
 
 func (a *API) now() time.Time { return a.cfg.Now().UTC() }

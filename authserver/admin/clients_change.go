@@ -95,7 +95,7 @@ func (a *API) patchClient(w http.ResponseWriter, r *http.Request) error {
 // dies before it: then it stays, and any change of the client ends the grants,
 // though it takes nothing away itself.
 func (a *API) endNarrowed(ctx context.Context, c storage.Client) (storage.Client, error) {
-	if err := a.endGrants(ctx, storage.Target{ClientID: c.ID}); err != nil {
+	if err := a.endGrants(ctx, endClient(storage.ActClientUpdate, c)); err != nil {
 		return c, err
 	}
 	c.Narrowed = false
@@ -192,7 +192,7 @@ func (a *API) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 		if err != nil || overlap > 0 {
 			return err
 		}
-		return a.endGrants(ctx, storage.Target{ClientID: c.ID})
+		return a.endGrants(ctx, endClient(storage.ActClientSecret, c))
 	})
 	if err != nil {
 		return err
@@ -231,7 +231,7 @@ func (a *API) deleteClient(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if err := a.endGrants(ctx, storage.Target{ClientID: c.ID}); err != nil {
+		if err := a.endGrants(ctx, endClient(storage.ActClientDelete, c)); err != nil {
 			return err
 		}
 		return a.cfg.Store.DeleteClient(ctx, c.ID)

@@ -40,7 +40,17 @@ type faultyStore struct {
 	revoke atomic.Bool // Revoke fails
 	users  atomic.Bool // LoadUser fails
 
-	updated atomic.Pointer[func()] // called after UpdateUser
+	updated atomic.Pointer[func()]       // called after UpdateUser
+	sweep   atomic.Pointer[func() error] // called before Sweep, which doesn't begin on an error
+}
+
+func (s *faultyStore) Sweep(ctx context.Context, r storage.Revocation, report func(storage.Swept) error) (storage.Swept, error) {
+	if f := s.sweep.Load(); f != nil {
+		if err := (*f)(); err != nil {
+			return storage.Swept{}, err
+		}
+	}
+	return s.Store.Sweep(ctx, r, report)
 }
 
 func (s *faultyStore) UpdateUser(ctx context.Context, u storage.User) error {

@@ -132,7 +132,7 @@ func (a *API) replacePassword(ctx context.Context, u storage.User, p passwordCha
 		return errMeanwhile.because(err)
 	}
 	if err == nil {
-		err = a.endGrants(ctx, storage.Target{UserID: u.ID})
+		err = a.endGrants(ctx, endUser(storage.ActPasswordChange, u))
 	}
 	if err != nil {
 		return errHalfDone.because(err)

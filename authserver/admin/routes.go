@@ -42,6 +42,12 @@ func (a *API) routes() []Route {
 		{"GET", Root + "/keys", nil, a.listKeys},
 		{"POST", Root + "/keys", nil, a.rotateKey},
 		{"DELETE", Root + "/keys/{id}", nil, a.deleteKey},
+		{"GET", Root + "/grants", []string{"user", "client", "issued_before", "issued_after", "address", "cursor", "limit"}, a.listGrants},
+		{"GET", Root + "/grants/{id}", nil, a.getGrant},
+		{"DELETE", Root + "/grants/{id}", nil, a.deleteGrant},
+		{"GET", Root + "/revocations", []string{"cursor", "limit"}, a.listReceipts},
+		{"POST", Root + "/revocations", nil, a.revoke},
+		{"GET", Root + "/revocations/{id}", []string{"verify"}, a.getReceipt},
 	}
 }
 

@@ -33,7 +33,7 @@ func (a *API) patchUser(w http.ResponseWriter, r *http.Request) error {
 		if u, err = a.changeUser(ctx, r, u, p.apply); err != nil || !p.endsGrants() {
 			return err
 		}
-		return a.endGrants(ctx, storage.Target{UserID: u.ID})
+		return a.endGrants(ctx, endUser(storage.ActUserUpdate, u))
 	})
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (a *API) setPassword(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		return a.endGrants(ctx, storage.Target{UserID: u.ID})
+		return a.endGrants(ctx, endUser(storage.ActUserPassword, u))
 	})
 	if err != nil {
 		return err
@@ -178,7 +178,7 @@ func (a *API) deleteUser(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if err := a.endGrants(ctx, storage.Target{UserID: u.ID}); err != nil {
+		if err := a.endGrants(ctx, endUser(storage.ActUserDelete, u)); err != nil {
 			return err
 		}
 		return a.cfg.Store.DeleteUser(ctx, u.Name)

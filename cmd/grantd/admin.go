@@ -57,6 +57,10 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	if !p.unthrottled {
 		c.Throttle = throttle.New(p.store, p.keys, time.Now)
 	}
+	c.Tokens = p.keys
+	if p.stock != nil {
+		c.Legacy = p.stock
+	}
 	if p.admin, err = admin.New(c); err != nil {
 		return nil, err
 	}

@@ -236,8 +236,8 @@ func revoked(t *testing.T, base string, store storage.Store) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if n, err := store.Sweep(ctx, r); err != nil || n == 0 {
-		t.Errorf("swept %d grants: %v", n, err)
+	if n, err := store.Sweep(ctx, r, nil); err != nil || n.Grants == 0 {
+		t.Errorf("swept %+v grants: %v", n, err)
 	}
 }
 

@@ -3,12 +3,18 @@ package main
 import (
 	"context"
 	"time"
+
+	"github.com/grantd/grantd/authserver/admin"
 )
 
+// keepReceipts is how long the receipts of revocations are kept.
+const keepReceipts = 30 * 24 * time.Hour
+
 // sweepEvery finishes, now and then, sweeps that another process began and
-// didn't finish, and trims the audit trail. The grants in question are dead
-// already; this only frees space.
+// didn't finish, forgets old receipts and trims the audit trail. The grants in
+// question are dead already; this only frees space and completes the receipts.
 func (p *process) sweepEvery(ctx context.Context, pause time.Duration) {
+	s := admin.NewSweeper(p.store, p.noteAdmin, time.Now)
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for {
@@ -16,24 +22,17 @@ func (p *process) sweepEvery(ctx context.Context, pause time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			p.sweep(ctx)
+			p.sweep(ctx, s)
 			p.audit.trim(ctx)
 		}
 	}
 }
 
-func (p *process) sweep(ctx context.Context) {
-	unswept, err := p.store.Unswept(ctx)
-	if err != nil {
-		p.log.Warn("looking for unfinished sweeps", "error", err.Error())
-		return
+func (p *process) sweep(ctx context.Context, s *admin.Sweeper) {
+	if err := s.Resume(ctx); err != nil && ctx.Err() == nil {
+		p.log.Warn("unfinished revocations", "error", err.Error())
 	}
-	for _, r := range unswept {
-		n, err := p.store.Sweep(ctx, r)
-		if err != nil {
-			p.log.Warn("sweeping", "error", err.Error())
-			return
-		}
-		p.log.Info("swept", "grants", n)
+	if _, err := s.Expire(ctx, time.Now().Add(-keepReceipts)); err != nil && ctx.Err() == nil {
+		p.log.Warn("old receipts", "error", err.Error())
 	}
 }

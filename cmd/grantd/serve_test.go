@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/grantd/grantd/authserver/admin"
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/embedded"
@@ -214,31 +214,37 @@ func certificate(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
 		writeFile(t, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))), pool
 }
 
-func TestJanitorFinishesSweeps(t *testing.T) {
-	s := &halfSwept{left: []storage.Revocation{{Target: storage.Target{UserID: "u"}}, {Target: storage.Target{ClientID: "c"}}}}
-	p := &process{store: s, log: slog.New(slog.DiscardHandler)}
-	p.sweep(t.Context())
-	if len(s.swept) != 2 || s.swept[0].Target.UserID != "u" || s.swept[1].Target.ClientID != "c" {
-		t.Errorf("swept %+v", s.swept)
+func TestJanitorFinishesSweepsAndForgetsReceipts(t *testing.T) {
+	s, err := embedded.Open(embedded.Memory)
+	if err != nil {
+		t.Fatal(err)
 	}
-	s.swept, s.err = nil, errors.New("down")
-	p.sweep(t.Context()) // must not panic, and leaves the rest for later
-	if len(s.swept) != 1 {
-		t.Errorf("went on after a fault: %+v", s.swept)
+	ctx, ago := t.Context(), time.Now().Add(-keepReceipts-time.Hour)
+	old := storage.Receipt{ID: storage.NewReceiptID(ago), Created: ago, Completed: ago}
+	r, err := s.Revoke(ctx, storage.Target{UserID: "u"})
+	open := storage.Receipt{ID: storage.NewReceiptID(time.Now()), Created: time.Now(), Target: r.Target, Epochs: r.Epochs}
+	if err := errors.Join(err, s.CreateReceipt(ctx, old), s.CreateReceipt(ctx, open)); err != nil {
+		t.Fatal(err)
 	}
-}
-
-// halfSwept is a store with revocations that nobody swept.
-type halfSwept struct {
-	storage.Store
-	left, swept []storage.Revocation
-	err         error
-}
-
-func (h *halfSwept) Unswept(context.Context) ([]storage.Revocation, error) { return h.left, nil }
-func (h *halfSwept) Sweep(_ context.Context, r storage.Revocation) (int, error) {
-	h.swept = append(h.swept, r)
-	return 1, h.err
+	var log strings.Builder
+	p := &process{store: s, log: slog.New(slog.NewTextHandler(&log, nil))}
+	janitor := admin.NewSweeper(s, p.noteAdmin, time.Now)
+	p.sweep(ctx, janitor)
+	left, err := s.ListReceipts(ctx, "", 10)
+	unswept, err2 := s.Unswept(ctx)
+	if err := errors.Join(err, err2); err != nil || len(left) != 1 || left[0].ID != open.ID || left[0].Completed.IsZero() || len(unswept) != 0 {
+		t.Errorf("left: %+v, unswept: %+v, %v", left, unswept, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if log.Len() > 0 {
+		t.Errorf("told without a reason: %s", &log)
+	}
+	p.sweep(ctx, janitor)
+	if !strings.Contains(log.String(), "unfinished revocations") {
+		t.Errorf("a store that can't answer isn't told of: %q", &log)
+	}
 }
 
 func TestSecretsAreWrittenOnce(t *testing.T) {

@@ -20,6 +20,7 @@ const (
 		WHERE id IN (SELECT id FROM grants WHERE retry_until <= ? ORDER BY retry_until LIMIT ?)`
 	forgetGuesses = `DELETE FROM guesses
 		WHERE key IN (SELECT key FROM guesses WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
+	deleteSweeps = `DELETE FROM sweeps WHERE epoch IN (SELECT epoch FROM sweeps WHERE kept_until <= ? LIMIT ?)`
 )
 
 // cleanAlways cleans from time to time until the store closes.
@@ -36,12 +37,13 @@ func (s *Store) cleanAlways() {
 	}
 }
 
-// Clean deletes the grants and the guesses that have expired and what is kept of
-// retry windows that have closed, and returns how many rows it changed. The store does so
-// every minute by itself; several may do it at once.
+// Clean deletes the grants and the guesses that have expired, what is kept of
+// retry windows that have closed and the counts of sweeps that nobody finished, and
+// returns how many rows it changed. The store does so every minute by itself;
+// several may do it at once.
 func (s *Store) Clean(ctx context.Context) (int, error) {
 	total := 0
-	for _, statement := range []string{deleteExpired, eraseRetries, forgetGuesses} {
+	for _, statement := range []string{deleteExpired, eraseRetries, forgetGuesses, deleteSweeps} {
 		for n := batch; n == batch; total += n {
 			err := s.write(ctx, func(c *conn) (err error) {
 				n, err = c.exec(statement, s.millis(), batch)

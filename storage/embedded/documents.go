@@ -36,6 +36,8 @@ var (
 		func(u *storage.User) *string { return &u.Name }, func(u *storage.User) *uint64 { return &u.Revision })
 	clients = newDocuments("clients",
 		func(c *storage.Client) *string { return &c.ID }, func(c *storage.Client) *uint64 { return &c.Revision })
+	receipts = newDocuments("receipts",
+		func(r *storage.Receipt) *string { return &r.ID }, func(r *storage.Receipt) *uint64 { return &r.Revision })
 )
 
 func (d documents[T]) createIn(ctx context.Context, s *Store, v T) error {

@@ -10,8 +10,8 @@ import (
 // A dead grant is one that has expired or is below a floor; no statement but
 // those that delete looks at it.
 const (
-	insertGrant = `INSERT INTO grants (id, user_id, client_id, epoch, generation, ends_at, expires_at, record)
-		SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE ?4 = (SELECT epoch FROM epochs) ON CONFLICT DO NOTHING`
+	insertGrant = `INSERT INTO grants (id, user_id, client_id, epoch, generation, ends_at, expires_at, record, created_at)
+		SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE ?4 = (SELECT epoch FROM epochs) ON CONFLICT DO NOTHING`
 	loadGrant = `SELECT record FROM grants WHERE id = ? AND expires_at > ? AND ` + aboveFloors
 	swapGrant = `UPDATE grants SET generation = ?, expires_at = ?, record = ?, retry = ?, retry_until = ?
 		WHERE id = ? AND generation = ? AND expires_at > ? AND ` + aboveFloors
@@ -26,7 +26,7 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) error {
 	}
 	return s.write(ctx, func(c *conn) error {
 		n, err := c.exec(insertGrant, g.ID[:], g.UserID, g.ClientID, g.Epoch, g.Generation,
-			g.End.UnixMilli(), g.Expiry().UnixMilli(), record)
+			g.End.UnixMilli(), g.Expiry().UnixMilli(), record, g.Created.UnixMilli())
 		if err != nil || n == 1 {
 			return err
 		}

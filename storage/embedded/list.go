@@ -5,12 +5,13 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"math"
 
 	"github.com/grantd/grantd/storage"
 )
 
-// lists has, for users and clients, the query for a page of live grants, the
+// lists has, for users and clients, the query for what a page looks at, the
 // latest to end first: what is created meanwhile comes before the cursor, so a
 // list has an end.
 var lists = map[int]string{
@@ -19,57 +20,78 @@ var lists = map[int]string{
 }
 
 func listBy(condition string) string {
-	return `SELECT id, ends_at, record FROM grants WHERE ` + condition + ` AND (ends_at, id) < (?2, ?3)
-		AND expires_at > ?4 AND ` + aboveFloors + ` ORDER BY ends_at DESC, id DESC LIMIT ?5`
+	return `SELECT id, ends_at, record, expires_at > ?4 AND ` + aboveFloors + ` FROM grants
+		WHERE ` + condition + ` AND (ends_at, id) < (?2, ?3) ORDER BY ends_at DESC, id DESC`
 }
+
+// maxDead is how many dead grants one page passes over: a client may have a
+// million that a sweep hasn't come to.
+const maxDead = 1000
 
 // ListGrants returns a page of live grants; see storage.Revocations.
 func (s *Store) ListGrants(ctx context.Context, t storage.Target, cursor string, limit int) ([]storage.Grant, string, error) {
 	kind, name, err := floorOf(t)
-	if err != nil || kind == kindAll {
+	if err != nil || kind == kindAll || !t.Before.IsZero() {
 		return nil, "", errTarget
 	}
 	at, err := parseCursor(cursor)
 	if err != nil || limit < 1 {
 		return nil, "", err
 	}
-	var page []storage.Grant
-	more := false
-	args := []any{name, at.endsAt, at.id, s.millis(), limit + 1}
+	p := page{limit: limit}
 	err = s.read(ctx, func(c *conn) error {
-		return c.each(lists[kind], args, func(rows *sql.Rows) error {
-			if more = len(page) == limit; more {
-				return nil
-			}
-			return appendGrant(&page, rows)
-		})
+		err := c.each(lists[kind], []any{name, at.endsAt, at.id, s.millis()}, p.take)
+		if errors.Is(err, errFull) {
+			return nil
+		}
+		return err
 	})
-	if err != nil || !more {
-		return page, "", err
-	}
-	return page, cursorAfter(page[len(page)-1]), nil
+	return p.grants, p.next, err
 }
 
-func appendGrant(page *[]storage.Grant, rows *sql.Rows) error {
-	var id, record []byte
-	var endsAt int64
-	if err := rows.Scan(&id, &endsAt, &record); err != nil {
+// page gathers live grants.
+type page struct {
+	grants []storage.Grant
+	dead   int
+	last   place  // that was looked at
+	next   string // cursor
+	limit  int
+}
+
+// errFull ends a query.
+var errFull = errors.New("the page is full")
+
+// take looks at one more grant.
+func (p *page) take(rows *sql.Rows) error {
+	if len(p.grants) == p.limit || p.dead == maxDead {
+		p.next = cursorAt(p.last)
+		return errFull
+	}
+	var at place
+	var record []byte
+	var live bool
+	if err := rows.Scan(&at.id, &at.endsAt, &record, &live); err != nil {
 		return err
 	}
-	if len(id) != len(storage.GrantID{}) {
+	p.last = at
+	if !live {
+		p.dead++
+		return nil
+	}
+	if len(at.id) != len(storage.GrantID{}) {
 		return storage.ErrEncoding
 	}
-	g, err := storage.DecodeGrant(storage.GrantID(id), record)
-	*page = append(*page, g)
+	g, err := storage.DecodeGrant(storage.GrantID(at.id), record)
+	p.grants = append(p.grants, g)
 	return err
 }
 
-// A cursor is the place of the last grant of the page before it.
+// A cursor is the place of the last grant that the page before it looked at.
 const cursorLen = 8 + len(storage.GrantID{})
 
-func cursorAfter(g storage.Grant) string {
-	b := binary.BigEndian.AppendUint64(nil, uint64(g.End.UnixMilli()))
-	return base64.RawURLEncoding.EncodeToString(append(b, g.ID[:]...))
+func cursorAt(at place) string {
+	b := binary.BigEndian.AppendUint64(nil, uint64(at.endsAt))
+	return base64.RawURLEncoding.EncodeToString(append(b, at.id...))
 }
 
 func parseCursor(cursor string) (place, error) {

@@ -188,13 +188,23 @@ func makeTables(c *conn) error {
 	case version < 0 || version == 0 && tables != 0:
 		return errors.New("it is a database, but not of grantd")
 	}
-	for _, step := range steps[version:] {
-		for _, statement := range step {
-			if _, err := c.exec(statement); err != nil {
-				return err
-			}
+	for _, s := range steps[version:] {
+		if err := s.take(c); err != nil {
+			return err
 		}
 	}
 	_, err = c.exec(fmt.Sprintf("PRAGMA user_version = %d", len(steps)))
 	return err
+}
+
+func (s step) take(c *conn) error {
+	for _, statement := range s.statements {
+		if _, err := c.exec(statement); err != nil {
+			return err
+		}
+	}
+	if s.fill == nil {
+		return nil
+	}
+	return s.fill(c)
 }

@@ -1,12 +1,25 @@
 package embedded
 
+import (
+	"database/sql"
+
+	"github.com/grantd/grantd/storage"
+)
+
 // steps make the tables: each brings a database of the version that is its index
 // to the next one, an empty one being of version 0. A step that was released is
 // never changed. The version is kept as PRAGMA user_version.
-var steps = [][]string{
-	schema,
-	auditSchema,
-	guessSchema,
+var steps = []step{
+	{statements: schema},
+	{statements: auditSchema},
+	{statements: guessSchema},
+	{statements: revocationSchema, fill: fillCreated},
+}
+
+// step is some statements, and then what only a program can do, or nil.
+type step struct {
+	statements []string
+	fill       func(*conn) error
 }
 
 // schema makes the tables of grants and of what they rest on. Times are
@@ -50,8 +63,78 @@ var schema = []string{
 	`CREATE TABLE keys (id INTEGER PRIMARY KEY, record BLOB NOT NULL)`,
 }
 
+// revocationSchema gives floors a Before, and grants what it is compared with, in
+// the indexes as epoch is. It makes the tables of sweeps and receipts.
+var revocationSchema = []string{
+	`ALTER TABLE grants ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0`,
+	`DROP INDEX grants_by_user`,
+	`DROP INDEX grants_by_client`,
+
+	`ALTER TABLE floors RENAME TO floors_1`,
+	`CREATE TABLE floors (
+		kind           INTEGER NOT NULL, -- 0 everybody, 1 a user, 2 a client
+		name           TEXT NOT NULL,
+		created_before INTEGER NOT NULL, -- only grants created before it; the greatest number: all
+		epoch          INTEGER NOT NULL,
+		PRIMARY KEY (kind, name, created_before)
+	) WITHOUT ROWID`,
+	`INSERT INTO floors SELECT kind, name, 9223372036854775807, epoch FROM floors_1`,
+	`DROP TABLE floors_1`,
+
+	// What the sweeps of a revocation deleted, until they end.
+	`CREATE TABLE sweeps (
+		epoch      INTEGER PRIMARY KEY, -- of the revocation
+		grants     INTEGER NOT NULL,
+		oldest     INTEGER NOT NULL,
+		newest     INTEGER NOT NULL,
+		kept_until INTEGER NOT NULL
+	)`,
+	`CREATE TABLE receipts (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
+}
+
+// fillCreated gives every grant its created_at, and makes the indexes that have
+// it. A record that can't be read counts as the oldest there is.
+func fillCreated(c *conn) error {
+	for last := []byte{}; last != nil; {
+		created := map[storage.GrantID]int64{}
+		from := last
+		last = nil
+		err := c.each(`SELECT id, record FROM grants WHERE id > ? ORDER BY id LIMIT ?`, []any{from, batch}, func(rows *sql.Rows) error {
+			var record []byte
+			if err := rows.Scan(&last, &record); err != nil || len(last) != len(storage.GrantID{}) {
+				return err
+			}
+			id := storage.GrantID(last)
+			if g, err := storage.DecodeGrant(id, record); err == nil {
+				created[id] = g.Created.UnixMilli()
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for id, ms := range created {
+			if _, err := c.exec(`UPDATE grants SET created_at = ? WHERE id = ?`, ms, id[:]); err != nil {
+				return err
+			}
+		}
+	}
+	for _, statement := range []string{
+		`CREATE INDEX grants_by_user ON grants (user_id, ends_at, id, epoch, created_at) WHERE user_id <> ''`,
+		`CREATE INDEX grants_by_client ON grants (client_id, ends_at, id, epoch, created_at)`,
+	} {
+		if _, err := c.exec(statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // aboveFloors is true of a grant that no revocation ended.
-const aboveFloors = `epoch >= max(
-	ifnull((SELECT f.epoch FROM floors f WHERE f.kind = 0 AND f.name = ''), 0),
-	ifnull((SELECT f.epoch FROM floors f WHERE f.kind = 1 AND f.name = user_id), 0),
-	ifnull((SELECT f.epoch FROM floors f WHERE f.kind = 2 AND f.name = client_id), 0))`
+const aboveFloors = `
+	NOT EXISTS (SELECT 1 FROM floors f WHERE f.kind = 0 AND f.name = ''
+		AND f.created_before > grants.created_at AND f.epoch > grants.epoch) AND
+	NOT EXISTS (SELECT 1 FROM floors f WHERE f.kind = 1 AND f.name = grants.user_id
+		AND f.created_before > grants.created_at AND f.epoch > grants.epoch) AND
+	NOT EXISTS (SELECT 1 FROM floors f WHERE f.kind = 2 AND f.name = grants.client_id
+		AND f.created_before > grants.created_at AND f.epoch > grants.epoch)`

@@ -9,8 +9,10 @@
 //	grantd:{ab}f               epoch and floors of the partition, see floors.go
 //	grantd:{ab}u + user id     index: sorted set of the user's grants by end
 //	grantd:{ab}c + client id   index: the client's grants in the partition, alike
+//	grantd:{ab}s + epoch       count of what the sweeps of that epoch's revocation deleted, while they go on
 //	grantd:user:NAME           a user; grantd:users lists the names
 //	grantd:client:ID           a client; grantd:clients lists the ids
+//	grantd:receipt:ID          a receipt of a revocation; grantd:receipts lists the ids
 //	grantd:keys                hash of the sealed deployment keys
 //	grantd:guess: + 16 bytes   what a throttle remembers of failed sign-ins
 //	grantd:{audit}             stream: the audit trail

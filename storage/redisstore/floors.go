@@ -3,6 +3,7 @@ package redisstore
 import (
 	"encoding/binary"
 	"iter"
+	"time"
 
 	"github.com/grantd/grantd/storage"
 )
@@ -15,8 +16,13 @@ import (
 //	then for each floor whose sweep has not finished
 //	epoch  4 bytes  every grant of the target of an earlier epoch is dead
 //	kind   1 byte   of the target: u user, c client, a all
-//	len    2 bytes  of the id
+//	len    2 bytes  of the id, plus timed if there is a before
 //	id              of the user or client
+//	before 8 bytes  if timed: only grants created before it, in milliseconds
+//	                since 1970
+//
+// A version that doesn't know timed takes it for a length that reaches beyond the
+// end, and answers with an error rather than overlook a revocation.
 //
 // The key has no expiry and is never deleted: an epoch that began again at 0
 // would let a floor miss the grants of the epochs before.
@@ -25,7 +31,10 @@ import (
 // which may miss what a Cluster moves meanwhile, but what it misses stays dead.
 type floors string
 
-const headerLen = 8
+const (
+	headerLen = 8
+	timed     = 1 << 15
+)
 
 // The kinds of target. A grant is compared with every floor of its partition.
 const (
@@ -48,7 +57,8 @@ func parseFloors(reply any) (floors, error) {
 	f := floors(text)
 	at := min(len(f), headerLen)
 	for range f.each() {
-		at += floorLen(f[at:])
+		n, _ := floorLen(f[at:])
+		at += n
 	}
 	if at != len(f) || at > 0 && at < headerLen {
 		return "", storage.ErrEncoding
@@ -82,6 +92,8 @@ func (f floors) covers(g storage.Grant) bool {
 // meant reports whether the grant is one of the target's.
 func meant(t storage.Target, g storage.Grant) bool {
 	switch {
+	case t.Since(g.Created):
+		return false
 	case t.All:
 		return true
 	case t.UserID != "":
@@ -92,34 +104,30 @@ func meant(t storage.Target, g storage.Grant) bool {
 
 const floorHeader = 4 + 1 + 2
 
-// floorLen is the length of the entry that text begins with, 0 if it is cut.
-func floorLen(text floors) int {
+// floorLen is the length of the entry that text begins with, 0 if it is cut, and
+// that of the id in it.
+func floorLen(text floors) (n, id int) {
 	if len(text) < floorHeader {
-		return 0
+		return 0, 0
 	}
-	n := floorHeader + int(binary.BigEndian.Uint16([]byte(text[5:floorHeader])))
+	size := int(binary.BigEndian.Uint16([]byte(text[5:floorHeader])))
+	id = size &^ timed
+	n = floorHeader + id
+	if size&timed != 0 {
+		n += 8
+	}
 	if n > len(text) {
-		return 0
+		return 0, 0
 	}
-	return n
+	return n, id
 }
 
 // each yields the entries.
 func (f floors) each() iter.Seq[floor] {
 	return func(yield func(floor) bool) {
 		rest := f[min(len(f), headerLen):]
-		for n := floorLen(rest); n > 0; n = floorLen(rest) {
-			e := floor{epoch: binary.BigEndian.Uint32([]byte(rest[:4]))}
-			id := string(rest[floorHeader:n])
-			switch string(rest[4:5]) {
-			case floorUser:
-				e.target.UserID = id
-			case floorClient:
-				e.target.ClientID = id
-			default:
-				e.target.All = true
-			}
-			if !yield(e) {
+		for n, id := floorLen(rest); n > 0; n, id = floorLen(rest) {
+			if !yield(readFloor(rest[:n], id)) {
 				return
 			}
 			rest = rest[n:]
@@ -127,13 +135,35 @@ func (f floors) each() iter.Seq[floor] {
 	}
 }
 
-// floorArgs names the target to a script: its kind and id.
-func floorArgs(t storage.Target) (kind, id string) {
+// readFloor reads an entry whose id has that length.
+func readFloor(text floors, idLen int) floor {
+	e := floor{epoch: binary.BigEndian.Uint32([]byte(text[:4]))}
+	id, before := string(text[floorHeader:floorHeader+idLen]), []byte(text[floorHeader+idLen:])
+	switch string(text[4:5]) {
+	case floorUser:
+		e.target.UserID = id
+	case floorClient:
+		e.target.ClientID = id
+	default:
+		e.target.All = true
+	}
+	if len(before) > 0 {
+		e.target.Before = time.UnixMilli(int64(binary.BigEndian.Uint64(before))).UTC()
+	}
+	return e
+}
+
+// floorArgs names the target to a script: its kind, its id, and its before or "".
+func floorArgs(t storage.Target) []any {
+	var before any = ""
+	if !t.Before.IsZero() {
+		before = t.Before.UnixMilli()
+	}
 	switch {
 	case t.All:
-		return floorAll, ""
+		return []any{floorAll, "", before}
 	case t.UserID != "":
-		return floorUser, t.UserID
+		return []any{floorUser, t.UserID, before}
 	}
-	return floorClient, t.ClientID
+	return []any{floorClient, t.ClientID, before}
 }

@@ -129,7 +129,7 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 	answer, err := swapScript.Run(ctx, s.shared, keys,
 		record, expiry, storage.GenerationPrefix(old.Generation),
 		old.Epoch, old.UserID, old.ClientID, retry, min(r.Until.UnixMilli(), expiry),
-		max(r.Until.UnixMilli(), s.now().Add(maxLateness).UnixMilli())).Int64()
+		max(r.Until.UnixMilli(), s.now().Add(maxLateness).UnixMilli()), old.Created.UnixMilli()).Int64()
 	if err != nil {
 		return unavailable(ctx, err)
 	}
@@ -203,4 +203,11 @@ func (s *Store) DeleteGrant(ctx context.Context, id storage.GrantID) error {
 func forget(g storage.Grant) call {
 	keys := append([]string{grantKey(g.ID), retryKey(g.ID)}, indexKeys(g)...)
 	return call{keys: keys, args: []any{member(g.ID)}}
+}
+
+// forgetCounted is forget by the sweep of the revocation that raised that epoch in
+// the grant's partition.
+func forgetCounted(g storage.Grant, epoch uint32) call {
+	keys := append([]string{grantKey(g.ID), retryKey(g.ID), sweptKey(g.ID[0], epoch)}, indexKeys(g)...)
+	return call{keys: keys, args: []any{member(g.ID), g.Created.UnixMilli(), keepSwept.Milliseconds()}}
 }

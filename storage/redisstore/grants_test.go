@@ -230,11 +230,11 @@ func revokeAndSweep(t testing.TB, s *Store, target storage.Target) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := s.Sweep(t.Context(), r)
+	swept, err := s.Sweep(t.Context(), r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return n
+	return swept.Grants
 }
 
 func TestIndexesAreTrimmedOnWrite(t *testing.T) {

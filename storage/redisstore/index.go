@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -16,6 +17,11 @@ import (
 type position struct {
 	end    int64 // milliseconds since 1970
 	member string
+}
+
+// before reports whether the place is before the other.
+func (p position) before(other position) bool {
+	return cmp.Or(cmp.Compare(p.end, other.end), cmp.Compare(p.member, other.member)) < 0
 }
 
 func positionOf(g storage.Grant) position {
@@ -53,6 +59,15 @@ type walk struct {
 	partition byte
 	index     string // key
 	after     position
+}
+
+// last is the place of the last entry there is.
+func (w *walk) last(ctx context.Context) (position, error) {
+	last, err := w.store.client.ZRangeWithScores(ctx, w.index, -1, -1).Result()
+	if err != nil || len(last) == 0 {
+		return position{}, unavailable(ctx, err)
+	}
+	return position{end: int64(last[0].Score), member: last[0].Member.(string)}, nil
 }
 
 // batch is a part of an index, with the records.

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 
 	"github.com/grantd/grantd/storage"
@@ -23,6 +24,7 @@ const (
 	kindFloors = 'f'
 	kindUser   = 'u'
 	kindClient = 'c'
+	kindSwept  = 's'
 )
 
 // Patterns for SCAN.
@@ -44,6 +46,11 @@ func retryKey(id storage.GrantID) string { return partitionKey(id[0], kindRetry,
 func floorsKey(partition byte) string    { return partitionKey(partition, kindFloors, "") }
 
 func guessKey(key storage.GuessKey) string { return guessPrefix + string(key[:]) }
+
+// sweptKey is what the sweeps of the revocation that raised the epoch count.
+func sweptKey(partition byte, epoch uint32) string {
+	return partitionKey(partition, kindSwept, binary.BigEndian.AppendUint32(nil, epoch))
+}
 
 // indexKey is the index of a user or of a client in the partition.
 func indexKey(partition byte, t storage.Target) string {

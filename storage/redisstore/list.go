@@ -15,19 +15,19 @@ const maxPage = 10_000
 // ListGrants implements storage.Revocations. A user's grants are in one index,
 // a client's in one for each partition, which are listed one after another.
 func (s *Store) ListGrants(ctx context.Context, t storage.Target, cursor string, limit int) ([]storage.Grant, string, error) {
-	if err := checkTarget(t); err != nil || t.All {
+	if err := checkTarget(t); err != nil || t.All || !t.Before.IsZero() {
 		return nil, "", errTarget
 	}
-	limit = min(max(limit, 0), maxPage)
+	limit = min(limit, maxPage)
 	first, after, err := readCursor(t, cursor)
-	if err != nil {
+	if err != nil || limit < 1 {
 		return nil, "", err
 	}
 	partitions, err := s.populated(ctx, t)
 	if err != nil {
 		return nil, "", err
 	}
-	var found []storage.Grant
+	page := page{limit: limit, left: limit + maxDead}
 	for _, p := range partitions {
 		if p < first {
 			continue
@@ -36,47 +36,59 @@ func (s *Store) ListGrants(ctx context.Context, t storage.Target, cursor string,
 		if p == first {
 			w.after = after
 		}
-		// One more than asked for tells whether there is a next page.
-		more, err := s.collect(ctx, w, limit+1-len(found))
+		full, err := page.fill(ctx, w)
 		if err != nil {
 			return nil, "", err
 		}
-		found = append(found, more...)
-		if len(found) > limit {
-			found = found[:limit]
-			return found, cursorAfter(found), nil
+		if full {
+			return page.grants, page.next, nil
 		}
 	}
-	return found, "", nil
+	return page.grants, "", nil
 }
 
-// collect takes live grants from the walk until it has n or the index ends.
-func (s *Store) collect(ctx context.Context, w walk, n int) ([]storage.Grant, error) {
-	var found []storage.Grant
-	for len(found) < n {
-		b, err := w.next(ctx, n-len(found))
-		if err != nil {
-			return nil, err
+// maxDead is how many entries of grants that don't live one page passes over: a
+// client may have a million that a sweep hasn't come to.
+const maxDead = 1000
+
+// page gathers live grants.
+type page struct {
+	grants []storage.Grant
+	next   string // cursor
+	limit  int
+	left   int // entries to look at
+}
+
+// fill takes live grants from the walk, and reports whether the page was full
+// before the index ended. One more than asked for tells whether there is a next
+// page.
+func (p *page) fill(ctx context.Context, w walk) (full bool, err error) {
+	for {
+		b, err := w.next(ctx, max(1, min(p.limit+1-len(p.grants), p.left)))
+		if err != nil || b.len == 0 {
+			return false, err
 		}
-		if b.len == 0 {
-			break
+		p.left -= b.len
+		p.grants = append(p.grants, slices.DeleteFunc(b.grants, func(g storage.Grant) bool { return !w.store.live(g, b.floors) })...)
+		switch {
+		case len(p.grants) > p.limit:
+			p.grants = p.grants[:p.limit]
+			last := p.grants[p.limit-1]
+			p.next = cursorAt(last.ID[0], positionOf(last))
+			return true, nil
+		case p.left <= 0:
+			p.next = cursorAt(w.partition, w.after)
+			return true, nil
 		}
-		found = append(found, slices.DeleteFunc(b.grants, func(g storage.Grant) bool { return !s.live(g, b.floors) })...)
 	}
-	return found, nil
 }
 
-// A cursor is the place of the last grant listed: partition, end in
+// A cursor is the place of the last entry that the page covers: partition, end in
 // milliseconds as 8 bytes, and the rest of the id, in base64url.
 const cursorLen = 1 + 8 + memberLen
 
-func cursorAfter(listed []storage.Grant) string {
-	if len(listed) == 0 {
-		return ""
-	}
-	g := listed[len(listed)-1]
-	p := positionOf(g)
-	b := binary.BigEndian.AppendUint64([]byte{g.ID[0]}, uint64(p.end))
+func cursorAt(partition byte, p position) string {
+	b := binary.BigEndian.AppendUint64([]byte{partition}, uint64(p.end))
 	return base64.RawURLEncoding.EncodeToString(append(b, p.member...))
 }
 

@@ -65,11 +65,64 @@ func TestFloorsReadBackAndCover(t *testing.T) {
 	}
 }
 
+// What versions that knew no Before wrote is honoured, and a floor that has one
+// stands beside it.
+func TestFloorsOfTheLayoutBeforeAreHonoured(t *testing.T) {
+	server := redistest.Single(t)
+	s, clock := open(t, server.URL())
+	p := storage.UserPartition("u1")
+	server.Client().Set(t.Context(), floorsKey(p), "\x00\x00\x00\x09\x00\x00\x00\x02"+
+		"\x00\x00\x00\x05u\x00\x02u1"+"\x00\x00\x00\x09c\x00\x04demo", 0)
+	create := func(epoch uint32, user, client string, age time.Duration) storage.Grant {
+		g := newGrant(clock.Now().Add(-age), user, 24*time.Hour)
+		g.ID[0], g.Epoch, g.ClientID = p, epoch, client
+		record, err := storage.AppendGrant(nil, g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server.Client().Set(t.Context(), grantKey(g.ID), record, 0)
+		return g
+	}
+	tests := []struct {
+		g     storage.Grant
+		lives bool
+	}{
+		{create(1, "u2", "web", 0), false}, // below the base
+		{create(4, "u1", "web", 0), false},
+		{create(5, "u1", "web", 0), true},
+		{create(5, "u1", "web", 2*time.Hour), true},
+		{create(8, "u1", "demo", 0), false},
+		{create(4, "u2", "web", 2*time.Hour), true},
+	}
+	check := func() {
+		t.Helper()
+		for i, tt := range tests {
+			if _, err := s.LoadGrant(t.Context(), tt.g.ID); (err == nil) != tt.lives {
+				t.Errorf("grant %d: %v", i, err)
+			}
+			if err := s.SwapGrant(t.Context(), tt.g, next(tt.g), storage.Retry{}); (err == nil) != tt.lives {
+				t.Errorf("swap of grant %d: %v", i, err)
+			} else if err == nil {
+				tests[i].g, err = s.LoadGrant(t.Context(), tt.g.ID)
+				if err != nil {
+					t.Errorf("grant %d after its swap: %v", i, err)
+				}
+			}
+		}
+	}
+	check()
+	if _, err := s.Revoke(t.Context(), storage.Target{UserID: "u1", Before: clock.Now().Add(-time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	tests[3].lives = false
+	check()
+}
+
 func TestFloorsOfAnotherShapeAreAnErrorAndNotALiveGrant(t *testing.T) {
 	server := redistest.Single(t)
 	s, clock := open(t, server.URL())
 	g := mustCreate(t, s, newGrant(clock.Now(), "u1", time.Hour))
-	for _, bad := range []string{"\x00", "\x00\x00\x00\x00", "\x00\x00\x00\x01\x00\x00\x00\x00x", "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01u\x00\x05ab"} {
+	for _, bad := range []string{"\x00", "\x00\x00\x00\x00", "\x00\x00\x00\x01\x00\x00\x00\x00x", "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01u\x00\x05ab", "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01u\x80\x02ab\x00\x00\x01"} {
 		server.Client().Set(t.Context(), floorsKey(g.ID[0]), bad, 0)
 		if _, err := s.LoadGrant(t.Context(), g.ID); !errors.Is(err, storage.ErrEncoding) {
 			t.Errorf("%q: %v", bad, err)
@@ -97,7 +150,7 @@ func TestARevokedGrantCanNotBeSwappedBeforeItsSweep(t *testing.T) {
 			if err := s.SwapGrant(t.Context(), other, next(other), storage.Retry{}); (err == nil) == target.All {
 				t.Errorf("swap of another's grant: %v", err)
 			}
-			if _, err := s.Sweep(t.Context(), r); err != nil {
+			if _, err := s.Sweep(t.Context(), r, nil); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.SwapGrant(t.Context(), g, next(g), storage.Retry{}); !errors.Is(err, storage.ErrNotFound) {
@@ -121,10 +174,10 @@ func TestASweepThatDiedIsFoundAndFinishedByAnotherStore(t *testing.T) {
 	survivor := mustCreate(t, dying, newGrant(clock.Now(), "u1", time.Hour))
 
 	ctx, die := context.WithCancel(t.Context())
-	dying.client.AddHook(&killer{after: 5, die: die})
-	swept, err := dying.Sweep(ctx, r)
-	if err == nil || swept == 0 || swept >= count {
-		t.Fatalf("the sweep didn't die half-way: %d swept, %v", swept, err)
+	dying.client.AddHook(&killer{after: 7, die: die})
+	swept, err := dying.Sweep(ctx, r, nil)
+	if err == nil || swept.Grants == 0 || swept.Grants >= count {
+		t.Fatalf("the sweep didn't die half-way: %+v swept, %v", swept, err)
 	}
 
 	other, _ := open(t, server.URL())
@@ -135,12 +188,12 @@ func TestASweepThatDiedIsFoundAndFinishedByAnotherStore(t *testing.T) {
 	if d := cmp.Diff([]storage.Revocation{r}, unswept); d != "" {
 		t.Fatal(d)
 	}
-	rest, err := other.Sweep(t.Context(), unswept[0])
+	all, err := other.Sweep(t.Context(), unswept[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if swept+rest != count {
-		t.Errorf("%d and %d swept of %d", swept, rest, count)
+	if all.Grants != count {
+		t.Errorf("%d of %d swept", all.Grants, count)
 	}
 	if left, _ := other.Unswept(t.Context()); len(left) != 0 {
 		t.Errorf("unswept after the sweep: %v", left)
@@ -177,7 +230,7 @@ func TestASweepLeavesAFloorThatWasRaisedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Sweep(t.Context(), first); err != nil {
+	if _, err := s.Sweep(t.Context(), first, nil); err != nil {
 		t.Fatal(err)
 	}
 	unswept, err := s.Unswept(t.Context())
@@ -211,8 +264,8 @@ func TestRevokingAClientOrAllReachesEveryPartition(t *testing.T) {
 						t.Errorf("after the revocation: %v", err)
 					}
 				}
-				if n, err := s.Sweep(t.Context(), r); err != nil || n != len(grants) {
-					t.Errorf("%d of %d swept, %v", n, len(grants), err)
+				if n, err := s.Sweep(t.Context(), r, nil); err != nil || n.Grants != len(grants) {
+					t.Errorf("%d of %d swept, %v", n.Grants, len(grants), err)
 				}
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed" // the scripts
 	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -16,9 +17,12 @@ var (
 	createText   string
 	createScript = redis.NewScript(createText)
 
+	//go:embed script/floors.lua
+	floorsText string // see withFloors
+
 	//go:embed script/swap.lua
 	swapText   string
-	swapScript = redis.NewScript(swapText)
+	swapScript = redis.NewScript(withFloors(swapText))
 
 	//go:embed script/forget.lua
 	forgetText   string
@@ -26,11 +30,11 @@ var (
 
 	//go:embed script/revoke.lua
 	revokeText   string
-	revokeScript = redis.NewScript(revokeText)
+	revokeScript = redis.NewScript(withFloors(revokeText))
 
 	//go:embed script/settle.lua
 	settleText   string
-	settleScript = redis.NewScript(settleText)
+	settleScript = redis.NewScript(withFloors(settleText))
 
 	//go:embed script/page.lua
 	pageText   string
@@ -47,6 +51,13 @@ var (
 	//go:embed script/update.lua
 	updateText string // run by EVAL: see directory.update
 )
+
+// withFloors gives a script what reads floors, after its first line, which may be
+// one for Redis.
+func withFloors(text string) string {
+	first, rest, _ := strings.Cut(text, "\n")
+	return first + "\n" + floorsText + rest
+}
 
 // pipelined is how many commands share a pipeline at most: enough to make the
 // round trip cheap, few enough to be answered well within callTimeout.

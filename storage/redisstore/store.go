@@ -32,6 +32,8 @@ type Store struct {
 	users   directory[storage.User]
 	clients directory[storage.Client]
 
+	receipts directory[storage.Receipt]
+
 	// epochs holds the latest known epoch of each partition plus one; zero
 	// while none is known.
 	epochs [storage.Partitions]atomic.Uint64
@@ -79,6 +81,7 @@ func Open(_ context.Context, url string, opts ...Option) (*Store, error) {
 	}
 	s.users = directory[storage.User]{client: s.shared, prefix: "grantd:user:", index: "grantd:users"}
 	s.clients = directory[storage.Client]{client: s.shared, prefix: "grantd:client:", index: "grantd:clients"}
+	s.receipts = directory[storage.Receipt]{client: s.shared, prefix: "grantd:receipt:", index: "grantd:receipts"}
 	for _, opt := range opts {
 		opt(s)
 	}

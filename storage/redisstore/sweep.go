@@ -2,97 +2,249 @@ package redisstore
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/grantd/grantd/internal/pace"
 	"github.com/grantd/grantd/storage"
 )
 
-// Sweep implements storage.Revocations. The floor goes only after everything
-// under it is gone, so a sweep that dies half-way leaves the rest dead, and to
-// be found by Unswept. A grant's epoch never changes: one that was below the
+// Sweep implements storage.Sweeper. The floor goes only after everything under it
+// is gone, so a sweep that dies half-way leaves the rest dead, and to be found by
+// Unswept. A grant's epoch and its creation never change: one that was under the
 // floor when it was read still is when it is deleted.
-func (s *Store) Sweep(ctx context.Context, r storage.Revocation) (int, error) {
+func (s *Store) Sweep(ctx context.Context, r storage.Revocation, report func(storage.Swept) error) (storage.Swept, error) {
+	if err := checkTarget(r.Target); err != nil {
+		return storage.Swept{}, err
+	}
+	earlier, err := s.swept(ctx, r)
+	if err != nil {
+		return earlier, err
+	}
+	run := sweeping{Store: s, r: r, swept: earlier, report: report, told: time.Now()}
+	if err := run.all(ctx); err != nil {
+		return run.swept, err
+	}
+	total, err := s.swept(ctx, r)
+	if err == nil && report != nil {
+		err = report(total)
+	}
+	if err != nil {
+		return total, err
+	}
+	return total, s.settle(ctx, r)
+}
+
+// all deletes all that the revocation ended. SCAN may miss what a Cluster moves
+// from one node to another meanwhile. That stays dead by the base of its partition,
+// but a revocation with a Before leaves none, so it looks again until it finds
+// nothing more.
+func (w *sweeping) all(ctx context.Context) error {
+	_, moves := w.client.(*redis.ClusterClient)
+	for {
+		if err := w.each(ctx, w.forget); err != nil || !moves || w.r.Target.Before.IsZero() || !w.r.Target.All {
+			return err
+		}
+		if n, err := w.Survivors(ctx, w.r); err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+// settle takes away the floors that r raised, and the counts of its sweeps.
+func (s *Store) settle(ctx context.Context, r storage.Revocation) error {
+	var calls []call
+	for p, epoch := range r.Epochs {
+		calls = append(calls, call{keys: []string{floorsKey(p), sweptKey(p, epoch)}, args: append(floorArgs(r.Target), epoch)})
+	}
+	_, err := s.runAll(ctx, settleScript, calls)
+	return err
+}
+
+// Survivors implements storage.Sweeper.
+func (s *Store) Survivors(ctx context.Context, r storage.Revocation) (int, error) {
 	if err := checkTarget(r.Target); err != nil {
 		return 0, err
 	}
-	n, err := s.sweep(ctx, r)
-	if err != nil {
-		return n, err
-	}
-	kind, id := floorArgs(r.Target)
-	var calls []call
-	for p, epoch := range r.Epochs {
-		calls = append(calls, call{keys: []string{floorsKey(p)}, args: []any{kind, id, epoch}})
-	}
-	_, err = s.runAll(ctx, settleScript, calls)
-	return n, err
+	var found atomic.Int64
+	run := sweeping{Store: s, r: r}
+	err := run.each(ctx, func(_ context.Context, dead []storage.Grant) error {
+		found.Add(int64(len(dead)))
+		return nil
+	})
+	return int(found.Load()), err
 }
 
-func (s *Store) sweep(ctx context.Context, r storage.Revocation) (int, error) {
-	if r.Target.All {
-		return s.sweepAll(ctx, r.Epochs)
-	}
-	populated, err := s.populated(ctx, r.Target)
+// keepSwept is how long Redis keeps the count of a sweep that nobody finishes.
+const keepSwept = 30 * 24 * time.Hour
+
+// swept adds up what the sweeps of r counted, see forget.lua.
+func (s *Store) swept(ctx context.Context, r storage.Revocation) (storage.Swept, error) {
+	cmds, err := pipeline(ctx, s.client, func(p redis.Pipeliner) {
+		for partition, epoch := range r.Epochs {
+			p.ZRangeWithScores(ctx, sweptKey(partition, epoch), 0, -1)
+		}
+	})
+	var total storage.Swept
 	if err != nil {
-		return 0, err
+		return total, err
 	}
-	n := 0
-	for _, p := range populated {
-		if r.Epochs[p] == 0 {
+	for _, cmd := range cmds {
+		members, err := cmd.(*redis.ZSliceCmd).Result()
+		if err != nil {
+			return total, unavailable(ctx, err)
+		}
+		var some storage.Swept
+		for _, m := range members {
+			switch m.Member {
+			case "n":
+				some.Grants = int(m.Score)
+			case "oldest":
+				some.Oldest = time.UnixMilli(int64(m.Score)).UTC()
+			case "newest":
+				some.Newest = time.UnixMilli(int64(m.Score)).UTC()
+			}
+		}
+		total = total.And(some)
+	}
+	return total, nil
+}
+
+// A sweep works this long before it rests, and then for this share of the time:
+// Redis and the other work of this process hardly notice it.
+const (
+	sweepFree  = 50 * time.Millisecond
+	sweepShare = 0.1
+)
+
+// sweeping is one run through the grants that a revocation ended.
+type sweeping struct {
+	*Store
+	r      storage.Revocation
+	report func(storage.Swept) error // may be nil
+
+	mu    sync.Mutex // in a Cluster its nodes are gone through at the same time
+	swept storage.Swept
+	told  time.Time
+}
+
+// each calls do with the grants that the revocation ended and that are there.
+func (w *sweeping) each(ctx context.Context, do func(context.Context, []storage.Grant) error) error {
+	if w.r.Target.All {
+		return w.scan(ctx, grantPattern, w.pace, func(ctx context.Context, keys []string) error {
+			grants, err := w.load(ctx, keys)
+			if err != nil {
+				return err
+			}
+			return do(ctx, w.dead(grants))
+		})
+	}
+	populated, err := w.populated(ctx, w.r.Target)
+	if err != nil {
+		return err
+	}
+	p := w.pace()
+	for _, partition := range populated {
+		if w.r.Epochs[partition] == 0 {
 			continue // raised by another revocation, if at all
 		}
-		swept, err := s.sweepIndex(ctx, p, r)
-		n += swept
-		if err != nil {
-			return n, err
+		if err := w.eachIndexed(ctx, partition, p, do); err != nil {
+			return err
 		}
 	}
-	return n, nil
+	return nil
 }
 
-// sweepIndex walks the index of the target in the partition. It goes by
-// position and not by rank, which others that delete meanwhile would shift.
-func (s *Store) sweepIndex(ctx context.Context, partition byte, r storage.Revocation) (int, error) {
-	n := 0
-	w := walk{store: s, partition: partition, index: indexKey(partition, r.Target)}
-	for {
-		b, err := w.next(ctx, pipelined)
-		if err != nil || b.len == 0 {
-			return n, err
-		}
-		swept, err := s.forgetBelow(ctx, b.grants, r.Epochs)
-		n += swept
-		if err != nil {
-			return n, err
-		}
+// eachIndexed is each for the target's index in the partition. It goes by position
+// and not by rank, which others that delete meanwhile would shift. It ends at what
+// was the last entry at its beginning: what has come since was not ended, and may
+// come faster than it is passed over.
+func (w *sweeping) eachIndexed(ctx context.Context, partition byte, p *pace.Pace, do func(context.Context, []storage.Grant) error) error {
+	index := walk{store: w.Store, partition: partition, index: indexKey(partition, w.r.Target)}
+	last, err := index.last(ctx)
+	for err == nil && index.after.before(last) {
+		err = p.Do(ctx, func() error {
+			b, err := index.next(ctx, pipelined)
+			if err != nil || b.len == 0 {
+				last = index.after // all the rest is gone
+				return err
+			}
+			return do(ctx, w.dead(b.grants))
+		})
 	}
+	return err
 }
 
-// forgetBelow deletes those of the grants whose epoch is below the floor of
-// their partition, and returns how many it deleted.
-func (s *Store) forgetBelow(ctx context.Context, grants []storage.Grant, epochs map[byte]uint32) (int, error) {
-	var calls []call
+func (w *sweeping) pace() *pace.Pace { return &pace.Pace{Free: sweepFree, Share: sweepShare} }
+
+// dead are those of the grants that the revocation ended.
+func (w *sweeping) dead(grants []storage.Grant) []storage.Grant {
+	var dead []storage.Grant
 	for _, g := range grants {
-		if g.Epoch < epochs[g.ID[0]] {
-			calls = append(calls, forget(g))
+		if g.Epoch < w.r.Epochs[g.ID[0]] && meant(w.r.Target, g) {
+			dead = append(dead, g)
 		}
 	}
-	deleted, err := s.runAll(ctx, forgetScript, calls)
-	n := 0
-	for _, d := range deleted {
-		n += int(d)
-	}
-	return n, err
+	return dead
 }
 
-// sweepAll finds the grants by SCAN: no index holds them all, and none is worth
-// writing for something so rare.
-func (s *Store) sweepAll(ctx context.Context, epochs map[byte]uint32) (int, error) {
-	return s.scan(ctx, grantPattern, func(ctx context.Context, keys []string) (int, error) {
-		return s.sweepKeys(ctx, keys, epochs)
+// tellEvery is how often a sweep tells how far it has come.
+const tellEvery = time.Second
+
+// forget deletes the grants.
+func (w *sweeping) forget(ctx context.Context, dead []storage.Grant) error {
+	var calls []call
+	for _, g := range dead {
+		calls = append(calls, forgetCounted(g, w.r.Epochs[g.ID[0]]))
+	}
+	deleted, err := w.runAll(ctx, forgetScript, calls)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, g := range dead {
+		if deleted[i] == 1 {
+			w.swept = w.swept.And(storage.Swept{Grants: 1, Oldest: g.Created, Newest: g.Created})
+		}
+	}
+	if w.report == nil || time.Since(w.told) < tellEvery {
+		return nil
+	}
+	w.told = time.Now()
+	return w.report(w.swept)
+}
+
+// load reads grants by their keys. Those that are gone are left out.
+func (s *Store) load(ctx context.Context, keys []string) ([]storage.Grant, error) {
+	cmds, err := pipeline(ctx, s.client, func(p redis.Pipeliner) {
+		for _, key := range keys {
+			p.Get(ctx, key)
+		}
 	})
+	if err != nil {
+		return nil, err
+	}
+	var grants []storage.Grant
+	for i, cmd := range cmds {
+		text, err := cmd.(*redis.StringCmd).Result()
+		id, ours := grantKeyID(keys[i])
+		if isNil(err) || !ours {
+			continue
+		}
+		if err != nil {
+			return nil, unavailable(ctx, err)
+		}
+		g, err := decodeGrant(id, text)
+		if err != nil {
+			return nil, err
+		}
+		grants = append(grants, g)
+	}
+	return grants, nil
 }
 
 // Trim removes from the indexes what is left there of grants that idled away
@@ -101,17 +253,18 @@ func (s *Store) sweepAll(ctx context.Context, epochs map[byte]uint32) (int, erro
 // of its user or client removes it, too. Trim goes through all keys in small
 // steps, may run beside everything else, and is worth calling daily.
 func (s *Store) Trim(ctx context.Context) (int, error) {
-	return s.scan(ctx, indexPattern, func(ctx context.Context, keys []string) (int, error) {
-		n := 0
+	var total atomic.Int64
+	err := s.scan(ctx, indexPattern, func() *pace.Pace { return &pace.Pace{} }, func(ctx context.Context, keys []string) error {
 		for _, key := range keys {
 			stale, err := s.trimIndex(ctx, key)
-			n += stale
+			total.Add(int64(stale))
 			if err != nil {
-				return n, err
+				return err
 			}
 		}
-		return n, nil
+		return nil
 	})
+	return int(total.Load()), err
 }
 
 func (s *Store) trimIndex(ctx context.Context, key string) (int, error) {
@@ -130,58 +283,29 @@ func (s *Store) trimIndex(ctx context.Context, key string) (int, error) {
 }
 
 // scan calls do with the keys that match, some at a time and some of them
-// twice, and adds up what it returns. In a Cluster do is called concurrently.
-func (s *Store) scan(ctx context.Context, pattern string, do func(context.Context, []string) (int, error)) (int, error) {
-	var total atomic.Int64
-	err := s.eachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-		for cursor := uint64(0); ; {
-			keys, next, err := node.Scan(ctx, cursor, pattern, scanCount).Result()
-			if err != nil {
-				return unavailable(ctx, err)
-			}
-			n, err := do(ctx, keys)
-			total.Add(int64(n))
+// twice. In a Cluster do is called concurrently, each node at a pace of its own.
+func (s *Store) scan(ctx context.Context, pattern string, newPace func() *pace.Pace, do func(context.Context, []string) error) error {
+	return s.eachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+		p, cursor := newPace(), uint64(0)
+		for more := true; more; more = cursor != 0 {
+			err := p.Do(ctx, func() error {
+				keys, next, err := node.Scan(ctx, cursor, pattern, scanCount).Result()
+				if err != nil {
+					return unavailable(ctx, err)
+				}
+				cursor = next
+				return do(ctx, keys)
+			})
 			if err != nil {
 				return err
 			}
-			if cursor = next; cursor == 0 {
-				return nil
-			}
 		}
+		return nil
 	})
-	return int(total.Load()), err
 }
 
 // scanCount is how many keys Redis looks at for one answer of SCAN.
-const scanCount = 4 * pipelined
-
-func (s *Store) sweepKeys(ctx context.Context, keys []string, epochs map[byte]uint32) (int, error) {
-	cmds, err := pipeline(ctx, s.client, func(p redis.Pipeliner) {
-		for _, key := range keys {
-			p.Get(ctx, key)
-		}
-	})
-	if err != nil {
-		return 0, err
-	}
-	var grants []storage.Grant
-	for i, cmd := range cmds {
-		text, err := cmd.(*redis.StringCmd).Result()
-		id, ours := grantKeyID(keys[i])
-		if isNil(err) || !ours {
-			continue
-		}
-		if err != nil {
-			return 0, unavailable(ctx, err)
-		}
-		g, err := decodeGrant(id, text)
-		if err != nil {
-			return 0, err
-		}
-		grants = append(grants, g)
-	}
-	return s.forgetBelow(ctx, grants, epochs)
-}
+const scanCount = 2 * pipelined
 
 // eachMaster calls f for every node that holds keys of its own, in a Cluster
 // concurrently.

@@ -39,7 +39,8 @@ func (s *Store) grantOf(ctx context.Context, recordID string, r record) (storage
 	if err != nil {
 		return storage.Grant{}, err
 	}
-	if err := s.notEnded(ctx, user, client); err != nil {
+	kept := storage.Grant{ID: grantID(recordID, user.ID), Created: r.created()}
+	if err := s.notEnded(ctx, user, client, kept); err != nil {
 		return storage.Grant{}, err
 	}
 	scope := s.scope(r, client, user)
@@ -51,7 +52,7 @@ func (s *Store) grantOf(ctx context.Context, recordID string, r record) (storage
 		audience = strings.Join(s.cfg.Audiences, " ")
 	}
 	g := storage.Grant{
-		ID:       grantID(recordID, user.ID),
+		ID:       kept.ID,
 		Type:     storage.ClientCredentials,
 		UserID:   user.ID,
 		Username: user.Name,
@@ -109,16 +110,23 @@ func (s *Store) scope(r record, client storage.Client, user storage.User) string
 // creation, and that of the sign-in from the refresh token's.
 func (s *Store) setTimes(g *storage.Grant, r record) {
 	g.Issued = milli(r.AccessCreateAt)
-	g.Created = g.Issued
-	if created := milli(r.RefreshCreateAt); r.Refresh != "" && created.Before(g.Created) {
-		g.Created = created
-	}
+	g.Created = r.created()
 	g.End = g.Created.Add(s.cfg.RefreshAbsolute)
 	g.AccessExpiry = expiry(g.Issued, r.AccessExpiresIn, g.End)
 	if r.Refresh != "" { // whose end ends the access token too, in the stock manager
 		g.AccessExpiry = expiry(milli(r.RefreshCreateAt), r.RefreshExpiresIn, g.AccessExpiry)
 	}
 	g.AccessExpiry = latest(g.AccessExpiry, g.Issued) // a grant's times are in order
+}
+
+// created is when the sign-in was, as far as the record tells: the stock manager
+// may date both tokens anew when it refreshes them.
+func (r record) created() time.Time {
+	created := milli(r.AccessCreateAt)
+	if refresh := milli(r.RefreshCreateAt); r.Refresh != "" && refresh.Before(created) {
+		return refresh
+	}
+	return created
 }
 
 func (s *Store) setRefresh(g *storage.Grant, r record) {

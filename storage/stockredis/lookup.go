@@ -12,7 +12,7 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// Both scripts may run twice for one call, because go-redis repeats a command
+// Every script may run twice for one call, because go-redis repeats a command
 // whose connection broke: the second run changes nothing and answers the same.
 var (
 	//go:embed script/settle.lua
@@ -22,6 +22,10 @@ var (
 	//go:embed script/forget.lua
 	forgetText   string
 	forgetScript = redis.NewScript(forgetText)
+
+	//go:embed script/end.lua
+	endText   string
+	endScript = redis.NewScript(endText)
 )
 
 // token is what Redis has of a text: the grant that it became, or its record.
@@ -172,7 +176,7 @@ func (s *Store) Settle(ctx context.Context, text string, id storage.GrantID, pai
 	if err != nil {
 		return err
 	}
-	keys := []string{s.movedKey(text)}
+	keys := []string{s.key(endedKey), s.movedKey(text)}
 	if !t.moved {
 		keys = append(keys, s.tokenKeys(t)...)
 		if sibling := t.record.sibling(text); sibling != "" {
@@ -180,7 +184,8 @@ func (s *Store) Settle(ctx context.Context, text string, id storage.GrantID, pai
 		}
 	}
 	settled, err := settleScript.Run(ctx, s.client, keys,
-		marker(id, pair), marker(id, storage.Digest{}), t.recordID, s.markerLife(t.record).Milliseconds()).Bool()
+		marker(id, pair), marker(id, storage.Digest{}), t.recordID, s.markerLife(t.record).Milliseconds(),
+		endedGrant+id.String()).Bool()
 	if err != nil {
 		return unavailable(ctx, err)
 	}

@@ -315,6 +315,85 @@ func TestRevocationComesBetween(t *testing.T) {
 	}
 }
 
+// A single grant that was ended, by who has no token of it, stays ended, whatever a
+// request does that was under way.
+func TestAnEndedGrantDoesNotComeBack(t *testing.T) {
+	b := newBench(t)
+	late, kept, other := b.issue(nil), b.issue(nil), b.issue(nil)
+	g, _, err := b.RefreshGrant(t.Context(), late.Refresh) // a request begins
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []storage.GrantID{g.ID, b.keep(kept.Refresh).ID} {
+		if err := errors.Join(b.EndGrant(t.Context(), id), b.inner.DeleteGrant(t.Context(), id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.inner.CreateGrant(t.Context(), g); err != nil { // it goes on
+		t.Fatal(err)
+	}
+	if err := b.Settle(t.Context(), late.Refresh, g.ID, storage.Digest{1}); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("the request that was under way: %v, want ErrNotFound", err)
+	}
+	for _, token := range []*models.Token{late, kept} {
+		if _, err := b.AccessGrant(t.Context(), token.Access); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("its access token: %v, want ErrNotFound", err)
+		}
+		if _, _, err := b.RefreshGrant(t.Context(), token.Refresh); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("its refresh token: %v, want ErrNotFound", err)
+		}
+	}
+	if _, err := b.AccessGrant(t.Context(), other.Access); err != nil {
+		t.Errorf("another's: %v", err)
+	}
+}
+
+// A revocation of what was before an instant spares the tokens made since.
+func TestRevocationBefore(t *testing.T) {
+	hour := func(ago int) func(*models.Token) {
+		return func(t *models.Token) {
+			t.AccessCreateAt = t.AccessCreateAt.Add(-time.Duration(ago) * time.Hour)
+			t.RefreshCreateAt = t.AccessCreateAt
+			t.AccessExpiresIn = 24 * time.Hour
+		}
+	}
+	for name, target := range map[string]storage.Target{
+		"user": {UserID: "usr_alice"}, "client": {ClientID: "web"}, "all": {All: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			covered := b.Cover(b.inner)
+			tokens := []*models.Token{b.issue(hour(0)), b.issue(hour(2)), b.issue(hour(4)), b.issue(hour(6))}
+			moved := b.keep(tokens[2].Refresh)
+			for _, step := range []struct{ before, live int }{{5, 3}, {3, 2}, {5, 2}, {1, 1}, {-1, 0}} {
+				target.Before = time.Now().Add(-time.Duration(step.before) * time.Hour)
+				if _, err := covered.Revoke(t.Context(), target); err != nil {
+					t.Fatal(err)
+				}
+				for i, token := range tokens {
+					want := error(storage.ErrNotFound)
+					if i < step.live {
+						want = nil
+					}
+					if _, err := b.AccessGrant(t.Context(), token.Access); !errors.Is(err, want) {
+						t.Errorf("before %d hours: the token of %d hours: %v, want %v", step.before, 2*i, err, want)
+					}
+					if _, _, err := b.RefreshGrant(t.Context(), token.Refresh); !errors.Is(err, want) {
+						t.Errorf("before %d hours: the refresh token of %d hours: %v, want %v", step.before, 2*i, err, want)
+					}
+				}
+				if _, err := b.inner.LoadGrant(t.Context(), moved.ID); (err == nil) != (step.live > 2) {
+					t.Errorf("before %d hours: a grant that moved over: %v", step.before, err)
+				}
+			}
+			other := b.issue(func(t *models.Token) { t.UserID, t.ClientID = "root", "spa" })
+			if _, err := b.AccessGrant(t.Context(), other.Access); (err == nil) == target.All {
+				t.Errorf("another's token: %v", err)
+			}
+		})
+	}
+}
+
 // What the stock server took back of a sign-in isn't brought back by moving it.
 func TestMoveWhatIsLeftOfASignIn(t *testing.T) {
 	b := newBench(t)

@@ -151,7 +151,7 @@ func badTargets(t *testing.T, f Fixture) {
 		if _, _, err := f.Store.ListGrants(t.Context(), target, "", 10); err == nil {
 			t.Errorf("ListGrants(%+v) is no error", target)
 		}
-		if _, err := f.Store.Sweep(t.Context(), storage.Revocation{Target: target}); err == nil {
+		if _, err := f.Store.Sweep(t.Context(), storage.Revocation{Target: target}, nil); err == nil {
 			t.Errorf("Sweep(%+v) is no error", target)
 		}
 	}

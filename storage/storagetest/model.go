@@ -82,6 +82,9 @@ func drawTarget(t *rapid.T) storage.Target {
 }
 
 func hits(target storage.Target, g storage.Grant) bool {
+	if target.Since(g.Created) {
+		return false
+	}
 	if target.UserID != "" {
 		return g.UserID == target.UserID
 	}
@@ -206,12 +209,21 @@ func (m *model) advanceToExpiry(t *rapid.T) {
 
 func (m *model) revoke(t *rapid.T) {
 	target := drawTarget(t)
+	if rapid.Bool().Draw(t, "some") && len(m.grants) > 0 {
+		target.Before = m.pick(t).now.Created.Add(rapid.SampledFrom([]time.Duration{0, time.Millisecond}).Draw(t, "after"))
+	}
 	r, err := m.f.Store.Revoke(m.ctx, target)
 	wantErr(t, "Revoke", err, nil)
+	target = target.Rounded(m.f.Now())
 	for _, g := range m.grants {
 		g.ended = g.ended || hits(target, g.now)
 	}
 	m.revoked = append(m.revoked, modelRevocation{r, len(m.revoked)})
+	for earlier := range m.floors { // it takes the place of those that it covers
+		if earlier.Whose() == target.Whose() && (target.Before.IsZero() || !earlier.Before.IsZero() && !earlier.Before.After(target.Before)) {
+			delete(m.floors, earlier)
+		}
+	}
 	m.floors[target] = r
 }
 
@@ -234,8 +246,9 @@ func (m *model) sweep(t *rapid.T) {
 		}
 		g.swept, g.perhaps = g.seq <= r.seq, true
 	}
-	n, err := m.f.Store.Sweep(m.ctx, r.Revocation)
+	swept, err := m.f.Store.Sweep(m.ctx, r.Revocation, nil)
 	wantErr(t, "Sweep", err, nil)
+	n := swept.Grants
 	if n < least || n > most {
 		t.Fatalf("the sweep of %+v took %d grants, want %d to %d", r, n, least, most)
 	}
@@ -281,7 +294,7 @@ func (m *model) clear(t *rapid.T) {
 	all, err2 := m.f.Store.Unswept(m.ctx)
 	wantErr(t, "Revoke and Unswept", errors.Join(err, err2), nil)
 	for _, r := range all {
-		_, err := m.f.Store.Sweep(m.ctx, r)
+		_, err := m.f.Store.Sweep(m.ctx, r, nil)
 		wantErr(t, "Sweep", err, nil)
 	}
 	wantNoResidue(t, m.f)

@@ -24,7 +24,7 @@ func calls(t *testing.T, f Fixture) map[string]func(ctx context.Context) error {
 	absent := newGrant(f, alice, web)
 	u, c := createdUser(t, f, "alice"), createdClient(t, f, web)
 	createdKey(t, f, 1)
-	r := revoke(t, f, storage.Target{UserID: bob})
+	r, receipt := revoke(t, f, storage.Target{UserID: bob}), createdReceipt(t, f)
 	all := map[string]func(context.Context) error{
 		"CreateGrant":        func(ctx context.Context) error { return s.CreateGrant(ctx, absent) },
 		"LoadGrant":          func(ctx context.Context) error { return second(s.LoadGrant(ctx, g.ID)) },
@@ -38,8 +38,16 @@ func calls(t *testing.T, f Fixture) map[string]func(ctx context.Context) error {
 		"Epoch":                 func(ctx context.Context) error { return second(s.Epoch(ctx, g.ID)) },
 		"Revoke":                func(ctx context.Context) error { return second(s.Revoke(ctx, storage.Target{UserID: bob})) },
 		"Revoke, all":           func(ctx context.Context) error { return second(s.Revoke(ctx, storage.Target{ClientID: cli})) },
-		"Sweep":                 func(ctx context.Context) error { return second(s.Sweep(ctx, r)) },
+		"Sweep":                 func(ctx context.Context) error { return second(s.Sweep(ctx, r, nil)) },
 		"Unswept":               func(ctx context.Context) error { return second(s.Unswept(ctx)) },
+		"Survivors":             func(ctx context.Context) error { return second(s.Survivors(ctx, r)) },
+		"CountGrants":           func(ctx context.Context) error { return second(s.CountGrants(ctx, storage.Target{UserID: alice})) },
+		"CountGrants, all":      func(ctx context.Context) error { return second(s.CountGrants(ctx, storage.Target{All: true})) },
+		"CreateReceipt":         func(ctx context.Context) error { return s.CreateReceipt(ctx, newReceipt(f)) },
+		"LoadReceipt":           func(ctx context.Context) error { return second(s.LoadReceipt(ctx, receipt.ID)) },
+		"UpdateReceipt":         func(ctx context.Context) error { return s.UpdateReceipt(ctx, receipt) },
+		"DeleteReceipt":         func(ctx context.Context) error { return s.DeleteReceipt(ctx, "rev_unknown") },
+		"ListReceipts":          func(ctx context.Context) error { return second(s.ListReceipts(ctx, "", 10)) },
 		"ListGrants":            listCall(s, storage.Target{UserID: alice}),
 		"ListGrants, client":    listCall(s, storage.Target{ClientID: web}),
 		"CreateUser":            func(ctx context.Context) error { return s.CreateUser(ctx, newUser(f, "carol")) },

@@ -174,7 +174,7 @@ func (r *race) revokeAndSweep() {
 	known := r.snapshot()
 	known = known[max(0, len(known)-raceRecent):]
 	r.wantDead(known, cut)
-	if _, err := r.f.Store.Sweep(ctx, revocation); err != nil {
+	if _, err := r.f.Store.Sweep(ctx, revocation, nil); err != nil {
 		r.t.Errorf("Sweep: %v", err)
 		return
 	}

@@ -70,7 +70,7 @@ func retryDiesWithGrant(t *testing.T, f Fixture) {
 		"swept": func(g storage.Grant) {
 			r, err := f.Store.Revoke(t.Context(), storage.Target{UserID: g.UserID})
 			wantErr(t, "Revoke", err, nil)
-			_, err = f.Store.Sweep(t.Context(), r)
+			_, err = f.Store.Sweep(t.Context(), r, nil)
 			wantErr(t, "Sweep", err, nil)
 		},
 		"expired": func(g storage.Grant) { f.Advance(g.Expiry().Sub(f.Now())) },

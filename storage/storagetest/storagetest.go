@@ -29,7 +29,7 @@ type Fixture struct {
 
 	// Residue does what the store does in the background from time to time,
 	// and returns how many rows, keys or index entries are left which don't
-	// belong to users, clients, deployment keys, epochs, floors or the audit trail. What the
+	// belong to users, clients, deployment keys, receipts, epochs, floors or the audit trail. What the
 	// database itself drops at an instant that has come by Now doesn't count,
 	// even when the database's own clock isn't there yet.
 	Residue func() int
@@ -50,7 +50,7 @@ type check struct {
 func Run(t *testing.T, open func(*testing.T) Fixture) {
 	topics := slices.Concat(
 		grantChecks, swapChecks, retryChecks, expiryChecks, listChecks,
-		revokeChecks, sweepChecks, raceChecks,
+		revokeChecks, beforeChecks, sweepChecks, sweptChecks, raceChecks, receiptChecks,
 		userChecks, clientChecks, keyChecks, auditChecks, guessChecks,
 		modelChecks, outageChecks,
 	)

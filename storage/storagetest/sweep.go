@@ -19,9 +19,9 @@ var sweepChecks = []check{
 // sweep sweeps r, which must succeed, and returns how many grants it took.
 func sweep(t *testing.T, f Fixture, r storage.Revocation) int {
 	t.Helper()
-	n, err := f.Store.Sweep(t.Context(), r)
+	swept, err := f.Store.Sweep(t.Context(), r, nil)
 	wantErr(t, "Sweep", err, nil)
-	return n
+	return swept.Grants
 }
 
 // unswept returns the epochs of the floors that stand, by target. A store may

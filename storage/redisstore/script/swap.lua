@@ -2,7 +2,8 @@
 -- KEYS  grant, floors, retry
 -- ARGV  next record, its expiry (ms), how the generation to be replaced is
 --       written, epoch of the grant, user id, client id,
---       retry record or '', its end (ms), when the caller has given up (ms)
+--       retry record or '', its end (ms), when the caller has given up (ms),
+--       when the grant was created (ms)
 -- Answers 1 swapped, 0 the grant is gone, -1 it has another generation,
 -- -2 too late, nothing was done.
 
@@ -17,13 +18,13 @@ if not kept then return 0 end
 -- A grant under a floor is dead, though the sweep may not have come to it.
 local floors = redis.call('GET', KEYS[2])
 if floors then
-  local epoch = tonumber(ARGV[4])
+  local epoch, created = tonumber(ARGV[4]), tonumber(ARGV[10])
   local _, base = struct.unpack('>I4I4', floors)
   if epoch < base then return 0 end
   local at = 9
   while at <= #floors do
-    local floor, kind, id, after = struct.unpack('>I4c1I2c0', floors, at)
-    if epoch < floor and
+    local floor, kind, id, before, after = read(floors, at)
+    if epoch < floor and created < before and
         (kind == 'a' or kind == 'u' and id == ARGV[5] or kind == 'c' and id == ARGV[6]) then
       return 0
     end

@@ -1,0 +1,152 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// Grant is a grant as the API shows it: who holds access, through what, from where
+// and until when. Of its tokens, nothing.
+type Grant struct {
+	ID             string            `json:"id"`
+	Type           storage.GrantType `json:"grant_type"`
+	UserID         string            `json:"user_id,omitempty"`
+	Username       string            `json:"username,omitempty"` // as it was at the sign-in
+	ClientID       string            `json:"client_id"`
+	Scope          string            `json:"scope"`
+	Audience       []string          `json:"audience,omitempty"`       // none: every resource server
+	Created        time.Time         `json:"created"`                  // when the user signed in
+	Issued         time.Time         `json:"issued"`                   // when the tokens were that are good now
+	AccessExpires  time.Time         `json:"access_expires"`           // of the access token
+	RefreshExpires time.Time         `json:"refresh_expires,omitzero"` // of the refresh token, if nobody uses it
+	Expires        time.Time         `json:"expires"`                  // of all of it, however often it is refreshed
+	Address        string            `json:"address,omitempty"`        // of the sign-in
+	UserAgent      string            `json:"user_agent,omitempty"`
+}
+
+func shownGrant(g storage.Grant) Grant {
+	shown := Grant{
+		ID:             g.ID.String(),
+		Type:           g.Type,
+		UserID:         g.UserID,
+		Username:       g.Username,
+		ClientID:       g.ClientID,
+		Scope:          g.Scope,
+		Audience:       strings.Fields(g.Audience),
+		Created:        g.Created.UTC(),
+		Issued:         g.Issued.UTC(),
+		AccessExpires:  g.AccessExpiry.UTC(),
+		RefreshExpires: g.RefreshExpiry.UTC(),
+		Expires:        g.End.UTC(),
+		UserAgent:      strings.ToValidUTF8(g.UserAgent, "\uFFFD"),
+	}
+	if g.Address.IsValid() {
+		shown.Address = g.Address.Unmap().String()
+	}
+	return shown
+}
+
+var errNoGrant = errNotFound.saying("There is no such grant: it never was, has expired or was ended.")
+
+// grant is the live grant that the path names.
+func (a *API) grant(r *http.Request) (storage.Grant, error) {
+	id, err := storage.ParseGrantID(r.PathValue("id"))
+	if err != nil {
+		return storage.Grant{}, errNoGrant
+	}
+	g, err := a.cfg.Store.LoadGrant(r.Context(), id)
+	if errors.Is(err, storage.ErrNotFound) {
+		err = errNoGrant
+	}
+	return g, err
+}
+
+func (a *API) getGrant(w http.ResponseWriter, r *http.Request) error {
+	g, err := a.grant(r)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, shownGrant(g))
+}
+
+// deleteGrant ends one grant. One that is dead is none.
+func (a *API) deleteGrant(w http.ResponseWriter, r *http.Request) error {
+	g, err := a.grant(r)
+	if errors.Is(err, errNoGrant) {
+		return writeNothing(w)
+	}
+	if err != nil {
+		return err
+	}
+	receipt := storage.NewReceiptID(a.now())
+	err = a.act(r.Context(), aboutGrant(storage.ActGrantEnd, g, receipt), func(ctx context.Context) error {
+		_, err := a.endOne(ctx, single{receipt: receipt, id: g.ID, grant: g, cause: storage.ActGrantEnd})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return writeNothing(w)
+}
+
+// aboutGrant is the audit event of an act on the grant, of which only the id may
+// be known.
+func aboutGrant(action storage.AuditAction, g storage.Grant, receipt string) storage.AuditEvent {
+	return storage.AuditEvent{
+		Action: action, Username: g.Username, UserID: g.UserID, ClientID: g.ClientID, GrantID: g.ID.String(), Object: receipt,
+	}
+}
+
+// single is an order to end one grant.
+type single struct {
+	receipt string          // its id
+	id      storage.GrantID // of the grant
+	grant   storage.Grant   // as it is; its ID is zero when there is none that lives
+	legacy  string          // another server's token that stands for it
+	cause   storage.AuditAction
+}
+
+// endOne ends one grant, and makes sure of it. Other servers' tokens are told
+// first: were the grant gone first, they would become it again.
+func (a *API) endOne(ctx context.Context, s single) (storage.Receipt, error) {
+	if err := a.forget(ctx, s); err != nil {
+		return storage.Receipt{}, errUnendedOne.because(err)
+	}
+	if err := a.cfg.Store.DeleteGrant(ctx, s.id); err != nil {
+		return storage.Receipt{}, errUnendedOne.because(err)
+	}
+	now := a.now()
+	r := storage.Receipt{
+		ID: s.receipt, Created: now, Grant: s.id.String(), Username: s.grant.Username, By: a.who(ctx), Cause: s.cause,
+		Completed: now, Revision: 1,
+	}
+	if s.grant.ID == s.id {
+		r.Expected = 1
+		r.Swept = storage.Swept{Grants: 1, Oldest: s.grant.Created, Newest: s.grant.Created}
+	}
+	var err error
+	if r.Survivors, err = a.sweeper.survivors(ctx, r); err != nil {
+		return r, err
+	}
+	r.Verified = a.now()
+	return r, a.cfg.Store.CreateReceipt(ctx, r)
+}
+
+func (a *API) forget(ctx context.Context, s single) error {
+	if a.cfg.Legacy == nil {
+		return nil
+	}
+	if s.legacy != "" {
+		if err := a.cfg.Legacy.Forget(ctx, s.legacy); err != nil {
+			return err
+		}
+	}
+	return a.cfg.Legacy.EndGrant(ctx, s.id)
+}
+
+var errUnendedOne = errUnavailable.saying("The grant may still be good. Repeat the request.")

@@ -1,0 +1,98 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// receiptList is a page of receipts.
+type receiptList struct {
+	Revocations []Receipt `json:"revocations"`
+	Next        string    `json:"next,omitempty"`
+}
+
+// listReceipts lists the receipts, the newest first.
+func (a *API) listReceipts(w http.ResponseWriter, r *http.Request) error {
+	after, limit, err := pageOf(r.URL.Query(), "revocations")
+	if err != nil {
+		return err
+	}
+	page, err := a.cfg.Store.ListReceipts(r.Context(), after, limit+1)
+	if err != nil {
+		return err
+	}
+	answer := receiptList{Revocations: []Receipt{}}
+	if len(page) > limit {
+		page = page[:limit]
+		answer.Next = newCursor("revocations", page[limit-1].ID)
+	}
+	for _, receipt := range page {
+		answer.Revocations = append(answer.Revocations, shownReceipt(receipt))
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+var errNoReceipt = errNotFound.saying("There is no such receipt. Receipts are kept for some weeks.")
+
+// getReceipt tells how far a revocation has come, and with verify=true looks again
+// whether anything survived it.
+func (a *API) getReceipt(w http.ResponseWriter, r *http.Request) error {
+	verify, err := queryBool(r.URL.Query(), "verify")
+	if err != nil {
+		return err
+	}
+	id := r.PathValue("id")
+	if !storage.ValidReceiptID(id) {
+		return errNoReceipt
+	}
+	receipt, err := a.cfg.Store.LoadReceipt(r.Context(), id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return errNoReceipt
+	}
+	if err != nil {
+		return err
+	}
+	if verify != nil && *verify {
+		if receipt, err = a.verify(r.Context(), receipt); err != nil {
+			return err
+		}
+	}
+	return writeJSON(w, http.StatusOK, shownReceipt(receipt))
+}
+
+// maxVerify is how long a request waits for a verification.
+const maxVerify = 20 * time.Second
+
+// errVerifying: it goes on when its request is over.
+var errVerifying = func() *problem {
+	p := errUnavailable.saying("There are many grants to look at. The receipt will tell what was found.")
+	p.retryAfter = 10
+	return p
+}()
+
+// verify looks for survivors. That may take longer than a request may, so it goes
+// on in the background.
+func (a *API) verify(ctx context.Context, r storage.Receipt) (storage.Receipt, error) {
+	type outcome struct {
+		receipt storage.Receipt
+		err     error
+	}
+	found := make(chan outcome, 1)
+	a.sweeper.background.Go(func() {
+		r, err := a.sweeper.Verify(a.sweeper.working, r)
+		found <- outcome{r, err}
+	})
+	select {
+	case o := <-found:
+		return o.receipt, o.err
+	case <-time.After(maxVerify):
+		return r, errVerifying
+	case <-ctx.Done():
+		return r, fmt.Errorf("verifying: %w", ctx.Err())
+	}
+}

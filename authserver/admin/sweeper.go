@@ -1,0 +1,283 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// Sweeper ends grants and clears away what was ended, with a receipt for each
+// revocation. It is safe for concurrent use; any number of them, on any nodes, may
+// work on one store.
+//
+// The grants are dead before there is a receipt: see storage.Revocations. The sweep
+// goes on in the background and tells the receipt how far it has come. When it
+// dies with its process, [Sweeper.Resume] of any node takes the receipt over.
+type Sweeper struct {
+	store storage.Store
+	note  func(context.Context, error)
+	now   func() time.Time
+
+	working    context.Context // of the sweeps, which outlive the requests that began them
+	stop       context.CancelFunc
+	background sync.WaitGroup
+
+	looking chan struct{} // full when enough verifications are under way
+
+	resuming sync.Mutex
+	open     time.Time                 // no receipt from before is open; zero: not known
+	strays   map[storage.Target]uint64 // see sweepStrays
+}
+
+// NewSweeper returns a sweeper. note is told what fails in the background, with a
+// context of no request; now is the clock.
+func NewSweeper(store storage.Store, note func(context.Context, error), now func() time.Time) *Sweeper {
+	s := &Sweeper{
+		store: store, note: note, now: func() time.Time { return now().UTC() },
+		looking: make(chan struct{}, maxLooking),
+	}
+	s.working, s.stop = context.WithCancel(context.Background())
+	return s
+}
+
+// maxLooking is how many verifications look for survivors at the same time.
+const maxLooking = 2
+
+// Wait returns when the sweeps in the background are done. Nobody may call End
+// meanwhile.
+func (s *Sweeper) Wait() { s.background.Wait() }
+
+// Close ends the sweeps in the background and waits for them. What they leave
+// undone, the receipts tell of; the grants are dead all the same.
+func (s *Sweeper) Close() {
+	s.stop()
+	s.background.Wait()
+}
+
+// Ending says which grants to end, and why.
+type Ending struct {
+	ID       string         // of the receipt
+	Target   storage.Target // whose grants
+	Username string         // of Target.UserID
+	By       string         // who asked for it: see storage.Receipt
+	Cause    storage.AuditAction
+}
+
+// End ends the grants. They are dead when it returns. What it returns is the
+// receipt as it is then, and a channel that gives it as it is when the sweep has
+// ended, well or not.
+//
+// On an error the grants may still be good, or may be dead without a receipt:
+// repeating the call is safe.
+func (s *Sweeper) End(ctx context.Context, e Ending) (storage.Receipt, <-chan storage.Receipt, error) {
+	revocation, err := s.store.Revoke(ctx, e.Target)
+	if err != nil {
+		return storage.Receipt{}, nil, fmt.Errorf("ending the grants: %w", err)
+	}
+	now := s.now()
+	r := storage.Receipt{
+		ID: e.ID, Created: now, Target: revocation.Target, Epochs: revocation.Epochs,
+		Username: e.Username, By: e.By, Cause: e.Cause,
+		Expected: -1, Sweeping: now, Revision: 1,
+	}
+	if !r.Target.All { // that one may take a while: see run
+		if r.Expected, err = s.store.CountGrants(ctx, r.Target); err != nil {
+			return r, nil, fmt.Errorf("counting the ended grants: %w", err)
+		}
+	}
+	if err := s.store.CreateReceipt(ctx, r); err != nil {
+		return r, nil, fmt.Errorf("keeping the receipt: %w", err)
+	}
+	done := make(chan storage.Receipt, 1)
+	s.background.Go(func() {
+		swept, err := s.run(s.working, r)
+		if err != nil {
+			s.note(s.working, fmt.Errorf("clearing away ended grants: %w", err))
+		}
+		done <- swept
+	})
+	return r, done, nil
+}
+
+// Verify counts what survived the revocation, and puts it into the receipt.
+func (s *Sweeper) Verify(ctx context.Context, r storage.Receipt) (storage.Receipt, error) {
+	select {
+	case s.looking <- struct{}{}:
+		defer func() { <-s.looking }()
+	case <-ctx.Done():
+		return r, ctx.Err()
+	}
+	n, err := s.survivors(ctx, r)
+	if err != nil {
+		return r, err
+	}
+	w := &sweep{Sweeper: s, receipt: r}
+	err = w.update(ctx, func(r *storage.Receipt) { r.Verified, r.Survivors = s.now(), n })
+	if errors.Is(err, errComplete) {
+		err = nil
+	}
+	return w.receipt, err
+}
+
+func (s *Sweeper) survivors(ctx context.Context, r storage.Receipt) (int, error) {
+	if r.Grant == "" {
+		return s.store.Survivors(ctx, r.Revocation())
+	}
+	id, err := storage.ParseGrantID(r.Grant)
+	if err != nil {
+		return 0, err
+	}
+	_, err = s.store.LoadGrant(ctx, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return 0, nil
+	}
+	return 1, err
+}
+
+const (
+	// beat is how often a sweep shows a sign of life.
+	beat = 10 * time.Second
+
+	// lease is after how long without one a sweep counts as dead. It leaves room
+	// for clocks that differ.
+	lease = time.Minute
+
+	// maxPasses is how often a sweep looks again when something survived.
+	maxPasses = 3
+)
+
+// run sweeps what the receipt is of, verifies that nothing survived, and completes
+// the receipt. When that fails others may go on at once.
+func (s *Sweeper) run(ctx context.Context, r storage.Receipt) (storage.Receipt, error) {
+	w := &sweep{Sweeper: s, receipt: r}
+	alive, rest := context.WithCancel(ctx)
+	var beating sync.WaitGroup
+	beating.Go(func() { w.beat(alive) })
+	err := w.sweep(ctx)
+	rest()
+	beating.Wait()
+	if err == nil || errors.Is(err, errComplete) {
+		return w.receipt, nil
+	}
+	const patience = time.Second
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	_ = w.update(last, func(r *storage.Receipt) { r.Sweeping = time.Time{} }) // or the lease runs out
+	return w.receipt, err
+}
+
+// sweep is one run, and the receipt as it was last kept.
+type sweep struct {
+	*Sweeper
+	mu      sync.Mutex
+	receipt storage.Receipt
+}
+
+// errComplete: another sweep was faster, and completed the receipt.
+var errComplete = errors.New("the receipt is complete")
+
+// sweep goes through the grants, and once more if something survived, which is
+// only to be feared of a Redis Cluster that moves slots. The store counts anew
+// for each pass, because it forgets the count with the floor.
+func (w *sweep) sweep(ctx context.Context) error {
+	if err := w.expect(ctx); err != nil {
+		return err
+	}
+	var earlier storage.Swept
+	survivors := 0
+	for range maxPasses {
+		swept, err := w.store.Sweep(ctx, w.receipt.Revocation(), func(swept storage.Swept) error {
+			return w.tell(ctx, earlier.And(swept))
+		})
+		if err != nil {
+			return err
+		}
+		earlier = earlier.And(swept)
+		if survivors, err = w.store.Survivors(ctx, w.receipt.Revocation()); err != nil {
+			return err
+		}
+		if survivors == 0 {
+			break
+		}
+	}
+	return w.update(ctx, func(r *storage.Receipt) {
+		r.Completed, r.Verified, r.Survivors = w.now(), w.now(), survivors
+	})
+}
+
+// expect counts what there is to end, if nobody did.
+func (w *sweep) expect(ctx context.Context) error {
+	if w.receipt.Expected >= 0 {
+		return nil
+	}
+	n, err := w.store.CountGrants(ctx, w.receipt.Target)
+	if err != nil || n < 0 {
+		return err
+	}
+	return w.update(ctx, func(r *storage.Receipt) { r.Expected = n })
+}
+
+// tell puts the count into the receipt. After a sweep that had ended, and whose
+// receipt didn't learn of it, the store begins at nothing: it is never counted
+// down.
+func (w *sweep) tell(ctx context.Context, swept storage.Swept) error {
+	return w.update(ctx, func(r *storage.Receipt) {
+		if swept.Grants > r.Swept.Grants {
+			r.Swept = swept
+		}
+		r.Sweeping = w.now()
+	})
+}
+
+// beat shows signs of life until ctx ends. That one fails matters only if they all
+// do, and then another takes over, which does no harm.
+func (w *sweep) beat(ctx context.Context) {
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_ = w.update(ctx, func(r *storage.Receipt) { r.Sweeping = w.now() })
+		}
+	}
+}
+
+// update changes the receipt, again when another sweep or a verification was
+// faster. A receipt that was deleted meanwhile needs no change.
+func (w *sweep) update(ctx context.Context, change func(*storage.Receipt)) error {
+	const tries = 5
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var err error
+	for range tries {
+		next := w.receipt
+		change(&next)
+		err = w.store.UpdateReceipt(ctx, next)
+		switch {
+		case err == nil:
+			next.Revision++
+			w.receipt = next
+			return nil
+		case errors.Is(err, storage.ErrNotFound):
+			w.receipt = next
+			return nil
+		case !errors.Is(err, storage.ErrConflict):
+			return fmt.Errorf("keeping the receipt: %w", err)
+		}
+		was := w.receipt
+		if w.receipt, err = w.store.LoadReceipt(ctx, was.ID); err != nil {
+			w.receipt = was
+			return fmt.Errorf("reading the receipt: %w", err)
+		}
+		if was.Completed.IsZero() && !w.receipt.Completed.IsZero() {
+			return errComplete
+		}
+	}
+	return fmt.Errorf("keeping the receipt: %w", err)
+}

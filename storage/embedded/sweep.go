@@ -1,0 +1,205 @@
+package embedded
+
+import (
+	"context"
+	"database/sql"
+	"math"
+	"time"
+
+	"github.com/grantd/grantd/internal/pace"
+	"github.com/grantd/grantd/storage"
+)
+
+// A sweep works this long before it rests, and then for this share of the time:
+// the one writer of the file has the rest of it.
+const (
+	sweepFree  = 50 * time.Millisecond
+	sweepShare = 0.1
+)
+
+// tellEvery is how often a sweep tells how far it has come.
+const tellEvery = time.Second
+
+// keepSweep is how long the count of a sweep is kept that nobody finishes.
+const keepSweep = 30 * 24 * time.Hour
+
+// Sweep deletes the grants that r ended; see storage.Sweeper. All of them
+// were there when Revoke returned, because CreateGrant refuses their epochs
+// since, so one walk over the target finds them all.
+func (s *Store) Sweep(ctx context.Context, r storage.Revocation, report func(storage.Swept) error) (storage.Swept, error) {
+	told := time.Now()
+	err := s.walk(ctx, r, func(dead [][]byte) error {
+		if err := s.bury(ctx, dead, r.Epochs[0]); err != nil {
+			return err
+		}
+		if report == nil || time.Since(told) < tellEvery {
+			return nil
+		}
+		told = time.Now()
+		swept, err := s.swept(ctx, r)
+		if err != nil {
+			return err
+		}
+		return report(swept)
+	})
+	total, failed := s.swept(ctx, r)
+	if err == nil {
+		err = failed
+	}
+	if err == nil && report != nil {
+		err = report(total)
+	}
+	if err != nil {
+		return total, err
+	}
+	return total, s.settle(ctx, r)
+}
+
+// settle takes away the floor of r and the count of its sweeps.
+func (s *Store) settle(ctx context.Context, r storage.Revocation) error {
+	kind, name, err := floorOf(r.Target)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, func(c *conn) error {
+		if _, err := c.exec(`DELETE FROM sweeps WHERE epoch = ?`, r.Epochs[0]); err != nil {
+			return err
+		}
+		_, err := c.exec(`DELETE FROM floors WHERE kind = ? AND name = ? AND created_before = ? AND epoch = ?`,
+			kind, name, beforeOf(r.Target), r.Epochs[0])
+		return err
+	})
+}
+
+// Survivors counts the grants that r ended; see storage.Sweeper.
+func (s *Store) Survivors(ctx context.Context, r storage.Revocation) (int, error) {
+	n := 0
+	err := s.walk(ctx, r, func(dead [][]byte) error {
+		n += len(dead)
+		return nil
+	})
+	return n, err
+}
+
+// place is where a walk over the grants of a target stands.
+type place struct {
+	endsAt int64
+	id     []byte
+}
+
+// walks has, for each kind of target, the query for the next grants. The walk
+// reads beside the writers, so that live grants hold nobody up.
+var walks = map[int]string{
+	kindAll: `SELECT id, 0, epoch, created_at FROM grants WHERE id > ?3 ORDER BY id LIMIT ?4`,
+	kindUser: `SELECT id, ends_at, epoch, created_at FROM grants
+		WHERE user_id = ?1 AND user_id <> '' AND (ends_at, id) > (?2, ?3) ORDER BY ends_at, id LIMIT ?4`,
+	kindClient: `SELECT id, ends_at, epoch, created_at FROM grants
+		WHERE client_id = ?1 AND (ends_at, id) > (?2, ?3) ORDER BY ends_at, id LIMIT ?4`,
+}
+
+// ends has, for users and clients, the query for the last end of a grant of
+// theirs: a walk needs to go no further, and grants may come faster than it walks.
+var ends = map[int]string{
+	kindUser:   `SELECT ifnull(max(ends_at), 0) FROM grants WHERE user_id = ?1 AND user_id <> ''`,
+	kindClient: `SELECT ifnull(max(ends_at), 0) FROM grants WHERE client_id = ?1`,
+}
+
+// lastEnd is where a walk over the grants of the target may stop.
+func (s *Store) lastEnd(ctx context.Context, kind int, name string) (last int64, err error) {
+	if kind == kindAll {
+		return math.MaxInt64, nil // by id, where new ones come anywhere
+	}
+	err = s.read(ctx, func(c *conn) error { return orNotFound(c.row(ends[kind], []any{name}, &last)) })
+	return last, err
+}
+
+// walk calls do with the ids of the grants that r ended, some at a time.
+func (s *Store) walk(ctx context.Context, r storage.Revocation, do func(dead [][]byte) error) error {
+	kind, name, err := floorOf(r.Target)
+	if err != nil {
+		return err
+	}
+	last, err := s.lastEnd(ctx, kind, name)
+	if err != nil {
+		return err
+	}
+	p := pace.Pace{Free: sweepFree, Share: sweepShare}
+	for at := (&place{id: []byte{}}); at != nil && at.endsAt <= last; {
+		err := p.Do(ctx, func() error {
+			dead, next, err := s.dead(ctx, r, *at)
+			if at = next; err != nil || len(dead) == 0 {
+				return err
+			}
+			return do(dead)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dead returns the ids of the next grants that r ended, and where to go on, nil
+// at the end.
+func (s *Store) dead(ctx context.Context, r storage.Revocation, at place) ([][]byte, *place, error) {
+	kind, name, err := floorOf(r.Target)
+	if err != nil {
+		return nil, nil, err
+	}
+	var ids [][]byte
+	seen, next, before := 0, &at, beforeOf(r.Target)
+	err = s.read(ctx, func(c *conn) error {
+		return c.each(walks[kind], []any{name, at.endsAt, at.id, batch}, func(rows *sql.Rows) error {
+			var epoch uint32
+			var created int64
+			next = &place{}
+			if err := rows.Scan(&next.id, &next.endsAt, &epoch, &created); err != nil {
+				return err
+			}
+			if seen++; epoch < r.Epochs[0] && created < before {
+				ids = append(ids, next.id)
+			}
+			return nil
+		})
+	})
+	if seen < batch {
+		next = nil
+	}
+	return ids, next, err
+}
+
+// count adds a grant to what the sweeps of a revocation deleted.
+const count = `INSERT INTO sweeps VALUES (?1, 1, ?2, ?2, ?3) ON CONFLICT DO UPDATE SET
+	grants = grants + 1, oldest = min(oldest, excluded.oldest), newest = max(newest, excluded.newest)`
+
+// bury deletes the grants and counts them for the revocation of that epoch.
+func (s *Store) bury(ctx context.Context, ids [][]byte, epoch uint32) error {
+	return s.write(ctx, func(c *conn) error {
+		for _, id := range ids {
+			var created int64
+			found, err := c.row(`DELETE FROM grants WHERE id = ? AND epoch < ? RETURNING created_at`, []any{id, epoch}, &created)
+			if err == nil && found {
+				_, err = c.exec(count, epoch, created, s.now().Add(keepSweep).UnixMilli())
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// swept is what the sweeps of r deleted.
+func (s *Store) swept(ctx context.Context, r storage.Revocation) (storage.Swept, error) {
+	var swept storage.Swept
+	err := s.read(ctx, func(c *conn) error {
+		var oldest, newest int64
+		found, err := c.row(`SELECT grants, oldest, newest FROM sweeps WHERE epoch = ?`, []any{r.Epochs[0]},
+			&swept.Grants, &oldest, &newest)
+		if found {
+			swept.Oldest, swept.Newest = instant(oldest), instant(newest)
+		}
+		return err
+	})
+	return swept, err
+}

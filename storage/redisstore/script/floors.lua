@@ -1,0 +1,10 @@
+-- Reads the floor that begins at that place: its epoch, kind, id and before, which
+-- is math.huge for a floor without one, and the place after it.
+local function read(floors, at)
+  local epoch, kind, len, next = struct.unpack('>I4c1I2', floors, at)
+  local id = string.sub(floors, next, next + len % 32768 - 1)
+  next = next + len % 32768
+  if len < 32768 then return epoch, kind, id, math.huge, next end
+  return epoch, kind, id, struct.unpack('>I8', floors, next)
+end
+
