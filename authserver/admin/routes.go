@@ -48,6 +48,7 @@ func (a *API) routes() []Route {
 		{"GET", Root + "/revocations", []string{"cursor", "limit"}, a.listReceipts},
 		{"POST", Root + "/revocations", nil, a.revoke},
 		{"GET", Root + "/revocations/{id}", []string{"verify"}, a.getReceipt},
+		{"POST", Root + "/tokens/inspect", nil, a.inspectToken},
 	}
 }
 

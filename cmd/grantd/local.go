@@ -10,11 +10,14 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/grantd/grantd/authserver/admin"
+	"github.com/grantd/grantd/authserver/throttle"
 	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
 )
 
 // onStore is the API in this process, over the store that the configuration of
@@ -40,6 +43,13 @@ func (t *tools) api(ctx context.Context) (*api, error) {
 	c.Actor = func(context.Context) admin.Actor { return admin.Actor{Local: true} }
 	c.Audit = func(ctx context.Context, e storage.AuditEvent) error { return t.store.AppendAudit(ctx, e) }
 	c.Note = causes.note
+	if sealer, err := opaque.NewSealer([]byte(t.config.Secret.Reveal())); err == nil {
+		keys := opaque.NewLoader(t.store, sealer)
+		c.Tokens, c.Throttle = keys, throttle.New(t.store, keys, time.Now)
+	}
+	if t.stock != nil {
+		c.Legacy = t.stock
+	}
 	over, err := admin.New(c)
 	if err != nil {
 		return nil, err

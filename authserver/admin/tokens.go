@@ -1,0 +1,107 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
+)
+
+// TokenInfo is what a token is.
+type TokenInfo struct {
+	Kind   string `json:"kind"`            // access, refresh, or unknown when it is none of this server's
+	Active bool   `json:"active"`          // false: it was replaced, has expired or was ended
+	Grant  *Grant `json:"grant,omitempty"` // that it is of, while that lives
+}
+
+// The kinds of tokens.
+const (
+	kindAccess  = "access"
+	kindRefresh = "refresh"
+	kindUnknown = "unknown"
+)
+
+// inspectToken says what a token is. Unlike introspection (RFC 7662), which tells
+// resource servers of access tokens that are good, it knows of both kinds, and
+// also when they are good no more: whoever found one wants to know whose it is.
+func (a *API) inspectToken(w http.ResponseWriter, r *http.Request) error {
+	var text string
+	if err := decode(w, r, members{"token": &text}); err != nil {
+		return err
+	}
+	if text == "" {
+		return wrong("token", "is missing")
+	}
+	info, err := a.tokenInfo(r.Context(), text)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, info)
+}
+
+func (a *API) tokenInfo(ctx context.Context, text string) (TokenInfo, error) {
+	if a.cfg.Tokens == nil {
+		return TokenInfo{}, errConflict.saying("Tokens can't be read here, without the deployment secret.")
+	}
+	keys, err := a.cfg.Tokens.Keyring(ctx)
+	if err != nil {
+		return TokenInfo{}, err
+	}
+	for _, kind := range []opaque.Kind{opaque.Access, opaque.Refresh} {
+		if token, err := keys.Parse(kind, text); err == nil {
+			return a.ownToken(ctx, token)
+		}
+	}
+	return a.legacyToken(ctx, text)
+}
+
+// ownToken is what a token is that was issued here.
+func (a *API) ownToken(ctx context.Context, token opaque.Token) (TokenInfo, error) {
+	info := TokenInfo{Kind: kindAccess}
+	if token.Kind == opaque.Refresh {
+		info.Kind = kindRefresh
+	}
+	g, err := a.cfg.Store.LoadGrant(ctx, token.Grant)
+	if errors.Is(err, storage.ErrNotFound) {
+		return info, nil
+	}
+	if err != nil {
+		return TokenInfo{}, err
+	}
+	digest, expiry := g.Access, g.AccessExpiry
+	if token.Kind == opaque.Refresh {
+		digest, expiry = g.Refresh, g.RefreshExpiry
+	}
+	info.Active = digest.Equal(token.Digest()) && a.now().Before(expiry)
+	shown := shownGrant(g)
+	info.Grant = &shown
+	return info, nil
+}
+
+// legacyToken is what a token is that another server issued.
+func (a *API) legacyToken(ctx context.Context, text string) (TokenInfo, error) {
+	if a.cfg.Legacy == nil {
+		return TokenInfo{Kind: kindUnknown}, nil
+	}
+	info := TokenInfo{Kind: kindAccess, Active: true}
+	g, err := a.cfg.Legacy.AccessGrant(ctx, text)
+	if errors.Is(err, storage.ErrNotFound) {
+		var moved bool
+		g, moved, err = a.cfg.Legacy.RefreshGrant(ctx, text)
+		info = TokenInfo{Kind: kindRefresh, Active: !moved}
+		if err == nil && moved {
+			g, err = a.cfg.Store.LoadGrant(ctx, g.ID)
+		}
+	}
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return TokenInfo{Kind: kindUnknown}, nil
+	case err != nil:
+		return TokenInfo{}, err
+	}
+	shown := shownGrant(g)
+	info.Grant = &shown
+	return info, nil
+}

@@ -1,0 +1,87 @@
+package admin_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/grantd/grantd/authserver/admin"
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
+)
+
+func (f *fixture) inspect(t *testing.T, text string) (info admin.TokenInfo) {
+	t.Helper()
+	a := f.send(t, "POST", "/tokens/inspect", `{"token":"`+text+`"}`).want(t, http.StatusOK)
+	a.into(t, &info)
+	if strings.Contains(a.body, text) {
+		t.Errorf("the token is repeated: %s", a.body)
+	}
+	return info
+}
+
+// A token that was found tells whose it is as long as its grant lives, also when
+// it was replaced.
+func TestWhatATokenIs(t *testing.T) {
+	keys := keyring(t)
+	f := newFixture(t, func(c *admin.Config) { c.Tokens = keys })
+	id := storage.NewGrantID("usr_alice")
+	access, accessDigest := keys.Mint(opaque.Access, id, 2)
+	refresh, refreshDigest := keys.Mint(opaque.Refresh, id, 2)
+	replaced, _ := keys.Mint(opaque.Refresh, id, 1)
+	forged, _ := keyring(t).Mint(opaque.Access, id, 2)
+	err := f.store.CreateGrant(t.Context(), storage.Grant{
+		ID: id, Type: storage.Password, UserID: "usr_alice", Username: "alice", ClientID: "web", Scope: "read", AccessScope: "read",
+		Generation: 2, Access: accessDigest, Refresh: refreshDigest, Epoch: must(f.store.Epoch(t.Context(), id)),
+		Created: f.clock, Issued: f.clock, AccessExpiry: f.clock.Add(time.Hour), RefreshExpiry: f.clock.Add(2 * time.Hour), End: f.clock.Add(3 * time.Hour),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(when, name, text, kind string, active, lives bool) {
+		t.Helper()
+		got := f.inspect(t, text)
+		if got.Kind != kind || got.Active != active || (got.Grant != nil) != lives {
+			t.Errorf("%s, %s: %+v", when, name, got)
+		}
+		if lives && (got.Grant.ID != id.String() || got.Grant.Username != "alice" || got.Grant.ClientID != "web") {
+			t.Errorf("%s, %s is of %+v", when, name, got.Grant)
+		}
+	}
+	check("at first", "the access token", access, "access", true, true)
+	check("at first", "the refresh token", refresh, "refresh", true, true)
+	check("at first", "one that was replaced", replaced, "refresh", false, true)
+	check("at first", "one made with another key", forged, "unknown", false, false)
+	check("at first", "another text", "hunter2", "unknown", false, false)
+	f.clock = f.clock.Add(time.Hour)
+	check("an hour later", "the access token", access, "access", false, true)
+	check("an hour later", "the refresh token", refresh, "refresh", true, true)
+	if err := f.store.DeleteGrant(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	check("when it has ended", "the access token", access, "access", false, false)
+	check("when it has ended", "the refresh token", refresh, "refresh", false, false)
+	if events := f.events.all(); len(events) > 0 {
+		t.Errorf("asking did something: %+v", events)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestMalformedInspection(t *testing.T) {
+	f := newFixture(t, func(c *admin.Config) { c.Tokens = keyring(t) })
+	for body, fields := range map[string][]string{
+		`{}`: {"token"}, `{"token":""}`: {"token"}, `{"token":1}`: {"token"}, `{"token":"x","kind":"access"}`: {"kind"},
+	} {
+		f.send(t, "POST", "/tokens/inspect", body).problem(t, http.StatusBadRequest, "invalid_field", fields...)
+	}
+	f.send(t, "GET", "/tokens/inspect", "").problem(t, http.StatusMethodNotAllowed, "method_not_allowed")
+	without := newFixture(t)
+	without.send(t, "POST", "/tokens/inspect", `{"token":"x"}`).problem(t, http.StatusConflict, "conflict")
+}
