@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/authserver/admin"
 )
 
 func grantCommand() *cobra.Command {
@@ -14,28 +16,10 @@ func grantCommand() *cobra.Command {
 		grantListCommand(), grantShowCommand(), grantRevokeCommand())
 }
 
-// grantRecord is a grant as the API has it: what one sign-in left behind.
-type grantRecord struct {
-	ID             string    `json:"id"`
-	GrantType      string    `json:"grant_type"`
-	UserID         string    `json:"user_id"`
-	Username       string    `json:"username"`
-	ClientID       string    `json:"client_id"`
-	Scope          string    `json:"scope"`
-	Audience       []string  `json:"audience"`
-	Created        time.Time `json:"created"`
-	Issued         time.Time `json:"issued"`
-	AccessExpires  time.Time `json:"access_expires"`
-	RefreshExpires time.Time `json:"refresh_expires"`
-	Expires        time.Time `json:"expires"`
-	Address        string    `json:"address"`
-	UserAgent      string    `json:"user_agent"`
-}
-
-// fields are the grant, a field a line.
-func (g grantRecord) fields() [][]any {
+// grantFields are the grant, a field a line.
+func grantFields(g admin.Grant) [][]any {
 	return [][]any{
-		{"id", g.ID}, {"grant_type", g.GrantType}, {"username", g.Username}, {"user_id", g.UserID},
+		{"id", g.ID}, {"grant_type", g.Type}, {"username", g.Username}, {"user_id", g.UserID},
 		{"client_id", g.ClientID}, {"scope", g.Scope}, {"audience", g.Audience}, {"created", g.Created},
 		{"issued", g.Issued}, {"access_expires", g.AccessExpires}, {"refresh_expires", g.RefreshExpires},
 		{"expires", g.Expires}, {"address", g.Address}, {"user_agent", g.UserAgent},
@@ -62,11 +46,11 @@ func grantListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return listing[grantRecord]{
+			return listing[admin.Grant]{
 				path: "/grants", query: query, member: "grants", limit: f.limit,
 				heading: []any{"ID", "USERNAME", "CLIENT ID", "GRANT TYPE", "SCOPE", "CREATED", "EXPIRES", "ADDRESS"},
-				row: func(g grantRecord) []any {
-					return []any{g.ID, g.Username, g.ClientID, g.GrantType, g.Scope, g.Created, g.Expires, g.Address}
+				row: func(g admin.Grant) []any {
+					return []any{g.ID, g.Username, g.ClientID, g.Type, g.Scope, g.Created, g.Expires, g.Address}
 				},
 			}.show(a, cmd)
 		}),
@@ -122,7 +106,7 @@ func grantShowCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: withAPI(func(a *api, cmd *cobra.Command, args []string) error {
 			var document json.RawMessage
-			var g grantRecord
+			var g admin.Grant
 			err := a.get(cmd.Context(), "/grants/"+segment(args[0]), nil, &document)
 			if isProblem(err, "not_found") {
 				return noGrant()
@@ -133,7 +117,7 @@ func grantShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return showOne(cmd, document, g.fields())
+			return showOne(cmd, document, grantFields(g))
 		}),
 	}))
 }

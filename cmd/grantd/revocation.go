@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/authserver/admin"
 )
 
 func revocationCommand() *cobra.Command {
@@ -15,35 +17,10 @@ func revocationCommand() *cobra.Command {
 		revocationListCommand(), revocationShowCommand())
 }
 
-// receipt is what became of a revocation, as the API has it.
-type receipt struct {
-	ID     string `json:"id"`
-	Target struct {
-		User   string `json:"user"`
-		Client string `json:"client"`
-		Grant  string `json:"grant"`
-		All    bool   `json:"all"`
-	} `json:"target"`
-	IssuedBefore time.Time `json:"issued_before"`
-	Requested    time.Time `json:"requested"`
-	By           string    `json:"by"`
-	Status       string    `json:"status"`
-	Grants       struct {
-		Expected *int64    `json:"expected"`
-		Ended    int64     `json:"ended"`
-		Oldest   time.Time `json:"oldest"`
-		Newest   time.Time `json:"newest"`
-	} `json:"grants"`
-	Completed time.Time `json:"completed"`
-	Verified  *struct {
-		At        time.Time `json:"at"`
-		Survivors int64     `json:"survivors"`
-	} `json:"verified"`
-}
-
+// receiptComplete is the status of a receipt whose sweep is done.
 const receiptComplete = "complete"
 
-func (r receipt) target() string {
+func receiptTarget(r admin.Receipt) string {
 	switch {
 	case r.Target.All:
 		return "all"
@@ -55,13 +32,13 @@ func (r receipt) target() string {
 	return "grant " + r.Target.Grant
 }
 
-// fields are the receipt, a field a line.
-func (r receipt) fields() [][]any {
-	fields := [][]any{{"id", r.ID}, {"target", r.target()}}
+// receiptFields are the receipt, a field a line.
+func receiptFields(r admin.Receipt) [][]any {
+	fields := [][]any{{"id", r.ID}, {"target", receiptTarget(r)}}
 	if !r.IssuedBefore.IsZero() {
 		fields = append(fields, []any{"issued_before", r.IssuedBefore})
 	}
-	fields = append(fields, []any{"requested", r.Requested}, []any{"by", r.By}, []any{"status", r.Status},
+	fields = append(fields, []any{"requested", r.Requested}, []any{"by", r.By}, []any{"cause", r.Cause}, []any{"status", r.Status},
 		[]any{"grants_ended", r.Grants.Ended})
 	if !r.Grants.Oldest.IsZero() {
 		fields = append(fields, []any{"oldest", r.Grants.Oldest}, []any{"newest", r.Grants.Newest})
@@ -76,11 +53,11 @@ func (r receipt) fields() [][]any {
 }
 
 func showReceipt(cmd *cobra.Command, document json.RawMessage) error {
-	var r receipt
+	var r admin.Receipt
 	if err := understand(document, &r); err != nil {
 		return err
 	}
-	return showOne(cmd, document, r.fields())
+	return showOne(cmd, document, receiptFields(r))
 }
 
 func revocationPath(id string) string { return "/revocations/" + segment(id) }
@@ -93,17 +70,17 @@ func awaitSweep(a *api, cmd *cobra.Command, document json.RawMessage) (json.RawM
 	defer stop()
 	const longestPause = time.Second
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, longestPause) {
-		var r receipt
+		var r admin.Receipt
 		if err := understand(document, &r); err != nil {
 			return nil, err
 		}
 		if r.Status == receiptComplete {
 			return document, nil
 		}
-		shown.count.Store(r.Grants.Ended)
+		shown.count.Store(int64(r.Grants.Ended))
 		if r.Grants.Expected != nil {
-			shown.total.Store(*r.Grants.Expected)
-			shown.read.Store(r.Grants.Ended)
+			shown.total.Store(int64(*r.Grants.Expected))
+			shown.read.Store(int64(r.Grants.Ended))
 		}
 		err := pauseFor(cmd.Context(), pause)
 		if err == nil {
@@ -133,11 +110,11 @@ func revocationListCommand() *cobra.Command {
 		Example: "  grantd revocation list --limit 20",
 		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
-			return listing[receipt]{
+			return listing[admin.Receipt]{
 				path: "/revocations", member: "revocations", limit: limit,
 				heading: []any{"ID", "TARGET", "REQUESTED", "BY", "STATUS", "GRANTS ENDED", "COMPLETED"},
-				row: func(r receipt) []any {
-					return []any{r.ID, r.target(), r.Requested, r.By, r.Status, r.Grants.Ended, r.Completed}
+				row: func(r admin.Receipt) []any {
+					return []any{r.ID, receiptTarget(r), r.Requested, r.By, r.Status, r.Grants.Ended, r.Completed}
 				},
 			}.show(a, cmd)
 		}),
@@ -177,9 +154,9 @@ cleared away. --verify looks for survivors; there must be none.`,
 
 // survived is a failure when the receipt tells of grants that should have ended.
 func survived(document json.RawMessage) error {
-	var r receipt
+	var r admin.Receipt
 	if err := understand(document, &r); err != nil || r.Verified == nil || r.Verified.Survivors == 0 {
 		return err
 	}
-	return failedf("%s survived", counted(int(r.Verified.Survivors), "grant")).withHint("repeat the revocation: grantd grant revoke")
+	return failedf("%s survived", counted(r.Verified.Survivors, "grant")).withHint("repeat the revocation: grantd grant revoke")
 }

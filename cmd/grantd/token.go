@@ -7,6 +7,8 @@ import (
 	"regexp"
 
 	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/authserver/admin"
 )
 
 func tokenCommand() *cobra.Command {
@@ -75,11 +77,7 @@ shown to nobody but the server.` + whereItActs
 
 func inspectToken(a *api, cmd *cobra.Command, token string) error {
 	var document json.RawMessage
-	var told struct {
-		Kind   string       `json:"kind"`
-		Active bool         `json:"active"`
-		Grant  *grantRecord `json:"grant"`
-	}
+	var told admin.TokenInfo
 	err := a.send(cmd.Context(), http.MethodPost, "/tokens/inspect", map[string]string{"token": token}, &document)
 	if err == nil {
 		err = understand(document, &told)
@@ -89,7 +87,7 @@ func inspectToken(a *api, cmd *cobra.Command, token string) error {
 	}
 	fields := [][]any{{"kind", told.Kind}, {"active", told.Active}}
 	if told.Grant != nil {
-		for _, field := range told.Grant.fields() {
+		for _, field := range grantFields(*told.Grant) {
 			if field[0] == "id" {
 				field[0] = "grant"
 			}

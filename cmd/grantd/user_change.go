@@ -86,6 +86,10 @@ func userUnlockCommand() *cobra.Command {
 
 // unlockUser shows what it lifts: an admin should know of guessing.
 func unlockUser(a *api, cmd *cobra.Command, args []string) error {
+	if a.local != nil && a.local.tools.config.Secret.IsZero() {
+		return failedf("wrong passwords are kept under the deployment secret, and it isn't given").
+			withHint("name it in the configuration, or act through the server: grantd login")
+	}
 	u, _, err := loadUser(a, cmd, args[0])
 	if err != nil {
 		return err
