@@ -60,7 +60,7 @@ func withAPI(f apiFunc) func(*cobra.Command, []string) error {
 		}
 		err = f(a, cmd, args)
 		if a.local != nil {
-			err = a.local.finish(err)
+			err = a.local.finish(cmd.Context(), err)
 		}
 		return a.explain(err)
 	}

@@ -68,11 +68,14 @@ type local struct {
 	causes *causes
 }
 
-// finish ends the API. It lets sweeps that acts began be done: no other process
-// may be there to do it.
-func (l *local) finish(err error) error {
+// finish ends the API. It lets sweeps that acts began be done, unless ctx ends: no
+// other process may be there to do it.
+func (l *local) finish(ctx context.Context, err error) error {
+	stop := context.AfterFunc(ctx, l.api.Close)
 	l.api.Wait()
-	l.api.Close()
+	if stop() {
+		l.api.Close()
+	}
 	return errors.Join(l.tools.explain(l.causes.explain(err)), l.tools.store.Close())
 }
 
