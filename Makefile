@@ -64,6 +64,10 @@ fuzz: ## Run every fuzz target; FUZZTIME (60s) is for all of them together
 bench: build ## Measure beside bare handlers and stock go-oauth2, and write bench/README.md
 	go -C bench run . -grantd '$(CURDIR)/bin/grantd' -write README.md
 
+.PHONY: bench-revoke
+bench-revoke: build ## Measure revocations among a million live grants, and write bench/REVOKE.md
+	go -C bench run . revoke -grantd '$(CURDIR)/bin/grantd' -write REVOKE.md
+
 .PHONY: lint
 lint: bin/golangci-lint ## Check the code, and who imports what (.golangci.yml)
 	@# golangci-lint drops every finding in a path that begins with GOCACHE's, as /tmp/go-src does with /tmp/go.

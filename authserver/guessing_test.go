@@ -143,6 +143,26 @@ func TestGuessersLearnNothingOfUsers(t *testing.T) {
 	})
 }
 
+// Limiting guesses costs a good sign-in two steps of the store: the place that is
+// taken and given back.
+func TestStepsOfAGoodSignIn(t *testing.T) {
+	store := &tracedStore{}
+	f := newFixture(t, func(c *authserver.Config) {
+		store.Store = c.Store
+		c.Store = store
+	})
+	var calls []string
+	for range 2 { // the first time the server knows nothing of the user yet
+		store.since()
+		wantToken(t, f.post(t, passwordForm("alice", "secret123"), asWeb))
+		calls = store.since()
+	}
+	want := []string{"LoadClient", "SwapGuesses", "LoadUser", "Epoch", "LoadClient", "LoadUser", "SwapGuesses", "CreateGrant"}
+	if d := cmp.Diff(want, calls); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
 func TestPasswordsDoNotAge(t *testing.T) {
 	t.Run("PW-NIST63B-5.1.1.2-08 ten years on the same password is as good", func(t *testing.T) {
 		f := newFixture(t)

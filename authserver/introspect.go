@@ -155,24 +155,12 @@ func bearerToken(h http.Header) (text string, given bool) {
 	return strings.TrimLeft(text, " "), strings.EqualFold(scheme, "Bearer")
 }
 
-// accessGrant returns the grant whose access token this is now, or ErrNotFound.
-// It asks the store once, and not at all when the text isn't a token of ours, nor
-// may be a legacy one.
+// accessGrant returns the grant whose access token this is now, a legacy one too, or
+// ErrNotFound.
 func (s *Server) accessGrant(ctx context.Context, text string) (storage.Grant, error) {
-	keys, err := s.cfg.Keys.Keyring(ctx)
-	if err != nil {
-		return storage.Grant{}, err
-	}
-	token, err := keys.Parse(opaque.Access, text)
-	if errors.Is(err, opaque.ErrInvalid) {
+	g, err := s.issuer.tokens.load(ctx, opaque.Access, text)
+	if errors.Is(err, errForeign) {
 		return s.legacyAccess(ctx, text)
-	}
-	if err != nil {
-		return storage.Grant{}, err // nobody can tell now
-	}
-	g, err := s.cfg.Store.LoadGrant(ctx, token.Grant)
-	if err == nil && !current(g, token, s.now()) {
-		err = storage.ErrNotFound
 	}
 	return g, err
 }

@@ -3,6 +3,7 @@ package authserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/go-oauth2/oauth2/v4"
@@ -17,16 +18,20 @@ import (
 // issuer is the go-oauth2 manager with our generator and our stores behind it.
 // Only the manager's issuing is used: its refresh checks neither the client nor
 // the scope and isn't atomic, so refresh.go swaps the grant itself.
-type issuer struct{ manager *manage.Manager }
+type issuer struct {
+	manager *manage.Manager
+	tokens  *tokenStore
+}
 
 func newIssuer(c Config) issuer {
+	tokens := &tokenStore{grants: c.Store, keys: c.Keys, now: c.Now}
 	m := manage.NewManager()
 	m.SetPasswordTokenCfg(&manage.Config{AccessTokenExp: c.AccessLifetime, RefreshTokenExp: c.RefreshIdle, IsGenerateRefresh: true})
 	m.SetClientTokenCfg(&manage.Config{AccessTokenExp: c.AccessLifetime})
 	m.MapAccessGenerate(generator{})
-	m.MapTokenStorage(&tokenStore{grants: c.Store, keys: c.Keys})
+	m.MapTokenStorage(tokens)
 	m.MapClientStorage(clientStore{})
-	return issuer{manager: m}
+	return issuer{manager: m, tokens: tokens}
 }
 
 // signIn is what the manager's callbacks need and its own types have no room
@@ -120,10 +125,11 @@ func (c clientInfo) IsPublic() bool             { return c.client.Public }
 func (c clientInfo) GetUserID() string          { return "" }
 func (c clientInfo) VerifyPassword(string) bool { return true }
 
-// tokenStore keeps the manager's tokens as grants.
+// tokenStore finds grants by their tokens, and keeps the manager's tokens as grants.
 type tokenStore struct {
 	grants storage.Grants
 	keys   opaque.Source
+	now    func() time.Time
 }
 
 // Create implements oauth2.TokenStore: it completes the grant of the sign-in
@@ -201,7 +207,11 @@ func (t *tokenStore) remove(ctx context.Context, kind opaque.Kind, token string)
 	return t.grants.DeleteGrant(ctx, g.ID)
 }
 
-// load returns the grant whose current token this is, or ErrNotFound.
+// errForeign is the storage.ErrNotFound of a text that was not made here.
+var errForeign = fmt.Errorf("%w: not a token of ours", storage.ErrNotFound)
+
+// load returns the grant whose token this is now, or ErrNotFound. It asks the
+// store once, and not at all when the text isn't a token of ours: errForeign.
 func (t *tokenStore) load(ctx context.Context, kind opaque.Kind, text string) (storage.Grant, error) {
 	keys, err := t.keys.Keyring(ctx)
 	if err != nil {
@@ -209,23 +219,16 @@ func (t *tokenStore) load(ctx context.Context, kind opaque.Kind, text string) (s
 	}
 	token, err := keys.Parse(kind, text)
 	if errors.Is(err, opaque.ErrInvalid) {
-		return storage.Grant{}, storage.ErrNotFound
+		return storage.Grant{}, errForeign
 	}
 	if err != nil {
 		return storage.Grant{}, err // nobody can tell now
 	}
 	g, err := t.grants.LoadGrant(ctx, token.Grant)
-	if err != nil {
-		return g, err
+	if err == nil && !current(g, token, t.now()) {
+		err = storage.ErrNotFound
 	}
-	current := g.Access
-	if kind == opaque.Refresh {
-		current = g.Refresh
-	}
-	if !current.Equal(token.Digest()) {
-		return storage.Grant{}, storage.ErrNotFound
-	}
-	return g, nil
+	return g, err
 }
 
 // tokenInfo shows a grant in the toolkit's terms.

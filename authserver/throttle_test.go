@@ -124,7 +124,8 @@ func TestFailedClientAuthenticationsAreThrottled(t *testing.T) {
 // The test of the requirement as it is written.
 func TestAHundredGuesses(t *testing.T) {
 	for _, path := range []string{"/token", "/revoke", "/introspect"} {
-		t.Run("6749-2.3.1-07 "+path, func(t *testing.T) {
+		id := map[string]string{"/token": "6749-2.3.1-07 ", "/revoke": "6749-2.3.1-07 7009-5-01 ", "/introspect": "6749-2.3.1-07 "}[path]
+		t.Run(id+path, func(t *testing.T) {
 			f := newFixture(t)
 			throttled := 0
 			for i := range 100 {

@@ -35,6 +35,8 @@ func main() {
 		err = serveBare(os.Args[2], os.Args[3])
 	case len(os.Args) == 4 && os.Args[1] == "stock":
 		err = serveStock(os.Args[2], os.Args[3])
+	case len(os.Args) > 1 && os.Args[1] == "revoke":
+		err = revocations(ctx, os.Args[2:])
 	default:
 		err = bench(ctx)
 	}

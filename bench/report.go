@@ -19,21 +19,25 @@ const (
 
 // report prints the table, and writes it into the file of -write.
 func report(o options, cells []load, results map[cell][]sample) error {
-	table := tableText(o, cells, results)
+	return place(o.write, tableText(o, cells, results))
+}
+
+// place prints the table, and puts it into the Markdown file, unless that is "".
+func place(file, table string) error {
 	fmt.Print(table)
-	if o.write == "" {
+	if file == "" {
 		return nil
 	}
-	text, err := os.ReadFile(o.write)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
 	begin, end := bytes.Index(text, []byte(tableBegin)), bytes.Index(text, []byte(tableEnd))
 	if begin < 0 || end < begin {
-		return fmt.Errorf("%s has no place for the table", o.write)
+		return fmt.Errorf("%s has no place for the table", file)
 	}
 	text = slices.Concat(text[:begin], []byte(tableBegin+table), text[end:])
-	return os.WriteFile(o.write, text, 0o644)
+	return os.WriteFile(file, text, 0o644)
 }
 
 func tableText(o options, cells []load, results map[cell][]sample) string {

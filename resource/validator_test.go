@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -196,3 +197,44 @@ func TestARevokedTokenIsRefusedByTheNextRequest(t *testing.T) {
 	})
 	a.get(t, "/users/me", "Bearer "+other).want(t, http.StatusOK)
 }
+
+// A token under a key that the node couldn't load yet may be a good one.
+func TestATokenOfAKeyThatMayBeNewIsNotJudged(t *testing.T) {
+	secret := make([]byte, opaque.MinSecretLen)
+	sealer, err := opaque.NewSealer(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	others, err := opaque.NewKeyring(opaque.NewKey(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, _ := others.Mint(opaque.Access, storage.NewGrantID("u"), 1)
+	synctest.Test(t, func(t *testing.T) {
+		keys := &keysThenNone{}
+		v := resource.NewStoreValidator(opaque.NewLoader(keys, sealer), loaderFunc(nil))
+		if _, err := v.Validate(t.Context(), token); !errors.Is(err, resource.ErrInvalidToken) {
+			t.Errorf("while the keys are known: %v, want ErrInvalidToken", err)
+		}
+		keys.fault = storage.ErrUnavailable
+		time.Sleep(time.Minute)
+		if _, err := v.Validate(t.Context(), token); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, resource.ErrInvalidToken) {
+			t.Errorf("when nobody knows: %v, want ErrUnavailable", err)
+		}
+	})
+}
+
+// keysThenNone are the keys of a store that makes one, and then is down.
+type keysThenNone struct {
+	stored []storage.Key
+	fault  error
+}
+
+func (k *keysThenNone) CreateKey(_ context.Context, key storage.Key) error {
+	k.stored = append(k.stored, key)
+	return nil
+}
+
+func (k *keysThenNone) ListKeys(context.Context) ([]storage.Key, error) { return k.stored, k.fault }
+
+func (k *keysThenNone) DeleteKey(context.Context, byte) error { return nil }

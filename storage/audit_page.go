@@ -1,9 +1,6 @@
 package storage
 
 import (
-	"crypto/sha256"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -82,36 +79,4 @@ func (q AuditQuery) Page(found []AuditEvent, limit int, origin string) AuditPage
 		p.Previous = found[seen-1].ID
 	}
 	return p
-}
-
-// auditRecord is an event without its id, which the store has already.
-type auditRecord struct {
-	AuditEvent
-	ID string `json:"id,omitempty"`
-}
-
-// EncodeAudit returns the records of the events, JSON without ids, and a digest of
-// them all: equal for the same events only.
-func EncodeAudit(events []AuditEvent) (records [][]byte, digest []byte, err error) {
-	h := sha256.New()
-	for _, e := range events {
-		e.Time = e.Time.UTC()
-		record, err := json.Marshal(auditRecord{AuditEvent: e})
-		if err != nil {
-			return nil, nil, fmt.Errorf("storage: audit event: %w", err)
-		}
-		records = append(records, record)
-		h.Write(record)
-	}
-	return records, h.Sum(nil)[:16], nil
-}
-
-// DecodeAudit reads a record, of the event with that id.
-func DecodeAudit(id string, record []byte) (AuditEvent, error) {
-	var r auditRecord
-	if err := json.Unmarshal(record, &r); err != nil {
-		return AuditEvent{}, ErrEncoding // the cause might quote the record
-	}
-	r.AuditEvent.ID = id
-	return r.AuditEvent, nil
 }

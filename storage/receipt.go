@@ -45,7 +45,7 @@ func (r Receipt) Revocation() Revocation { return Revocation{Target: r.Target, E
 // of their ids.
 type Receipts interface {
 	// CreateReceipt keeps r with revision 1, or returns ErrExists when the id is
-	// taken.
+	// taken by another. Of a call that is repeated it may say so too.
 	CreateReceipt(ctx context.Context, r Receipt) error
 
 	// LoadReceipt returns the receipt of that id, or ErrNotFound.

@@ -34,8 +34,8 @@ type Config struct {
 
 	// Verify judges the password that a user gives who wants another one, as
 	// sign-ins are judged; the context is the request's. Its errors are those of
-	// the store and of Passwords, and [*ThrottledError]. Default: Passwords does,
-	// however often.
+	// the store and of Passwords, and [*throttle.Refusal]. Default: Passwords does,
+	// unless Throttle is against it.
 	Verify func(ctx context.Context, u storage.User, password string) (bool, error)
 
 	// Scopes that the server knows: those that a client may have. DefaultScopes
@@ -124,14 +124,11 @@ func New(c Config) (*API, error) {
 		return nil, err
 	}
 	if c.Verify == nil {
-		c.Verify = func(ctx context.Context, u storage.User, password string) (bool, error) {
-			result, err := c.Passwords.Verify(ctx, u.Password, password)
-			return result.OK, err
-		}
+		c.Verify = c.judge
 	}
 	a := &API{cfg: c}
-	a.waiting, a.stopWaiting = context.WithCancel(context.Background())
 	a.sweeper = NewSweeper(c.Store, c.Note, c.Now)
+	a.waiting, a.stopWaiting = context.WithCancel(context.Background())
 	a.handler = a.mux()
 	return a, nil
 }

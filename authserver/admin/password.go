@@ -8,18 +8,12 @@ import (
 	"time"
 
 	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/authserver/throttle"
 	"github.com/grantd/grantd/storage"
 )
 
 // OwnPasswordPath is where users change their password, below the issuer's path.
 const OwnPasswordPath = "/users/me/password"
-
-// ThrottledError says that a password wasn't judged, because too many wrong ones came
-// before it.
-type ThrottledError struct{ Wait time.Duration }
-
-// Error tells how long to wait.
-func (e *ThrottledError) Error() string { return fmt.Sprintf("throttled for %s", e.Wait) }
 
 // OwnPassword answers POST OwnPasswordPath: the user whom Config.Actor tells
 // changes the password, with the old one, and all the user's grants end. It isn't
@@ -111,12 +105,12 @@ func (a *API) passwordChange(w http.ResponseWriter, r *http.Request, u storage.U
 // replacePassword judges the old password, replaces it and ends the grants.
 func (a *API) replacePassword(ctx context.Context, u storage.User, p passwordChange) error {
 	right, err := a.cfg.Verify(ctx, u, p.old)
-	var throttled *ThrottledError
+	var refusal *throttle.Refusal
 	switch {
-	case errors.As(err, &throttled):
-		refusal := errThrottled.because(err)
-		refusal.retryAfter = max(1, int((throttled.Wait+time.Second-1)/time.Second))
-		return refusal
+	case errors.As(err, &refusal):
+		throttled := errThrottled.because(err)
+		throttled.retryAfter = int((refusal.Wait + time.Second - 1) / time.Second)
+		return throttled
 	case errors.Is(err, passhash.ErrBusy):
 		return errBusy.because(err)
 	case err != nil:

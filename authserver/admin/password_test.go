@@ -3,6 +3,7 @@ package admin_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,7 +15,9 @@ import (
 
 	"github.com/grantd/grantd/authserver/admin"
 	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/authserver/throttle"
 	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
 )
 
 const (
@@ -231,7 +234,7 @@ func TestOwnPasswordChangedMeanwhile(t *testing.T) {
 func TestOwnPasswordIsThrottled(t *testing.T) {
 	o := newOwn(t, func(c *admin.Config) {
 		c.Verify = func(context.Context, storage.User, string) (bool, error) {
-			return false, &admin.ThrottledError{Wait: 1500 * time.Millisecond}
+			return false, &throttle.Refusal{Wait: 1500 * time.Millisecond}
 		}
 	})
 	a := o.change(t, bodyOf(oldPassword, newPassword))
@@ -240,6 +243,26 @@ func TestOwnPasswordIsThrottled(t *testing.T) {
 		t.Errorf("Retry-After is %q, want 2", after)
 	}
 	o.unchanged(t)
+}
+
+// The old password can't be guessed here either, by who found a token.
+func TestGuessesOfTheOldPasswordAreThrottled(t *testing.T) {
+	keys, err := opaque.NewKeyring(opaque.NewKey(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := newOwn(t, func(c *admin.Config) { c.Throttle = throttle.New(c.Store, keys, c.Now) })
+	for i := range 3 {
+		o.change(t, bodyOf(fmt.Sprint("wrong horse ", i), newPassword)).problem(t, http.StatusForbidden, "wrong_password")
+	}
+	a := o.change(t, bodyOf(oldPassword, newPassword))
+	a.problem(t, http.StatusTooManyRequests, "throttled")
+	if after := a.header.Get("Retry-After"); after != "5" {
+		t.Errorf("Retry-After is %q, want 5", after)
+	}
+	o.unchanged(t)
+	o.clock = o.clock.Add(5 * time.Second)
+	o.change(t, bodyOf(oldPassword, newPassword)).want(t, http.StatusNoContent)
 }
 
 func TestOwnPasswordInAnOutage(t *testing.T) {

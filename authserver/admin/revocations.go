@@ -138,12 +138,18 @@ func (a *API) revoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	id := storage.NewReceiptID(a.now())
+	id, began := storage.NewReceiptID(a.now()), time.Now()
 	var receipt storage.Receipt
 	if q.token != nil || q.grant != nil {
 		receipt, err = a.revokeOne(r.Context(), id, q)
 	} else {
-		receipt, err = a.revokeMany(r.Context(), id, q, before)
+		var done <-chan storage.Receipt
+		if receipt, done, err = a.revokeMany(r.Context(), id, q, before); err == nil {
+			select {
+			case receipt = <-done:
+			case <-time.After(briefly - time.Since(began)):
+			}
+		}
 	}
 	if err != nil {
 		return err
@@ -156,25 +162,27 @@ func (a *API) revoke(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, status, shownReceipt(receipt))
 }
 
-// briefly is how long a revocation waits for its sweep: a small one is complete
-// by then.
-const briefly = 20 * time.Millisecond
+// briefly is how long a revocation takes at least, to wait for its sweep: a small
+// one is complete by then.
+const briefly = 25 * time.Millisecond
 
-func (a *API) revokeMany(ctx context.Context, id string, q revocationRequest, before time.Time) (storage.Receipt, error) {
+// revokeMany ends the grants of those whom the request names; its results are those
+// of Sweeper.End.
+func (a *API) revokeMany(ctx context.Context, id string, q revocationRequest, before time.Time) (receipt storage.Receipt, done <-chan storage.Receipt, err error) {
 	e := Ending{ID: id, By: a.who(ctx), Cause: storage.ActRevocation, Target: storage.Target{All: true}}
 	ev := storage.AuditEvent{Action: storage.ActRevocation, Object: id, Detail: "all"}
 	switch {
 	case q.user != nil:
 		u, err := a.userNamed(ctx, *q.user)
 		if err != nil {
-			return storage.Receipt{}, err
+			return receipt, nil, err
 		}
 		e.Target, e.Username = storage.Target{UserID: u.ID}, u.Name
 		ev.Username, ev.UserID, ev.Detail = u.Name, u.ID, "of a user"
 	case q.client != nil:
 		c, err := a.loadClient(ctx, *q.client)
 		if err != nil {
-			return storage.Receipt{}, err
+			return receipt, nil, err
 		}
 		e.Target = storage.Target{ClientID: c.ID}
 		ev.ClientID, ev.Detail = c.ID, "of a client"
@@ -182,20 +190,11 @@ func (a *API) revokeMany(ctx context.Context, id string, q revocationRequest, be
 	if e.Target.Before = before; !before.IsZero() {
 		ev.Detail += ", issued before " + before.Format(time.RFC3339Nano)
 	}
-	var receipt storage.Receipt
-	var done <-chan storage.Receipt
-	err := a.act(ctx, ev, func(ctx context.Context) (err error) {
+	err = a.act(ctx, ev, func(ctx context.Context) (err error) {
 		receipt, done, err = a.sweeper.End(ctx, e)
 		return err
 	})
-	if err != nil {
-		return receipt, err
-	}
-	select {
-	case receipt = <-done:
-	case <-time.After(briefly):
-	}
-	return receipt, nil
+	return receipt, done, err
 }
 
 // revokeOne ends the grant that the request names.

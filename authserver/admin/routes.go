@@ -38,7 +38,6 @@ func (a *API) routes() []Route {
 		{"PATCH", Root + "/clients/{client_id}", nil, a.patchClient},
 		{"DELETE", Root + "/clients/{client_id}", nil, a.deleteClient},
 		{"POST", Root + "/clients/{client_id}/secret", nil, a.rotateSecret},
-		{"GET", Root + "/audit", []string{"action", "user", "client", "after", "before", "limit", "wait"}, a.listAudit},
 		{"GET", Root + "/keys", nil, a.listKeys},
 		{"POST", Root + "/keys", nil, a.rotateKey},
 		{"DELETE", Root + "/keys/{id}", nil, a.deleteKey},
@@ -48,6 +47,7 @@ func (a *API) routes() []Route {
 		{"GET", Root + "/revocations", []string{"cursor", "limit"}, a.listReceipts},
 		{"POST", Root + "/revocations", nil, a.revoke},
 		{"GET", Root + "/revocations/{id}", []string{"verify"}, a.getReceipt},
+		{"GET", Root + "/audit", []string{"action", "user", "client", "after", "before", "limit", "wait"}, a.listAudit},
 		{"POST", Root + "/tokens/inspect", nil, a.inspectToken},
 	}
 }

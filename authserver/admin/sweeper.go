@@ -74,6 +74,7 @@ type Ending struct {
 // On an error the grants may still be good, or may be dead without a receipt:
 // repeating the call is safe.
 func (s *Sweeper) End(ctx context.Context, e Ending) (storage.Receipt, <-chan storage.Receipt, error) {
+	counted := s.count(ctx, e.Target)
 	revocation, err := s.store.Revoke(ctx, e.Target)
 	if err != nil {
 		return storage.Receipt{}, nil, fmt.Errorf("ending the grants: %w", err)
@@ -82,12 +83,7 @@ func (s *Sweeper) End(ctx context.Context, e Ending) (storage.Receipt, <-chan st
 	r := storage.Receipt{
 		ID: e.ID, Created: now, Target: revocation.Target, Epochs: revocation.Epochs,
 		Username: e.Username, By: e.By, Cause: e.Cause,
-		Expected: -1, Sweeping: now, Revision: 1,
-	}
-	if !r.Target.All { // that one may take a while: see run
-		if r.Expected, err = s.store.CountGrants(ctx, r.Target); err != nil {
-			return r, nil, fmt.Errorf("counting the ended grants: %w", err)
-		}
+		Expected: <-counted, Sweeping: now, Revision: 1,
 	}
 	if err := s.store.CreateReceipt(ctx, r); err != nil {
 		return r, nil, fmt.Errorf("keeping the receipt: %w", err)
@@ -101,6 +97,25 @@ func (s *Sweeper) End(ctx context.Context, e Ending) (storage.Receipt, <-chan st
 		done <- swept
 	})
 	return r, done, nil
+}
+
+// count counts the target's grants while they are being revoked, for nobody should
+// have to wait for it: -1 when that fails, or when it is of everybody, which may
+// take a while. Then the sweep does.
+func (s *Sweeper) count(ctx context.Context, t storage.Target) <-chan int {
+	counted := make(chan int, 1)
+	if t.All {
+		counted <- -1
+		return counted
+	}
+	go func() {
+		n, err := s.store.CountGrants(ctx, t)
+		if err != nil {
+			n = -1
+		}
+		counted <- n
+	}()
+	return counted
 }
 
 // Verify counts what survived the revocation, and puts it into the receipt.

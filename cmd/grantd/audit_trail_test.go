@@ -272,9 +272,9 @@ func TestTwoNodesWriteOneTrail(t *testing.T) {
 	}
 	all.Wait()
 	store := s.open(t)
-	// Nobody has to stop for it: it is there within a second.
+	// Nobody has to stop for it.
 	var trail []storage.AuditEvent
-	await(t, time.Second, "in the trail", func() bool {
+	await(t, 5*time.Second, "in the trail", func() bool {
 		trail = trailOf(t, store)
 		return len(trail) == 2*signIns
 	})

@@ -19,7 +19,7 @@ const (
 	// auditPause is how long a store that didn't take events is left alone.
 	auditPause = time.Second
 
-	auditBatch = 256 // events that are kept at once, at most
+	auditBatch = 128 // events that are kept at once, at most: few enough that Redis keeps nobody waiting
 
 	// auditQueue is how many events requests may hand over before any is looked at,
 	// and auditBacklog how many may wait for a store that can't take them.
@@ -193,8 +193,9 @@ func (a *auditor) write(e storage.AuditEvent) {
 	if !h.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
-	line := slog.NewRecord(e.Time, slog.LevelInfo, "audit", 0)
-	line.AddAttrs(slog.String("action", string(e.Action)), slog.String("outcome", string(e.Outcome)))
+	const most = 14
+	attrs := make([]slog.Attr, 0, most)
+	attrs = append(attrs, slog.String("action", string(e.Action)), slog.String("outcome", string(e.Outcome)))
 	for _, text := range [...]struct{ key, value string }{
 		{"actor_user", e.ActorUser},
 		{"actor_user_id", e.ActorUserID},
@@ -208,15 +209,17 @@ func (a *auditor) write(e storage.AuditEvent) {
 		{"detail", e.Detail},
 	} {
 		if text.value != "" {
-			line.AddAttrs(slog.String(text.key, printable(text.value, 256)))
+			attrs = append(attrs, slog.String(text.key, printable(text.value, 256)))
 		}
 	}
 	if e.Address.IsValid() {
-		line.AddAttrs(slog.String("remote", e.Address.String()))
+		attrs = append(attrs, slog.String("remote", e.Address.String()))
 	}
 	if e.Local {
-		line.AddAttrs(slog.Bool("local", true))
+		attrs = append(attrs, slog.Bool("local", true))
 	}
+	line := slog.NewRecord(e.Time, slog.LevelInfo, "audit", 0)
+	line.AddAttrs(attrs...)
 	_ = h.Handle(ctx, line) // nobody is left to tell that standard error is gone
 }
 

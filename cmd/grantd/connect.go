@@ -109,7 +109,7 @@ func onServer(from, server string) (*api, error) {
 	}
 	c := newAPIClient()
 	if token := environment()[tokenVariable]; token != "" {
-		return &api{base: cmp.Or(base, defaultServer), client: withTransport(c, &bearer{c.Transport, token})}, nil
+		return &api{base: cmp.Or(base, defaultServer), client: withTransport(c, &bearerTransport{c.Transport, token})}, nil
 	}
 	path, err := sessionPath()
 	if err != nil {
@@ -140,14 +140,14 @@ func withTransport(c *http.Client, t http.RoundTripper) *http.Client {
 	return &http.Client{Transport: t, CheckRedirect: c.CheckRedirect}
 }
 
-// bearer sends a token along.
-type bearer struct {
+// bearerTransport sends a token along.
+type bearerTransport struct {
 	next  http.RoundTripper
 	token string
 }
 
 // RoundTrip sends the request with the token.
-func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+func (b *bearerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+b.token)
 	return b.next.RoundTrip(r)
@@ -177,7 +177,7 @@ func (s *signedIn) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		token = renewed
 	}
-	resp, err := (&bearer{s.next, token}).RoundTrip(r)
+	resp, err := (&bearerTransport{s.next, token}).RoundTrip(r)
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
@@ -188,7 +188,7 @@ func (s *signedIn) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r, err = again(r); err != nil {
 		return nil, err
 	}
-	return (&bearer{s.next, token}).RoundTrip(r)
+	return (&bearerTransport{s.next, token}).RoundTrip(r)
 }
 
 // again is the request with its body from the beginning.

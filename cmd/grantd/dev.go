@@ -45,7 +45,7 @@ tokens are kept in ./.grantd/grantd.db.`,
 	c.Flags().StringVar(&f.addr, "addr", "127.0.0.1:8080", "loopback address to listen on; port 0 picks a free one")
 	c.Flags().StringVar(&f.redis, "redis", "", "URL of a Redis to use instead of the file")
 	c.Flags().BoolVar(&f.memory, "memory", false, "keep everything in memory and forget it at the end")
-	c.Flags().StringVar(&f.throttle, "throttle", throttleOn, "limit on failed client authentications: on, or off for tests that guess freely")
+	c.Flags().StringVar(&f.throttle, "throttle", throttleOn, "limits on guessing passwords and client secrets: on, or off for tests that guess freely")
 	return c
 }
 

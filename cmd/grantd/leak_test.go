@@ -143,7 +143,8 @@ func TestAnswersAndTheLogLeakNothing(t *testing.T) {
 			t.Errorf("the log:\n%s", log)
 		}
 	})
-	t.Run("7662-5-01 no line of the log tells of a user, but for what users did, in the audit trail", func(t *testing.T) {
+	// But for what users did themselves, in the audit trail.
+	t.Run("7662-5-01 no line of the log tells of a user", func(t *testing.T) {
 		for line := range strings.Lines(log) {
 			for _, personal := range []string{"alice", me["sub"].(string)} {
 				if strings.Contains(line, personal) && !strings.Contains(line, "msg=audit") {

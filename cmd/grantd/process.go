@@ -37,7 +37,7 @@ type process struct {
 	audit  *auditor
 	admin  *admin.API // nil where it isn't offered
 
-	// unthrottled: failed client authentications are not limited.
+	// unthrottled: guessing is not limited.
 	unthrottled bool
 
 	// prepare is what must succeed, once, before anybody is let in. It is
@@ -125,7 +125,18 @@ func (p *process) offerAll(defaultClient string) (handlers, error) {
 		maps.Copy(auth, h.admin)
 		h.admin = nil
 	}
-	return h, nil
+	return h, p.describe(p.config.Issuer, h)
+}
+
+// offerResource is the resource server alone.
+func (p *process) offerResource() (handlers, error) {
+	api, err := p.resourceHandlers()
+	if err != nil {
+		return handlers{}, err
+	}
+	h := handlers{oauth: api}
+	base, _ := p.config.resources()
+	return h, p.describe(base, h)
 }
 
 // authHandlers are the authorization server, by path. defaultClient may be empty.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 	"unicode"
@@ -96,6 +97,9 @@ func (rec *record) errorText() string {
 // printable replaces what isn't a visible character or a space, and cuts s to
 // at most n bytes.
 func printable(s string, n int) string {
+	if len(s) <= n && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return s // what nearly every text is
+	}
 	clean := make([]byte, 0, min(len(s), n))
 	for _, r := range s {
 		if !unicode.IsPrint(r) {

@@ -24,10 +24,7 @@ Clients reach it at the URL that the key resource of the configuration names.`,
 			if err != nil {
 				return err
 			}
-			return p.run(cmd.Context(), c.ResourceAddr, func(net.Addr) (handlers, error) {
-				api, err := p.resourceHandlers()
-				return handlers{oauth: api}, err
-			})
+			return p.run(cmd.Context(), c.ResourceAddr, func(net.Addr) (handlers, error) { return p.offerResource() })
 		},
 	}
 	addConfigFlags(c, "issuer", "resource-addr", "data", "redis", "log-level", "log-format")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"mime/multipart"
 	"net/http"
@@ -136,6 +137,28 @@ var requestDefects = []defect{
 		},
 		shows: `200 with a token and the scope ""`,
 	},
+	{
+		ids:   "V07 6749-4.3.2-05",
+		text:  "passwords can be guessed without end",
+		check: func(_ *testing.T, s target) error { return s.refuseGuesses() },
+		shows: "200 with a token",
+	},
+}
+
+// refuseGuesses returns nil when so many wrong passwords make the server refuse
+// more of them, and for a while the right one too.
+func (s target) refuseGuesses() error {
+	for i := range 100 {
+		s.ask(web, passwordForm(stockUser, fmt.Sprint("guess ", i), ""))
+	}
+	a := s.ask(web, signInForm(""))
+	if err := a.refused(429, "temporarily_unavailable"); err != nil {
+		return err
+	}
+	if a.header.Get("Retry-After") == "" {
+		return errors.New("Retry-After is missing")
+	}
+	return nil
 }
 
 // raw posts the body as it stands, as the client web.

@@ -106,6 +106,9 @@ var storeDefects = []defect{
 		check: func(_ *testing.T, s target) error {
 			slots := map[uint16]bool{}
 			for key := range s.added() {
+				if strings.HasPrefix(key, "grantd:guess:") {
+					continue // what a throttle remembers is no part of the sign-in, and written apart from it
+				}
 				slots[slot(key)] = true
 			}
 			if len(slots) != 1 {

@@ -78,7 +78,7 @@ func (s *Store) ListAudit(ctx context.Context, q storage.AuditQuery, limit int) 
 	}
 	var found []storage.AuditEvent
 	err := s.read(ctx, func(c *conn) error {
-		found = slices.Grow(found[:0], min(limit, storage.AuditScan))
+		found = slices.Grow(found[:0], q.Scan(limit))
 		return c.each(statement, []any{place, q.Scan(limit)}, func(rows *sql.Rows) error {
 			var id int64
 			var record []byte

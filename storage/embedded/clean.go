@@ -37,10 +37,9 @@ func (s *Store) cleanAlways() {
 	}
 }
 
-// Clean deletes the grants and the guesses that have expired, what is kept of
-// retry windows that have closed and the counts of sweeps that nobody finished, and
-// returns how many rows it changed. The store does so every minute by itself;
-// several may do it at once.
+// Clean deletes the grants and guesses that have expired, what is kept of retry windows
+// that have closed and the counts of sweeps that nobody finished, and returns how many rows it changed. The store does so
+// every minute by itself; several may do it at once.
 func (s *Store) Clean(ctx context.Context) (int, error) {
 	total := 0
 	for _, statement := range []string{deleteExpired, eraseRetries, forgetGuesses, deleteSweeps} {

@@ -15,6 +15,7 @@ import (
 type conn struct {
 	raw        *sql.Conn
 	statements map[string]*sql.Stmt
+	hasty      bool // a commit doesn't wait for the disk
 }
 
 func newConn(raw *sql.Conn) *conn {
@@ -31,6 +32,22 @@ func (c *conn) prepared(query string) (*sql.Stmt, error) {
 	}
 	c.statements[query] = st
 	return st, nil
+}
+
+// wait says whether the next commits wait for the disk. They do at first.
+func (c *conn) wait(wait bool) error {
+	if c.hasty == !wait {
+		return nil
+	}
+	pragma := "PRAGMA synchronous = NORMAL"
+	if wait {
+		pragma = "PRAGMA synchronous = FULL"
+	}
+	_, err := c.exec(pragma)
+	if err == nil {
+		c.hasty = !wait
+	}
+	return err
 }
 
 // exec runs a statement and returns how many rows it changed.

@@ -102,17 +102,17 @@ func TestOpenBringsTheFileOfAnOlderGrantdUpToDate(t *testing.T) {
 	now := steps
 	defer func() { steps = now }()
 	for version := 1; version < len(now); version++ {
-		path, g := filepath.Join(t.TempDir(), "grantd.db"), newGrant("alice", 1)
+		path := filepath.Join(t.TempDir(), "grantd.db")
 		steps = now[:version]
 		s := open(t, path)
-		if err := errors.Join(s.CreateGrant(t.Context(), g), s.Close()); err != nil {
+		if err := errors.Join(s.CreateUser(t.Context(), storage.User{Name: "alice"}), s.Close()); err != nil {
 			t.Fatal(err)
 		}
 		steps = now
 		for range 2 {
 			s = open(t, path)
-			if _, err := s.LoadGrant(t.Context(), g.ID); err != nil {
-				t.Errorf("from version %d: the grant: %v", version, err)
+			if _, err := s.LoadUser(t.Context(), "alice"); err != nil {
+				t.Errorf("from version %d: the user: %v", version, err)
 			}
 			if err := s.AppendAudit(t.Context(), storage.AuditEvent{Action: storage.ActSignIn}); err != nil {
 				t.Errorf("from version %d: the audit trail: %v", version, err)

@@ -31,10 +31,12 @@ func guesses(c *conn, key storage.GuessKey) (record []byte, err error) {
 	return record, err
 }
 
-// SwapGuesses replaces what a throttle remembers; see storage.Guesses.
+// SwapGuesses replaces what a throttle remembers; see storage.Guesses. Power that
+// fails takes the last of it along, which is worth a few guesses at most, and
+// sign-ins needn't wait for the disk three times.
 func (s *Store) SwapGuesses(ctx context.Context, key storage.GuessKey, old, next []byte, expiry time.Time) ([]byte, error) {
 	var now []byte
-	err := s.write(ctx, func(c *conn) (err error) {
+	err := s.writeSoft(ctx, func(c *conn) (err error) {
 		now, err = guesses(c, key)
 		switch {
 		case err != nil || bytes.Equal(now, next):

@@ -11,9 +11,9 @@ import (
 // never changed. The version is kept as PRAGMA user_version.
 var steps = []step{
 	{statements: schema},
+	{statements: revocationSchema, fill: fillCreated},
 	{statements: auditSchema},
 	{statements: guessSchema},
-	{statements: revocationSchema, fill: fillCreated},
 }
 
 // step is some statements, and then what only a program can do, or nil.

@@ -10,12 +10,17 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// A sweep works this long before it rests, and then for this share of the time:
-// the one writer of the file has the rest of it.
-const (
-	sweepFree  = 50 * time.Millisecond
-	sweepShare = 0.1
-)
+// sweepFree is how long a sweep works before it rests: a small one is done by then.
+const sweepFree = 50 * time.Millisecond
+
+// usual is about what it takes to look at some grants and delete some of them.
+func usual(looked, deleted int) time.Duration {
+	took := time.Millisecond + time.Duration(looked)*3*time.Microsecond
+	if deleted > 0 { // and to sync the file
+		took += 3*time.Millisecond + time.Duration(deleted)*30*time.Microsecond
+	}
+	return took
+}
 
 // tellEvery is how often a sweep tells how far it has come.
 const tellEvery = time.Second
@@ -123,14 +128,14 @@ func (s *Store) walk(ctx context.Context, r storage.Revocation, do func(dead [][
 	if err != nil {
 		return err
 	}
-	p := pace.Pace{Free: sweepFree, Share: sweepShare}
+	p := pace.Pace{Free: sweepFree}
 	for at := (&place{id: []byte{}}); at != nil && at.endsAt <= last; {
-		err := p.Do(ctx, func() error {
+		err := p.Do(ctx, func() (time.Duration, error) {
 			dead, next, err := s.dead(ctx, r, *at)
 			if at = next; err != nil || len(dead) == 0 {
-				return err
+				return usual(batch, 0), err
 			}
-			return do(dead)
+			return usual(batch, len(dead)), do(dead)
 		})
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/grantd/grantd/storage"
@@ -20,16 +21,28 @@ type write struct {
 	ctx  context.Context
 	do   func(c *conn) error
 	done chan error
+	soft bool // may be lost when the machine loses power
 }
 
 // write runs do in a transaction and returns once that is on disk. Writes that
 // wait together share one. When ctx ends first, whether the write took place
 // is unknown.
 func (s *Store) write(ctx context.Context, do func(c *conn) error) error {
+	return s.submit(&write{ctx: ctx, do: do, done: make(chan error, 1)})
+}
+
+// writeSoft is write, but returns before that is on disk, unless it shares the
+// transaction of one that has to be. It survives this process, if not the
+// machine's loss of power, and costs no waiting for the disk.
+func (s *Store) writeSoft(ctx context.Context, do func(c *conn) error) error {
+	return s.submit(&write{ctx: ctx, do: do, done: make(chan error, 1), soft: true})
+}
+
+func (s *Store) submit(w *write) error {
+	ctx := w.ctx
 	if err := s.refused(ctx); err != nil {
 		return err
 	}
-	w := &write{ctx: ctx, do: do, done: make(chan error, 1)}
 	select {
 	case s.queue <- w:
 	case <-ctx.Done():
@@ -110,6 +123,9 @@ func (s *Store) answer(c *conn, w *write) {
 // all nil when the transaction failed.
 func transact(c *conn, group []*write) ([]error, error) {
 	answers := make([]error, len(group))
+	if err := c.wait(slices.ContainsFunc(group, func(w *write) bool { return !w.soft })); err != nil {
+		return answers, err
+	}
 	if err := begin(c, maxBusy); err != nil {
 		return answers, err
 	}

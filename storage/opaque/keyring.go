@@ -29,8 +29,8 @@ type Key struct {
 type Keyring struct {
 	keys   [256]*key
 	mintID byte
-	old    bool // there may be keys that aren't among these
 	blinds *prf // of the key with the lowest id
+	old    bool // there may be keys that aren't among these
 }
 
 // key holds what is derived from a deployment key: one sub-key for each use.

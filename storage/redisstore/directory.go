@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,6 +55,33 @@ func (d directory[T]) create(ctx context.Context, name string, record T) error {
 		return unavailable(ctx, err)
 	}
 	return d.list(ctx, name)
+}
+
+// add is create for names that are never used again: no concurrent remove can take
+// the name out, so it is one round trip. Repeating a call that succeeded succeeds.
+func (d directory[T]) add(ctx context.Context, name string, record T) error {
+	text, err := json.Marshal(record)
+	if err != nil {
+		return fmt.Errorf("redisstore: %w", err)
+	}
+	cmds, err := pipeline(ctx, d.client, func(p redis.Pipeliner) {
+		p.ZAdd(ctx, d.index, redis.Z{Member: name})
+		p.SetNX(ctx, d.prefix+name, text, 0)
+	})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(cmds[0].Err(), cmds[1].Err()); err != nil {
+		return unavailable(ctx, err)
+	}
+	if cmds[1].(*redis.BoolCmd).Val() {
+		return nil
+	}
+	kept, err := d.client.Get(ctx, d.prefix+name).Bytes()
+	if err == nil && !bytes.Equal(kept, text) || isNil(err) {
+		return storage.ErrExists
+	}
+	return unavailable(ctx, err)
 }
 
 func (d directory[T]) list(ctx context.Context, name string) error {

@@ -192,22 +192,27 @@ func (s *Store) DeleteGrant(ctx context.Context, id storage.GrantID) error {
 	if err != nil {
 		return unavailable(ctx, err)
 	}
-	c := call{keys: []string{grantKey(id), retryKey(id)}, args: []any{member(id)}}
-	if g, err := decodeGrant(id, text); err == nil {
-		c = forget(g)
+	g, err := decodeGrant(id, text)
+	if err != nil { // which indexes it is in can't be told
+		return unavailable(ctx, s.client.Del(ctx, grantKey(id), retryKey(id)).Err())
 	}
+	c := forget([]storage.Grant{g}, nil)
 	return unavailable(ctx, forgetScript.Run(ctx, s.client, c.keys, c.args...).Err())
 }
 
-// forget is the run of forgetScript that ends the grant.
-func forget(g storage.Grant) call {
-	keys := append([]string{grantKey(g.ID), retryKey(g.ID)}, indexKeys(g)...)
-	return call{keys: keys, args: []any{member(g.ID)}}
-}
-
-// forgetCounted is forget by the sweep of the revocation that raised that epoch in
-// the grant's partition.
-func forgetCounted(g storage.Grant, epoch uint32) call {
-	keys := append([]string{grantKey(g.ID), retryKey(g.ID), sweptKey(g.ID[0], epoch)}, indexKeys(g)...)
-	return call{keys: keys, args: []any{member(g.ID), g.Created.UnixMilli(), keepSwept.Milliseconds()}}
+// forget is the run of forgetScript that ends the grants, which have to share a
+// slot. epochs are those of the revocation whose sweep it is, nil if it is none.
+func forget(grants []storage.Grant, epochs map[byte]uint32) call {
+	c := call{keys: make([]string, 0, 5*len(grants)), args: make([]any, 0, 1+2*len(grants))}
+	if epochs == nil {
+		c.args = append(c.args, "")
+	} else {
+		c.args = append(c.args, keepSwept.Milliseconds())
+	}
+	for _, g := range grants {
+		indexes := indexKeys(g)
+		c.keys = append(c.keys, grantKey(g.ID), retryKey(g.ID), indexes[0], indexes[len(indexes)-1], sweptKey(g.ID[0], epochs[g.ID[0]]))
+		c.args = append(c.args, member(g.ID), g.Created.UnixMilli())
+	}
+	return c
 }

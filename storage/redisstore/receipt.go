@@ -9,7 +9,7 @@ import (
 // CreateReceipt implements storage.Receipts.
 func (s *Store) CreateReceipt(ctx context.Context, r storage.Receipt) error {
 	r.Revision = 1
-	return s.receipts.create(ctx, r.ID, r)
+	return s.receipts.add(ctx, r.ID, r)
 }
 
 // LoadReceipt implements storage.Receipts.

@@ -1,7 +1,10 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
+	"iter"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,9 +46,8 @@ func (s *Store) Sweep(ctx context.Context, r storage.Revocation, report func(sto
 // but a revocation with a Before leaves none, so it looks again until it finds
 // nothing more.
 func (w *sweeping) all(ctx context.Context) error {
-	_, moves := w.client.(*redis.ClusterClient)
 	for {
-		if err := w.each(ctx, w.forget); err != nil || !moves || w.r.Target.Before.IsZero() || !w.r.Target.All {
+		if err := w.each(ctx, w.forget); err != nil || !w.cluster() || w.r.Target.Before.IsZero() || !w.r.Target.All {
 			return err
 		}
 		if n, err := w.Survivors(ctx, w.r); err != nil || n == 0 {
@@ -113,12 +115,14 @@ func (s *Store) swept(ctx context.Context, r storage.Revocation) (storage.Swept,
 	return total, nil
 }
 
-// A sweep works this long before it rests, and then for this share of the time:
-// Redis and the other work of this process hardly notice it.
-const (
-	sweepFree  = 50 * time.Millisecond
-	sweepShare = 0.1
-)
+// sweepFree is how long a sweep works before it rests: a small one is done by then.
+const sweepFree = 50 * time.Millisecond
+
+// usual is about what it takes to look at some grants and delete some of them, for
+// Redis and this process together.
+func usual(looked, deleted int) time.Duration {
+	return time.Millisecond + time.Duration(looked)*5*time.Microsecond + time.Duration(deleted)*20*time.Microsecond
+}
 
 // sweeping is one run through the grants that a revocation ended.
 type sweeping struct {
@@ -134,19 +138,20 @@ type sweeping struct {
 // each calls do with the grants that the revocation ended and that are there.
 func (w *sweeping) each(ctx context.Context, do func(context.Context, []storage.Grant) error) error {
 	if w.r.Target.All {
-		return w.scan(ctx, grantPattern, w.pace, func(ctx context.Context, keys []string) error {
+		return w.scan(ctx, grantPattern, func(ctx context.Context, keys []string) (time.Duration, error) {
 			grants, err := w.load(ctx, keys)
 			if err != nil {
-				return err
+				return 0, err
 			}
-			return do(ctx, w.dead(grants))
+			dead := w.dead(grants)
+			return usual(len(keys), len(dead)), do(ctx, dead)
 		})
 	}
 	populated, err := w.populated(ctx, w.r.Target)
 	if err != nil {
 		return err
 	}
-	p := w.pace()
+	p := &pace.Pace{Free: sweepFree}
 	for _, partition := range populated {
 		if w.r.Epochs[partition] == 0 {
 			continue // raised by another revocation, if at all
@@ -166,19 +171,18 @@ func (w *sweeping) eachIndexed(ctx context.Context, partition byte, p *pace.Pace
 	index := walk{store: w.Store, partition: partition, index: indexKey(partition, w.r.Target)}
 	last, err := index.last(ctx)
 	for err == nil && index.after.before(last) {
-		err = p.Do(ctx, func() error {
+		err = p.Do(ctx, func() (time.Duration, error) {
 			b, err := index.next(ctx, pipelined)
 			if err != nil || b.len == 0 {
 				last = index.after // all the rest is gone
-				return err
+				return 0, err
 			}
-			return do(ctx, w.dead(b.grants))
+			dead := w.dead(b.grants)
+			return usual(b.len, len(dead)), do(ctx, dead)
 		})
 	}
 	return err
 }
-
-func (w *sweeping) pace() *pace.Pace { return &pace.Pace{Free: sweepFree, Share: sweepShare} }
 
 // dead are those of the grants that the revocation ended.
 func (w *sweeping) dead(grants []storage.Grant) []storage.Grant {
@@ -194,11 +198,17 @@ func (w *sweeping) dead(grants []storage.Grant) []storage.Grant {
 // tellEvery is how often a sweep tells how far it has come.
 const tellEvery = time.Second
 
+// forgotten is how many grants one run of forgetScript ends: others wait for it some
+// hundred microseconds.
+const forgotten = 64
+
 // forget deletes the grants.
 func (w *sweeping) forget(ctx context.Context, dead []storage.Grant) error {
 	var calls []call
-	for _, g := range dead {
-		calls = append(calls, forgetCounted(g, w.r.Epochs[g.ID[0]]))
+	for together := range w.inOneSlot(dead) {
+		for some := range slices.Chunk(together, forgotten) {
+			calls = append(calls, forget(some, w.r.Epochs))
+		}
 	}
 	deleted, err := w.runAll(ctx, forgetScript, calls)
 	if err != nil {
@@ -206,20 +216,71 @@ func (w *sweeping) forget(ctx context.Context, dead []storage.Grant) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i, g := range dead {
-		if deleted[i] == 1 {
-			w.swept = w.swept.And(storage.Swept{Grants: 1, Oldest: g.Created, Newest: g.Created})
-		}
+	for _, n := range deleted {
+		w.swept.Grants += int(n)
 	}
 	if w.report == nil || time.Since(w.told) < tellEvery {
 		return nil
 	}
 	w.told = time.Now()
-	return w.report(w.swept)
+	swept, err := w.Store.swept(ctx, w.r)
+	if err != nil {
+		return err
+	}
+	return w.report(swept)
+}
+
+// inOneSlot yields the grants, together those that one script may be about.
+func (s *Store) inOneSlot(grants []storage.Grant) iter.Seq[[]storage.Grant] {
+	return func(yield func([]storage.Grant) bool) {
+		if !s.cluster() {
+			yield(grants)
+			return
+		}
+		slices.SortFunc(grants, func(a, b storage.Grant) int { return cmp.Compare(a.ID[0], b.ID[0]) })
+		for rest := grants; len(rest) > 0; {
+			n := slices.IndexFunc(rest, func(g storage.Grant) bool { return g.ID[0] != rest[0].ID[0] })
+			if n < 0 {
+				n = len(rest)
+			}
+			if !yield(rest[:n]) {
+				return
+			}
+			rest = rest[n:]
+		}
+	}
 }
 
 // load reads grants by their keys. Those that are gone are left out.
 func (s *Store) load(ctx context.Context, keys []string) ([]storage.Grant, error) {
+	records, err := s.records(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	var grants []storage.Grant
+	for i, record := range records {
+		id, ours := grantKeyID(keys[i])
+		if record == nil || !ours {
+			continue
+		}
+		g, err := decodeGrant(id, record)
+		if err != nil {
+			return nil, err
+		}
+		grants = append(grants, g)
+	}
+	return grants, nil
+}
+
+// records are what MGET gives of keys in any slots.
+func (s *Store) records(ctx context.Context, keys []string) ([]any, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	if !s.cluster() {
+		records, err := s.client.MGet(ctx, keys...).Result()
+		return records, unavailable(ctx, err)
+	}
 	cmds, err := pipeline(ctx, s.client, func(p redis.Pipeliner) {
 		for _, key := range keys {
 			p.Get(ctx, key)
@@ -228,23 +289,18 @@ func (s *Store) load(ctx context.Context, keys []string) ([]storage.Grant, error
 	if err != nil {
 		return nil, err
 	}
-	var grants []storage.Grant
+	records := make([]any, len(keys))
 	for i, cmd := range cmds {
 		text, err := cmd.(*redis.StringCmd).Result()
-		id, ours := grantKeyID(keys[i])
-		if isNil(err) || !ours {
+		if isNil(err) {
 			continue
 		}
 		if err != nil {
 			return nil, unavailable(ctx, err)
 		}
-		g, err := decodeGrant(id, text)
-		if err != nil {
-			return nil, err
-		}
-		grants = append(grants, g)
+		records[i] = text
 	}
-	return grants, nil
+	return records, nil
 }
 
 // Trim removes from the indexes what is left there of grants that idled away
@@ -254,44 +310,49 @@ func (s *Store) load(ctx context.Context, keys []string) ([]storage.Grant, error
 // steps, may run beside everything else, and is worth calling daily.
 func (s *Store) Trim(ctx context.Context) (int, error) {
 	var total atomic.Int64
-	err := s.scan(ctx, indexPattern, func() *pace.Pace { return &pace.Pace{} }, func(ctx context.Context, keys []string) error {
+	err := s.scan(ctx, indexPattern, func(ctx context.Context, keys []string) (time.Duration, error) {
+		looked := 0
 		for _, key := range keys {
-			stale, err := s.trimIndex(ctx, key)
+			n, stale, err := s.trimIndex(ctx, key)
+			looked += n
 			total.Add(int64(stale))
 			if err != nil {
-				return err
+				return 0, err
 			}
 		}
-		return nil
+		const trips = 300 * time.Microsecond // two for each index
+		return usual(looked, 0) + time.Duration(len(keys))*trips, nil
 	})
 	return int(total.Load()), err
 }
 
-func (s *Store) trimIndex(ctx context.Context, key string) (int, error) {
+// trimIndex returns how many entries it looked at, and how many it removed.
+func (s *Store) trimIndex(ctx context.Context, key string) (looked, stale int, err error) {
 	partition, ok := keyPartition(key)
 	if !ok {
-		return 0, nil
+		return 0, 0, nil
 	}
-	n := 0
 	for w := (walk{store: s, partition: partition, index: key}); ; {
 		b, err := w.next(ctx, pipelined)
 		if err != nil || b.len == 0 {
-			return n, err
+			return looked, stale, err
 		}
-		n += b.len - len(b.grants)
+		looked += b.len
+		stale += b.len - len(b.grants)
 	}
 }
 
 // scan calls do with the keys that match, some at a time and some of them
-// twice. In a Cluster do is called concurrently, each node at a pace of its own.
-func (s *Store) scan(ctx context.Context, pattern string, newPace func() *pace.Pace, do func(context.Context, []string) error) error {
+// twice, at the pace that do's answers set. In a Cluster do is called concurrently,
+// for each node at a pace of its own.
+func (s *Store) scan(ctx context.Context, pattern string, do func(context.Context, []string) (time.Duration, error)) error {
 	return s.eachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-		p, cursor := newPace(), uint64(0)
+		p, cursor := pace.Pace{Free: sweepFree}, uint64(0)
 		for more := true; more; more = cursor != 0 {
-			err := p.Do(ctx, func() error {
+			err := p.Do(ctx, func() (time.Duration, error) {
 				keys, next, err := node.Scan(ctx, cursor, pattern, scanCount).Result()
 				if err != nil {
-					return unavailable(ctx, err)
+					return 0, unavailable(ctx, err)
 				}
 				cursor = next
 				return do(ctx, keys)
@@ -306,6 +367,11 @@ func (s *Store) scan(ctx context.Context, pattern string, newPace func() *pace.P
 
 // scanCount is how many keys Redis looks at for one answer of SCAN.
 const scanCount = 2 * pipelined
+
+func (s *Store) cluster() bool {
+	_, cluster := s.client.(*redis.ClusterClient)
+	return cluster
+}
 
 // eachMaster calls f for every node that holds keys of its own, in a Cluster
 // concurrently.

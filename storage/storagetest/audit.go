@@ -171,6 +171,11 @@ func auditFilters(t *testing.T, f Fixture) {
 	if pages != 3 {
 		t.Errorf("looking for events among %d took %d pages, want 3 of %d", len(all), pages, storage.AuditScan)
 	}
+	for _, limit := range []int{0, -1} {
+		if p, err := f.Store.ListAudit(t.Context(), storage.AuditQuery{}, limit); err != nil || len(p.Events) > 0 {
+			t.Errorf("a page of limit %d has %d events: %v", limit, len(p.Events), err)
+		}
+	}
 	if n := len(listAudit(t, f, storage.AuditQuery{}, len(all)).Events); n != storage.AuditScan {
 		t.Errorf("a page without a limit to speak of has %d events, want %d", n, storage.AuditScan)
 	}

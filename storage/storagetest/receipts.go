@@ -48,7 +48,10 @@ func wantReceipt(t *testing.T, f Fixture, r storage.Receipt) {
 func receiptKeepsFields(t *testing.T, f Fixture) {
 	r := createdReceipt(t, f)
 	wantReceipt(t, f, r)
-	wantErr(t, "CreateReceipt", f.Store.CreateReceipt(t.Context(), r), storage.ErrExists)
+	other := r
+	other.By = "another"
+	wantErr(t, "CreateReceipt under a taken id", f.Store.CreateReceipt(t.Context(), other), storage.ErrExists)
+	wantReceipt(t, f, r)
 	bare := storage.Receipt{ID: storage.NewReceiptID(f.Now()), Created: f.Now(), Grant: storage.NewGrantID(alice).String(), Revision: 77}
 	wantErr(t, "CreateReceipt", f.Store.CreateReceipt(t.Context(), bare), nil)
 	bare.Revision = 1

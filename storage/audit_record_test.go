@@ -2,7 +2,10 @@ package storage
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +30,36 @@ func TestAnAuditRecordHoldsWhatIsSetAndNoID(t *testing.T) {
 	got, err := DecodeAudit("18", records[0])
 	if err != nil || got.ID != "18" || !got.Time.Equal(e.Time) || got.ActorClient != "web" {
 		t.Errorf("decoded %+v, %v", got, err)
+	}
+}
+
+// Records are written by hand: no field may be forgotten, and no text spoilt.
+func TestAnAuditRecordHoldsEveryField(t *testing.T) {
+	texts := []string{"plain", "", `"\`, "<&>", "\x00\n\x1b\x7f", "é 李 \U0001f511", "\u2028"}
+	for i := range reflect.TypeFor[AuditEvent]().NumField() {
+		for _, text := range texts {
+			e := AuditEvent{Time: time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)}
+			switch f := reflect.ValueOf(&e).Elem().Field(i); f.Kind() {
+			case reflect.String:
+				f.SetString(text)
+			case reflect.Bool:
+				f.SetBool(text != "")
+			default: // Time is set already
+				e.Address = netip.MustParseAddr("fe80::1%eth\"0")
+			}
+			records, _, err := EncodeAudit([]AuditEvent{e})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := DecodeAudit(e.ID, records[0])
+			if err != nil || got != e {
+				t.Errorf("%+v became %+v by %s: %v", e, got, records[0], err)
+			}
+			var plain AuditEvent
+			if err := json.Unmarshal(records[0], &plain); err != nil || plain.ID != "" {
+				t.Errorf("%s: %v", records[0], err)
+			}
+		}
 	}
 }
 

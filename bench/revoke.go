@@ -1,0 +1,525 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
+	"github.com/grantd/grantd/storage/redisstore"
+)
+
+// revokeOptions are the flags of "bench revoke".
+type revokeOptions struct {
+	options
+	grants  int           // live ones, in all
+	big     int           // of them, of each user whose grants are revoked under load
+	bigs    int           // how many such users
+	small   int           // users with a few grants, who are revoked one after the other
+	quiet   time.Duration // of traffic before and after
+	longest time.Duration // that a sweep may take
+}
+
+// revocations measures revocations beside traffic that they aren't about: how soon
+// they are answered, whether the very next use of a token is refused, and what the
+// sweep behind them costs others.
+func revocations(ctx context.Context, args []string) error {
+	var o revokeOptions
+	f := flag.NewFlagSet("bench revoke", flag.ExitOnError)
+	f.IntVar(&o.grants, "grants", 1_000_000, "live grants")
+	f.IntVar(&o.big, "big", 10_000, "grants of a user who is revoked under load")
+	f.IntVar(&o.bigs, "bigs", 5, "users who are revoked under load")
+	f.IntVar(&o.small, "small", 50, "users with ten grants, revoked without load")
+	f.IntVar(&o.connections, "connections", 32, "connections that are busy at once")
+	f.DurationVar(&o.quiet, "quiet", 10*time.Second, "how long throughput is measured before and after")
+	f.DurationVar(&o.longest, "longest", 20*time.Minute, "how long a sweep may take")
+	f.StringVar(&o.grantd, "grantd", "../bin/grantd", "the grantd to measure")
+	f.StringVar(&o.write, "write", "", "a Markdown file whose table to replace")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 || o.bigs < 1 || o.small < 1 || o.grants < o.bigs*o.big+10*o.small+tokens {
+		return errors.New("usage: see revoke -help; there must be room for all users in -grants")
+	}
+	b := &revokeBench{o: o}
+	err := b.run(ctx)
+	return errors.Join(err, b.close())
+}
+
+// revokeBench is a Redis full of grants and one grantd on it.
+type revokeBench struct {
+	o     revokeOptions
+	world *world
+	store *redisstore.Store
+	keys  *opaque.Keyring
+
+	serverAddr string
+	others     []string            // tokens of the traffic
+	held       map[string][]string // tokens of the users who are revoked, by name
+	rows       [][2]string         // what was found
+}
+
+func (b *revokeBench) close() error {
+	if b.store != nil {
+		_ = b.store.Close() // nothing is written any more
+	}
+	if b.world != nil {
+		b.world.close()
+	}
+	return nil
+}
+
+func (b *revokeBench) run(ctx context.Context) error {
+	for _, step := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"starting Redis and grantd", b.start},
+		{"loading", b.load},
+		{"revoking users without load", b.revokeSmall},
+		{"revoking users under load", b.revokeBig},
+		{"revoking everything under load", b.revokeAll},
+	} {
+		began := time.Now()
+		fmt.Fprintf(os.Stderr, "%s … ", step.name)
+		if err := step.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+		fmt.Fprintln(os.Stderr, time.Since(began).Round(100*time.Millisecond))
+	}
+	return b.report()
+}
+
+func (b *revokeBench) start(ctx context.Context) (err error) {
+	w := &world{access: map[*server][]string{}}
+	b.world = w
+	if w.dir, err = os.MkdirTemp("", "grantd-bench-"); err != nil {
+		return err
+	}
+	binary, err := filepath.Abs(b.o.grantd)
+	if err != nil {
+		return err
+	}
+	w.redis, err = w.start(ctx, "Redis", func(addr string) []string {
+		_, port, _ := net.SplitHostPort(addr)
+		return []string{"redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"}
+	})
+	if err != nil {
+		return err
+	}
+	redisURL := "redis://" + w.redis.addr + "/0"
+	w.onRedis, err = w.start(ctx, "grantd", func(addr string) []string {
+		return []string{binary, "dev", "--addr", addr, "--redis", redisURL, "--throttle", "off"}
+	})
+	if err != nil {
+		return err
+	}
+	b.serverAddr = w.onRedis.addr
+	if b.store, err = redisstore.Open(ctx, redisURL); err != nil {
+		return err
+	}
+	if _, err = b.admin(ctx); err != nil { // the server is ready, and has made its key
+		return err
+	}
+	// The tokens of the grants that are loaded straight into Redis are real ones.
+	secret, err := os.ReadFile(filepath.Join(w.dir, "grantd", ".grantd", "secret"))
+	if err != nil {
+		return err
+	}
+	sealer, err := opaque.NewSealer(bytes.TrimSpace(secret))
+	if err != nil {
+		return err
+	}
+	b.keys, err = opaque.NewLoader(b.store, sealer).Keyring(ctx)
+	return err
+}
+
+// admin signs in the admin client.
+func (b *revokeBench) admin(ctx context.Context) (string, error) {
+	form := url.Values{"grant_type": {"client_credentials"}, "scope": {"admin"}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+b.serverAddr+"/token", strings.NewReader(form.Encode()))
+	if err != nil {
+		return "", err
+	}
+	r.SetBasicAuth("demo-admin", "demo-admin-secret")
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	var p pair
+	if status, err := answer(r, &p); err != nil || p.Access == "" {
+		return "", fmt.Errorf("the admin isn't signed in: status %d, %w", status, err)
+	}
+	return p.Access, nil
+}
+
+// answer sends the request and decodes what comes back.
+func answer(r *http.Request, into any) (int, error) {
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || into == nil {
+		return response.StatusCode, err
+	}
+	return response.StatusCode, json.Unmarshal(body, into)
+}
+
+func bigName(i int) string   { return fmt.Sprintf("big-%d", i) }
+func smallName(i int) string { return fmt.Sprintf("small-%d", i) }
+
+// load fills Redis: some users with many grants, some with ten, those of the
+// traffic with one each, and the rest ten each for users who only take up room.
+func (b *revokeBench) load(ctx context.Context) error {
+	b.held = map[string][]string{}
+	type job struct {
+		user string
+		n    int
+	}
+	var jobs []job
+	left := b.o.grants - tokens
+	for i := range b.o.bigs {
+		jobs, left = append(jobs, job{bigName(i), b.o.big}), left-b.o.big
+	}
+	for i := range b.o.small {
+		jobs, left = append(jobs, job{smallName(i), 10}), left-10
+	}
+	for _, j := range jobs {
+		if err := b.store.CreateUser(ctx, storage.User{ID: "id-of-" + j.user, Name: j.user, Created: time.Now()}); err != nil {
+			return err
+		}
+	}
+	for i := 0; left > 0; i++ {
+		n := min(left, 10)
+		jobs, left = append(jobs, job{fmt.Sprintf("user-%d", i), n}), left-n
+	}
+	for i := range tokens {
+		jobs = append(jobs, job{fmt.Sprintf("other-%d", i), 1})
+	}
+	var next atomic.Int64
+	var mu sync.Mutex
+	return together(64, func() error {
+		for i := int(next.Add(1)) - 1; i < len(jobs); i = int(next.Add(1)) - 1 {
+			held, err := b.signIn(ctx, jobs[i].user, jobs[i].n)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			switch kind, _, _ := strings.Cut(jobs[i].user, "-"); kind {
+			case "big", "small":
+				b.held[jobs[i].user] = held
+			case "other":
+				b.others = append(b.others, held...)
+			}
+			mu.Unlock()
+		}
+		return nil
+	})
+}
+
+// together runs f several times at once.
+func together(n int, f func() error) error {
+	errs := make([]error, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { errs[i] = f() })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// signIn leaves n grants of the user behind, as the password grant does, and returns
+// their access tokens.
+func (b *revokeBench) signIn(ctx context.Context, user string, n int) ([]string, error) {
+	var held []string
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	for range n {
+		g := storage.Grant{
+			ID: storage.NewGrantID("id-of-" + user), Type: storage.Password, UserID: "id-of-" + user, Username: user, ClientID: "demo",
+			Scope: "read", AccessScope: "read", Generation: 1, Created: now, Issued: now,
+			AccessExpiry: now.Add(12 * time.Hour), RefreshExpiry: now.Add(30 * 24 * time.Hour), End: now.Add(90 * 24 * time.Hour),
+			UserAgent: "bench",
+		}
+		var text string
+		text, g.Access = b.keys.Mint(opaque.Access, g.ID, 1)
+		_, g.Refresh = b.keys.Mint(opaque.Refresh, g.ID, 1)
+		var err error
+		if g.Epoch, err = b.store.Epoch(ctx, g.ID); err == nil {
+			err = b.store.CreateGrant(ctx, g)
+		}
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, text)
+	}
+	return held, nil
+}
+
+// receipt is what a revocation answers.
+type receipt struct {
+	ID     string `json:"id"`
+	Status string `json:"status"`
+	Grants struct {
+		Ended int `json:"ended"`
+	} `json:"grants"`
+	Verified struct {
+		Survivors int `json:"survivors"`
+	} `json:"verified"`
+	Completed, Requested time.Time
+}
+
+// post revokes, and returns the receipt and how long the answer took.
+func (b *revokeBench) post(ctx context.Context, admin, body string) (r receipt, took time.Duration, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+b.serverAddr+"/admin/v1/revocations", strings.NewReader(body))
+	if err != nil {
+		return r, 0, err
+	}
+	request.Header.Set("Authorization", "Bearer "+admin)
+	request.Header.Set("Content-Type", "application/json")
+	began := time.Now()
+	status, err := answer(request, &r)
+	took = time.Since(began)
+	if err == nil && status != http.StatusOK && status != http.StatusAccepted {
+		err = fmt.Errorf("status %d", status)
+	}
+	return r, took, err
+}
+
+// refused counts those of the tokens that /users/me still takes, and how long the
+// first answer took.
+func (b *revokeBench) refused(ctx context.Context, held []string) (alive int, first time.Duration, err error) {
+	for i, token := range held {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.serverAddr+"/users/me", nil)
+		if err != nil {
+			return alive, first, err
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		began := time.Now()
+		status, err := answer(r, nil)
+		if i == 0 {
+			first = time.Since(began)
+		}
+		if err != nil {
+			return alive, first, err
+		}
+		if status != http.StatusUnauthorized {
+			alive++
+		}
+	}
+	return alive, first, nil
+}
+
+// complete waits for the sweep.
+func (b *revokeBench) complete(ctx context.Context, admin, id string) (r receipt, err error) {
+	for end := time.Now().Add(b.o.longest); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.serverAddr+"/admin/v1/revocations/"+id, nil)
+		if err != nil {
+			return r, err
+		}
+		request.Header.Set("Authorization", "Bearer "+admin)
+		status, err := answer(request, &r)
+		if err != nil || status != http.StatusOK {
+			return r, fmt.Errorf("reading the receipt: status %d, %w", status, err)
+		}
+		if r.Status == "complete" {
+			return r, nil
+		}
+	}
+	return r, errors.New("the sweep takes too long")
+}
+
+func (b *revokeBench) note(what, found string, values ...any) {
+	b.rows = append(b.rows, [2]string{what, fmt.Sprintf(found, values...)})
+}
+
+func (b *revokeBench) revokeSmall(ctx context.Context) error {
+	admin, err := b.admin(ctx)
+	if err != nil {
+		return err
+	}
+	var answers, firsts []time.Duration
+	alive := 0
+	for i := range b.o.small {
+		_, took, err := b.post(ctx, admin, `{"user":"`+smallName(i)+`"}`)
+		if err != nil {
+			return err
+		}
+		n, first, err := b.refused(ctx, b.held[smallName(i)])
+		if err != nil {
+			return err
+		}
+		answers, firsts, alive = append(answers, took), append(firsts, first), alive+n
+	}
+	b.note("no load, a user with 10 grants: POST is answered", "%s", spread(answers))
+	b.note("… and the first 401 after it", "%s", spread(firsts))
+	b.note("… tokens that were taken after it", "%d of %d", alive, 10*b.o.small)
+	return nil
+}
+
+// spread is the median, and the largest.
+func spread(d []time.Duration) string {
+	slices.Sort(d)
+	return fmt.Sprintf("%.1f ms (at most %.1f ms)", d[len(d)/2].Seconds()*1e3, d[len(d)-1].Seconds()*1e3)
+}
+
+// revokeBig revokes one user with many grants after the other, while the traffic goes
+// on, and compares the throughput during each sweep with that before it.
+func (b *revokeBench) revokeBig(ctx context.Context) error {
+	admin, err := b.admin(ctx)
+	if err != nil {
+		return err
+	}
+	t := newTraffic(b.serverAddr, b.o.connections, b.others)
+	defer t.end()
+	t.rate(nil, time.Second) // warms up
+	var answers, firsts, sweeps []time.Duration
+	var before, during []float64
+	alive, ended, survivors := 0, 0, 0
+	for i := range b.o.bigs {
+		before = append(before, t.rate(nil, b.o.quiet))
+		r, took, err := b.post(ctx, admin, `{"user":"`+bigName(i)+`"}`)
+		if err != nil {
+			return err
+		}
+		held := b.held[bigName(i)]
+		n, first, err := b.refused(ctx, held[:min(1, len(held))])
+		if err != nil {
+			return err
+		}
+		done := make(chan struct{})
+		var failed error
+		go func() {
+			defer close(done)
+			r, failed = b.complete(ctx, admin, r.ID)
+		}()
+		during = append(during, t.rate(done, b.o.longest))
+		<-done
+		if failed != nil {
+			return failed
+		}
+		left, _, err := b.refused(ctx, held[:min(500, len(held))])
+		if err != nil {
+			return err
+		}
+		answers, firsts, alive = append(answers, took), append(firsts, first), alive+n+left
+		sweeps, ended, survivors = append(sweeps, r.Completed.Sub(r.Requested)), ended+r.Grants.Ended, survivors+r.Verified.Survivors
+	}
+	if bad := t.bad.Load(); bad > 0 {
+		return fmt.Errorf("%d answers to the others weren't 200", bad)
+	}
+	b.note(fmt.Sprintf("under load, a user with %d grants: POST is answered", b.o.big), "%s", spread(answers))
+	b.note("… and the first 401 after it", "%s", spread(firsts))
+	b.note("… tokens that were taken after it", "%d of %d", alive, b.o.bigs*min(501, b.o.big))
+	b.note("… the sweep takes", "%s", spread(sweeps))
+	b.note("… ended, and survived", "%d, %d", ended, survivors)
+	b.note("… others' /users/me, before", "%s", rates(before))
+	b.note("… others' /users/me, during the sweep", "%s, %s of before", rates(during), ratio(during, before))
+	return nil
+}
+
+func rates(r []float64) string {
+	return fmt.Sprintf("%.0f a second", middle(r))
+}
+
+func middle(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
+
+// ratio is the median of the ratios, with the smallest and the largest.
+func ratio(a, b []float64) string {
+	var all []float64
+	for i := range a {
+		all = append(all, a[i]/b[i])
+	}
+	if len(all) == 1 {
+		return fmt.Sprintf("%.2f", all[0])
+	}
+	return fmt.Sprintf("%.2f (%.2f–%.2f)", middle(all), slices.Min(all), slices.Max(all))
+}
+
+// revokeAll revokes everything. The others sign in anew at once, and their throughput
+// during the sweep is compared with that before the revocation, and after the sweep.
+func (b *revokeBench) revokeAll(ctx context.Context) error {
+	admin, err := b.admin(ctx)
+	if err != nil {
+		return err
+	}
+	t := newTraffic(b.serverAddr, b.o.connections, b.others)
+	t.rate(nil, time.Second)
+	before := t.rate(nil, b.o.quiet)
+	r, took, err := b.post(ctx, admin, `{"all":true}`)
+	if err != nil {
+		return err
+	}
+	alive, first, err := b.refused(ctx, b.others)
+	t.end()
+	if err != nil {
+		return err
+	}
+	if admin, err = b.admin(ctx); err != nil { // the admin's token is dead too
+		return err
+	}
+	var anew []string
+	for i := range tokens {
+		held, err := b.signIn(ctx, fmt.Sprintf("other-%d", i), 1)
+		if errors.Is(err, storage.ErrRevoked) { // as it has to be: the epoch was another
+			held, err = b.signIn(ctx, fmt.Sprintf("other-%d", i), 1)
+		}
+		if err != nil {
+			return err
+		}
+		anew = append(anew, held...)
+	}
+	t = newTraffic(b.serverAddr, b.o.connections, anew)
+	defer t.end()
+	done := make(chan struct{})
+	var failed error
+	go func() {
+		defer close(done)
+		r, failed = b.complete(ctx, admin, r.ID)
+	}()
+	during := t.rate(done, b.o.longest)
+	<-done
+	if failed != nil {
+		return failed
+	}
+	after := t.rate(nil, b.o.quiet)
+	if bad := t.bad.Load(); bad > 0 {
+		return fmt.Errorf("%d answers to the others weren't 200", bad)
+	}
+	b.note("under load, everything: POST is answered", "%.1f ms", took.Seconds()*1e3)
+	b.note("… and the first 401 after it", "%.1f ms", first.Seconds()*1e3)
+	b.note("… tokens that were taken after it", "%d of %d", alive, len(b.others))
+	b.note("… the sweep takes", "%s", r.Completed.Sub(r.Requested).Round(100*time.Millisecond))
+	b.note("… ended, and survived", "%d, %d", r.Grants.Ended, r.Verified.Survivors)
+	b.note("… others' /users/me, before", "%.0f a second", before)
+	b.note("… others' /users/me, during the sweep", "%.0f a second, %.2f of before", during, during/before)
+	b.note("… others' /users/me, after the sweep", "%.0f a second", after)
+	return nil
+}
+
+func (b *revokeBench) report() error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "\n%s, %s, %d processors, %s; %d live grants, %d busy connections.\n\n| | |\n|---|--:|\n",
+		time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), processor(), b.o.grants, b.o.connections)
+	for _, row := range b.rows {
+		fmt.Fprintf(&text, "| %s | %s |\n", row[0], row[1])
+	}
+	return place(b.o.write, text.String()+"\n")
+}

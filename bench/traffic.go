@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// traffic is GET /users/me over connections that are always busy. It costs little
+// beside what it measures: each connection writes the same bytes again and again.
+type traffic struct {
+	good, bad atomic.Int64 // answers with 200, and with anything else
+	stop      atomic.Bool
+	running   sync.WaitGroup
+}
+
+// newTraffic begins. Each connection takes one of the tokens.
+func newTraffic(addr string, connections int, tokens []string) *traffic {
+	t := &traffic{}
+	for i := range connections {
+		request := fmt.Appendf(nil, "GET /users/me HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", addr, tokens[i%len(tokens)])
+		t.running.Go(func() {
+			for !t.stop.Load() {
+				if err := t.drive(addr, request); err != nil {
+					t.bad.Add(1)
+					time.Sleep(10 * time.Millisecond)
+				}
+			}
+		})
+	}
+	return t
+}
+
+// drive keeps one connection busy.
+func (t *traffic) drive(addr string, request []byte) error {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	answers := bufio.NewReader(conn)
+	for !t.stop.Load() {
+		if _, err := conn.Write(request); err != nil {
+			return err
+		}
+		answer, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+			return err
+		}
+		if answer.StatusCode == http.StatusOK {
+			t.good.Add(1)
+		} else {
+			t.bad.Add(1)
+		}
+	}
+	return nil
+}
+
+// end stops the traffic and returns how many answers weren't 200.
+func (t *traffic) end() int64 {
+	t.stop.Store(true)
+	t.running.Wait()
+	return t.bad.Load()
+}
+
+// rate is the throughput until done is closed, or for the time at most, in
+// answers a second.
+func (t *traffic) rate(done <-chan struct{}, most time.Duration) float64 {
+	began, before := time.Now(), t.good.Load()
+	select {
+	case <-done:
+	case <-time.After(most):
+	}
+	return float64(t.good.Load()-before) / time.Since(began).Seconds()
+}

@@ -1,0 +1,448 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/embedded"
+)
+
+// TestOpenAPIAnswers has every answer given that the document tells of, and compares
+// the questions and the answers with it.
+func TestOpenAPIAnswers(t *testing.T) {
+	p := openSite(t, siteConfig(func(*config) {}))
+	seedSite(t, p)
+	d := newDialogue(t, everything(t, p), "http://127.0.0.1")
+	on := func(store storage.Store) *dialogue { return d.with(everything(t, p.on(store))) }
+	s := deployment{
+		dialogue: d, process: p, shut: d.with(everything(t, p.unstarted())),
+		down: on(outOfOrder(t, p.store)), torn: on(onlyGrants{nil, p.store}), odd: on(oddStore{p.store}), contended: on(contendedStore{p.store}), slow: on(slowStore{p.store}),
+	}
+
+	s.talkOfTokens()
+	s.talkOfRevocation()
+	s.talkOfIntrospection()
+	s.talkOfPages()
+	s.talkOfDocuments()
+	s.talkOfUsersMe()
+	s.talkOfHealth()
+	s.talkOfPasswords()
+	s.talkOfAdmin()
+	s.talkByPlainHTTP()
+	s.talkNonsense()
+
+	for _, a := range d.unsaid() {
+		t.Errorf("nobody answered %s", a)
+	}
+}
+
+// deployment is a dialogue with a process, and with the same in bad shape.
+type deployment struct {
+	*dialogue
+	process *process
+	down    *dialogue // its store can't answer, but for grants
+	torn    *dialogue // whatever but a grant it asks of the store panics
+	shut    *dialogue // it wasn't started yet
+	odd     *dialogue // its store fails in an unknown way
+
+	contended *dialogue // others are always faster to change something
+	slow      *dialogue // revocations take a while to be swept up behind
+}
+
+func everything(t *testing.T, p *process) http.Handler {
+	t.Helper()
+	handler, _ := offered(t, p, func() (handlers, error) { return p.offerAll("") })
+	t.Cleanup(p.admin.Close)
+	return handler
+}
+
+// on is the process on another store.
+func (p *process) on(s storage.Store) *process {
+	other := *p
+	other.store = s
+	return &other
+}
+
+// onlyGrants is a store of which nothing but the loading of grants that are there is
+// as in the other.
+type onlyGrants struct {
+	storage.Store
+	grants storage.Grants
+}
+
+// LoadGrant asks the other store first.
+func (s onlyGrants) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
+	if g, err := s.grants.LoadGrant(ctx, id); err == nil {
+		return g, nil
+	}
+	return s.Store.LoadGrant(ctx, id)
+}
+
+// oddStore fails in a way that no store should.
+type oddStore struct{ storage.Store }
+
+var errOdd = errors.New("odd")
+
+// LoadUser fails.
+func (oddStore) LoadUser(context.Context, string) (storage.User, error) {
+	return storage.User{}, errOdd
+}
+
+// LoadClient fails.
+func (oddStore) LoadClient(context.Context, string) (storage.Client, error) {
+	return storage.Client{}, errOdd
+}
+
+// LoadGrant fails, but for grants that are there.
+func (s oddStore) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
+	g, err := s.Store.LoadGrant(ctx, id)
+	if err != nil {
+		err = errOdd
+	}
+	return g, err
+}
+
+// ListKeys fails.
+func (oddStore) ListKeys(context.Context) ([]storage.Key, error) { return nil, errOdd }
+
+// contendedStore is one in which others are always faster.
+type contendedStore struct{ storage.Store }
+
+// UpdateUser is too late.
+func (contendedStore) UpdateUser(context.Context, storage.User) error { return storage.ErrConflict }
+
+// UpdateClient is too late.
+func (contendedStore) UpdateClient(context.Context, storage.Client) error { return storage.ErrConflict }
+
+// slowStore takes its time to clear away what was ended.
+type slowStore struct{ storage.Store }
+
+// Sweep begins late.
+func (s slowStore) Sweep(ctx context.Context, r storage.Revocation, report func(storage.Swept) error) (storage.Swept, error) {
+	select {
+	case <-time.After(200 * time.Millisecond):
+	case <-ctx.Done():
+	}
+	return s.Store.Sweep(ctx, r, report)
+}
+
+// outOfOrder is a store that can't answer, but for grants.
+func outOfOrder(t *testing.T, grants storage.Grants) storage.Store {
+	t.Helper()
+	s, err := embedded.Open(":memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return onlyGrants{s, grants}
+}
+
+// unstarted is the process before it was started: nobody may use its keys yet.
+func (p *process) unstarted() *process {
+	other := *p
+	other.keys, other.health = &gate{source: p.keys.source}, &health{ping: p.store.Ping}
+	return &other
+}
+
+const (
+	userPassword  = "correct horse battery"
+	adminPassword = "staple of the admin"
+)
+
+// seedSite makes the users alice and root, who is an admin, and clients of each kind.
+func seedSite(t *testing.T, p *process) {
+	t.Helper()
+	signUp(t, p, "alice", userPassword)
+	signUp(t, p, "root", adminPassword)
+	all := []string{"password", "refresh_token", "client_credentials"}
+	for _, c := range []storage.Client{
+		{ID: "web", Secret: storage.NewSecretVerifier(secret32), Grants: all, Scopes: []string{"read", "write", "admin", "introspect"}, Origins: []string{"https://app.example"}},
+		{ID: "other", Secret: storage.NewSecretVerifier(secret32), Grants: []string{"client_credentials"}, Scopes: []string{"read"}},
+		{ID: "app", Public: true, Grants: []string{"password"}, Scopes: []string{"read"}},
+		{ID: "api", Secret: storage.NewSecretVerifier(secret32), Introspect: true},
+	} {
+		if err := p.store.CreateClient(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// signUp makes a user; root is an admin.
+func signUp(t *testing.T, p *process, name, password string) {
+	t.Helper()
+	hash, err := p.hasher.Hash(t.Context(), password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.store.CreateUser(t.Context(), newUser(name, hash, name == "root")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var asWeb = authorization("web", secret32)
+
+// tokens signs in.
+func (d *dialogue) tokens(user, password, scope string) (access, refresh string) {
+	d.t.Helper()
+	w := d.ask(question{operation: "token", header: []string{asWeb}, form: passwordForm(user, password, scope), want: 200})
+	_, pair := members(d.t, w.Body.String())
+	return pair["access_token"].(string), pair["refresh_token"].(string)
+}
+
+func (s *deployment) talkOfTokens() {
+	ask := func(want int, form url.Values, header ...string) {
+		s.t.Helper()
+		s.ask(question{operation: "token", header: header, form: form, want: want})
+	}
+	_, refresh := s.tokens("alice", userPassword, "")
+	ask(200, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}}, asWeb, "Origin: https://app.example")
+	ask(200, url.Values{"grant_type": {"client_credentials"}, "scope": {"read write"}}, asWeb)
+	ask(200, url.Values{"grant_type": {"client_credentials"}, "client_id": {"web"}, "client_secret": {secret32}, "unknown": {"ignored"}})
+	public := passwordForm("ALICE", userPassword, "read")
+	public["client_id"], public["resource"] = []string{"app"}, []string{"http://127.0.0.1", "http://127.0.0.1/users/me"}
+	ask(200, public)
+
+	for code, form := range map[string]url.Values{
+		"invalid_request":        {"grant_type": {"password"}, "username": {"alice"}},
+		"invalid_grant":          passwordForm("alice", "wrong", ""),
+		"unsupported_grant_type": {"grant_type": {"implicit"}},
+		"invalid_scope":          passwordForm("alice", userPassword, "everything"),
+		"invalid_target":         {"grant_type": {"client_credentials"}, "resource": {"https://elsewhere.example"}},
+	} {
+		if w := s.ask(question{operation: "token", header: []string{asWeb}, form: form, want: 400}); !strings.Contains(w.Body.String(), code) {
+			s.t.Errorf("want %s, got %s", code, w.Body)
+		}
+	}
+	ask(400, passwordForm("alice", userPassword, ""), authorization("other", secret32))
+	ask(401, passwordForm("alice", userPassword, ""), authorization("web", "wrong"))
+	s.strangers("token", "web", passwordForm("alice", userPassword, ""))
+}
+
+// strangers are what any endpoint for clients answers to what isn't a form, is too
+// much, comes too often, or comes when the store is down.
+func (s *deployment) strangers(operation, id string, form url.Values) {
+	s.t.Helper()
+	from := "192.0.2." + strconv.Itoa(100+len(operation)) // each another network
+	header := []string{authorization(id, secret32)}
+	s.ask(question{operation: operation, header: header, json: `{}`, want: 415})
+	big := url.Values{"token": {strings.Repeat("x", maxBody)}}
+	s.ask(question{operation: operation, header: header, form: big, want: 413})
+	s.ask(question{operation: operation, header: header, form: big, chunked: true, want: 413})
+	s.guess(429, question{operation: operation, form: form, from: from}, func(q *question, password string) {
+		q.header = []string{authorization(id, password)}
+	})
+	s.ask(question{operation: operation, header: header, form: form, from: from, want: 429})
+	s.down.ask(question{operation: operation, header: header, form: form, want: 503})
+	s.shut.ask(question{operation: operation, header: header, form: form, want: 503})
+	s.torn.ask(question{operation: operation, header: header, form: form, want: 500})
+}
+
+func (s *deployment) talkOfRevocation() {
+	access, refresh := s.tokens("alice", userPassword, "")
+	ask := func(want int, form url.Values, header ...string) {
+		s.t.Helper()
+		s.ask(question{operation: "revoke", header: header, form: form, want: want})
+	}
+	ask(400, url.Values{"token": {access}}, authorization("other", secret32))
+	ask(400, url.Values{}, asWeb, "Content-Type: application/x-www-form-urlencoded")
+	ask(401, url.Values{"token": {access}}, authorization("nobody", "x"))
+	ask(200, url.Values{"token": {refresh}, "token_type_hint": {"refresh_token"}}, asWeb, "Origin: https://app.example")
+	ask(200, url.Values{"token": {access}, "client_id": {"web"}, "client_secret": {secret32}})
+	s.strangers("revoke", "web", url.Values{"token": {access}})
+}
+
+func (s *deployment) talkOfIntrospection() {
+	asAPI := authorization("api", secret32)
+	access, refresh := s.tokens("alice", userPassword, "")
+	introspector, _ := s.tokens("alice", userPassword, "introspect")
+	ask := func(want int, form url.Values, header ...string) string {
+		s.t.Helper()
+		return s.ask(question{operation: "introspect", header: header, form: form, want: want}).Body.String()
+	}
+	about := url.Values{"token": {access}}
+	for _, header := range []string{asAPI, bearer(introspector)} {
+		if got := ask(200, about, header); !strings.Contains(got, `"active":true`) {
+			s.t.Errorf("of a good token: %s", got)
+		}
+	}
+	if got := ask(200, url.Values{"token": {refresh}}, asAPI); got != `{"active":false}` {
+		s.t.Errorf("of a refresh token: %s", got)
+	}
+	own := s.ask(question{operation: "token", header: []string{asWeb}, form: url.Values{
+		"grant_type": {"client_credentials"}, "resource": {"http://127.0.0.1", "http://127.0.0.1/users/me"},
+	}, want: 200})
+	_, pair := members(s.t, own.Body.String())
+	if got := ask(200, url.Values{"token": {pair["access_token"].(string)}}, asAPI); !strings.Contains(got, `"aud":[`) {
+		s.t.Errorf("of a token for two resource servers: %s", got)
+	}
+	ask(400, url.Values{"token": {""}}, asAPI)
+	ask(401, about, authorization("api", "wrong"))
+	ask(401, about, bearer("x"))
+	ask(401, about, bearer(access))
+	ask(403, about, asWeb)
+	s.strangers("introspect", "api", about)
+}
+
+// talkOfPages is about pages in browsers.
+func (s *deployment) talkOfPages() {
+	for _, operation := range []string{"tokenPreflight", "revokePreflight"} {
+		for origin, want := range map[string]int{"https://app.example": 204, "https://evil.example": 405} {
+			preflight := question{operation: operation, header: []string{"Origin: " + origin, "Access-Control-Request-Method: POST"}, want: want}
+			s.ask(preflight)
+			preflight.want = 503
+			s.down.ask(preflight)
+			preflight.want = 500
+			s.torn.ask(preflight)
+		}
+	}
+}
+
+func (s *deployment) talkOfDocuments() {
+	for _, operation := range []string{"serverMetadata", "resourceMetadata", "usersMeMetadata", "openAPI"} {
+		w := s.ask(question{operation: operation, want: 200})
+		s.ask(question{operation: operation, header: []string{"If-None-Match: " + w.Header().Get("ETag")}, want: 304})
+		s.same(operation, w)
+		s.ask(question{operation: operation, json: strings.Repeat("x", maxBody+1), want: 413})
+	}
+}
+
+// same: HEAD is answered as GET, without the body.
+func (s *deployment) same(operation string, get *httptest.ResponseRecorder, header ...string) {
+	s.t.Helper()
+	path := s.operation(operation).path
+	head := s.send(http.MethodHead, path, question{header: header, want: get.Code})
+	for _, h := range []http.Header{get.Header(), head.Header()} {
+		h.Del("X-Request-Id")
+	}
+	if d := cmp.Diff(get.Header(), head.Header()); d != "" {
+		s.t.Errorf("HEAD %s isn't as GET:\n%s", path, d)
+	}
+}
+
+func (s *deployment) talkOfUsersMe() {
+	access, _ := s.tokens("alice", userPassword, "")
+	w := s.ask(question{operation: "usersMe", header: []string{bearer(access)}, want: 200})
+	s.same("usersMe", w, bearer(access))
+	own := s.ask(question{operation: "token", header: []string{asWeb}, form: url.Values{"grant_type": {"client_credentials"}, "resource": {"http://127.0.0.1"}}, want: 200})
+	_, pair := members(s.t, own.Body.String())
+	s.ask(question{operation: "usersMe", header: []string{bearer(pair["access_token"].(string))}, want: 200})
+	s.bearers("usersMe", access)
+}
+
+// talkOfPasswords is about users who change their own.
+func (s *deployment) talkOfPasswords() {
+	const operation, newPassword = "changePassword", "staple of the horse"
+	signUp(s.t, s.process, "carol", userPassword)
+	token, _ := s.tokens("carol", userPassword, "")
+	change := func(d *dialogue, want int, older, newer string) {
+		s.t.Helper()
+		body := `{"old_password":"` + older + `","new_password":"` + newer + `"}`
+		d.ask(question{operation: operation, json: body, header: []string{bearer(token)}, want: want})
+	}
+	s.bearers(operation, token)
+	change(s.down, 503, userPassword, newPassword)
+	change(s.torn, 500, userPassword, newPassword)
+	change(s.odd, 500, userPassword, newPassword)
+	change(s.contended, 409, userPassword, newPassword)
+	change(s.dialogue, 400, userPassword, "short")
+	s.ask(question{operation: operation, json: `{"old_password":"` + userPassword + `","new_password":"` + userPassword + `"}`, header: []string{bearer(token)}, subtle: true, want: 400})
+	change(s.dialogue, 403, "wrong", newPassword)
+	s.ask(question{operation: operation, json: `{}`, header: []string{bearer(token)}, want: 400})
+	s.ask(question{operation: operation, json: `{}`, header: []string{bearer(token), "Content-Type: text/json"}, want: 415})
+	s.ask(question{operation: operation, json: strings.Repeat(" ", maxBody+1), chunked: true, header: []string{bearer(token)}, want: 413})
+	own := s.ask(question{operation: "token", header: []string{asWeb}, form: url.Values{"grant_type": {"client_credentials"}}, want: 200})
+	_, pair := members(s.t, own.Body.String())
+	s.ask(question{operation: operation, json: `{"old_password":"x","new_password":"` + newPassword + `"}`, header: []string{bearer(pair["access_token"].(string))}, want: 403})
+	s.guess(429, question{operation: operation, header: []string{bearer(token)}, from: "192.0.2.78"}, func(q *question, password string) {
+		q.json = `{"old_password":"` + password + `","new_password":"` + newPassword + `"}`
+	})
+	change(s.dialogue, 204, userPassword, newPassword)
+	s.ask(question{operation: "usersMe", header: []string{bearer(token)}, want: 401})
+}
+
+// guess tries other passwords until it gets that answer.
+func (s *deployment) guess(until int, q question, with func(q *question, password string)) {
+	s.t.Helper()
+	const enough = 30
+	for i := range enough {
+		with(&q, "wrong"+strconv.Itoa(i)) // the same one again would count once
+		if s.ask(q).Code == until {
+			return
+		}
+	}
+	s.t.Errorf("%s: %d guesses, and no %d", q.operation, enough, until)
+}
+
+// bearers are what any resource answers to who has no good token, to whoever asks
+// by another method, and when it can't judge tokens.
+func (s *deployment) bearers(operation, access string) {
+	s.t.Helper()
+	s.ask(question{operation: operation, want: 401})
+	s.ask(question{operation: operation, header: []string{bearer("x")}, want: 401})
+	s.ask(question{operation: operation, header: []string{bearer(access), bearer(access)}, subtle: true, want: 400})
+	s.ask(question{operation: operation, header: []string{bearer(access)}, json: strings.Repeat("x", maxBody+1), want: 413})
+	s.shut.ask(question{operation: operation, header: []string{bearer(access)}, want: 503})
+}
+
+func (s *deployment) talkOfHealth() {
+	for _, operation := range []string{"live", "ready"} {
+		s.same(operation, s.ask(question{operation: operation, want: 200}))
+		s.ask(question{operation: operation, json: strings.Repeat("x", maxBody+1), want: 413})
+	}
+	s.shut.ask(question{operation: "ready", want: 503})
+}
+
+// talkByPlainHTTP asks where the issuer is https, by plain http.
+func (s *deployment) talkByPlainHTTP() {
+	p := openSite(s.t, siteConfig(func(c *config) { c.Issuer = "https://127.0.0.1" }))
+	plain := s.with(everything(s.t, p))
+	for _, o := range s.operations() {
+		if o.Tags[0] != "Process" {
+			plain.send(o.method, o.path, question{want: 403})
+		}
+	}
+}
+
+// talkNonsense asks by every method that a path hasn't. Who asks has all rights.
+func (s *deployment) talkNonsense() {
+	access, _ := s.tokens("root", adminPassword, "admin")
+	for path, item := range s.document.Paths.Map() {
+		var allowed []string
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
+			if item.GetOperation(method) != nil || method == "HEAD" && item.Get != nil {
+				allowed = append(allowed, method)
+			}
+		}
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"} {
+			if slices.Contains(allowed, method) {
+				continue
+			}
+			w := s.send(method, path, question{header: []string{bearer(access)}, want: 405})
+			if got := strings.Split(w.Header().Get("Allow"), ", "); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(allowed))) {
+				s.t.Errorf("%s %s: Allow is %q, the document has %q", method, path, got, allowed)
+			}
+		}
+	}
+	for _, path := range []string{"/", "/nope", "/token/", "/.well-known/"} {
+		r := httptest.NewRequest("GET", path, nil)
+		w := httptest.NewRecorder()
+		s.handler.ServeHTTP(w, r)
+		if fmt.Sprint(w.Code, w.Body) != `404 {"error":"not_found"}` {
+			s.t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+}
