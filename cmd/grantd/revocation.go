@@ -133,12 +133,7 @@ cleared away. --verify looks for survivors; there must be none.`,
 		Example: "  grantd revocation show rev_0123456789 --verify",
 		Args:    cobra.ExactArgs(1),
 		RunE: withAPI(func(a *api, cmd *cobra.Command, args []string) error {
-			query := url.Values{}
-			if verify {
-				query.Set("verify", "true")
-			}
-			var document json.RawMessage
-			err := a.get(cmd.Context(), revocationPath(args[0]), query, &document)
+			document, err := getReceipt(a, cmd, args[0], verify)
 			if isProblem(err, "not_found") {
 				return failedf("there is no such receipt").withHint("grantd revocation list shows which there are")
 			}
@@ -150,6 +145,40 @@ cleared away. --verify looks for survivors; there must be none.`,
 	}))
 	c.Flags().BoolVar(&verify, "verify", false, "look whether anything survived")
 	return c
+}
+
+// getReceipt reads the receipt, after a look for survivors if verify. With many
+// grants to look at that goes on in the background, and the receipt tells of its end.
+func getReceipt(a *api, cmd *cobra.Command, id string, verify bool) (document json.RawMessage, err error) {
+	ctx, path := cmd.Context(), revocationPath(id)
+	var before admin.Receipt
+	if err = a.get(ctx, path, nil, &document); err == nil {
+		err = understand(document, &before)
+	}
+	if err != nil || !verify {
+		return document, err
+	}
+	err = a.get(ctx, path, url.Values{"verify": {"true"}}, &document)
+	if !isProblem(err, "unavailable") {
+		return document, err
+	}
+	const patience, pause = 15 * time.Minute, 2 * time.Second
+	for range patience / pause {
+		if err := pauseFor(ctx, pause); err != nil {
+			return nil, err
+		}
+		if err := a.get(ctx, path, nil, &document); err != nil {
+			return nil, err
+		}
+		var r admin.Receipt
+		if err := understand(document, &r); err != nil {
+			return nil, err
+		}
+		if r.Verified != nil && (before.Verified == nil || !r.Verified.At.Equal(before.Verified.At)) {
+			return document, nil
+		}
+	}
+	return nil, err
 }
 
 // survived is a failure when the receipt tells of grants that should have ended.

@@ -57,3 +57,31 @@ func TestRevokeThatLosesSightOfTheSweep(t *testing.T) {
 		t.Errorf("exit %d, %s%s", code, stdout, stderr)
 	}
 }
+
+// A look for survivors that takes long goes on behind a 503, and the receipt tells
+// of its end; that one survived is a failure.
+func TestVerifyingThatTakesLong(t *testing.T) {
+	var asked atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		verified := `,"verified":{"at":"2026-01-31T12:00:00Z","survivors":0}`
+		switch n := asked.Add(1); {
+		case (n == 2) != (r.URL.RawQuery == "verify=true"):
+			t.Errorf("question %d: %s", n, r.URL)
+		case n == 2:
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.Header().Set("Retry-After", "10")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, `{"type":"urn:grantd:problem:unavailable","title":"x"}`)
+			return
+		case n == 3:
+			verified = `,"verified":{"at":"2026-01-31T12:05:00Z","survivors":1}`
+		}
+		fmt.Fprintf(w, `{"id":"rev_1","target":{"user":"alice"},"requested":"2026-01-31T11:00:00Z","by":"admin","status":"complete","grants":{"ended":1}%s}`, verified)
+	}))
+	defer s.Close()
+	l := launch{args: []string{"revocation", "show", "rev_1", "--verify"}, env: []string{"GRANTD_SERVER=" + s.URL, "GRANTD_TOKEN=gat_x"}}
+	code, stdout, stderr := l.run(t)
+	if code != exitFailed || !strings.Contains(stdout, "survivors     1\n") || !strings.Contains(stderr, "grantd: 1 grant survived\n") {
+		t.Errorf("exit %d, %s%s", code, stdout, stderr)
+	}
+}
