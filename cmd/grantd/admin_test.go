@@ -353,7 +353,7 @@ func TestAdminInTheStrictProfile(t *testing.T) {
 func clientIDs(t *testing.T, dir string) (ids []string) {
 	t.Helper()
 	for _, c := range clientList(t, dir) {
-		id, _ := c["id"].(string)
+		id, _ := c["client_id"].(string)
 		ids = append(ids, id)
 	}
 	return ids

@@ -1,147 +1,180 @@
 package main
 
 import (
-	"cmp"
-	"errors"
-	"fmt"
-	"strings"
+	"encoding/json"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/grantd/grantd/authserver/admin"
 	"github.com/grantd/grantd/storage"
 )
 
 func clientCommand() *cobra.Command {
-	return noun("client", "Manage clients", clientAddCommand(), clientListCommand(), clientDeleteCommand())
+	return noun("client", "Manage clients",
+		clientListCommand(), clientShowCommand(), clientAddCommand(), clientUpdateCommand(),
+		clientRotateSecretCommand(), clientDeleteCommand())
 }
 
-// listedClient is a client for people and scripts: without the secret's hash.
-type listedClient struct {
-	ID             string    `json:"id"`
-	Public         bool      `json:"public"`
-	Grants         []string  `json:"grants"`
-	PasswordGrant  bool      `json:"password_grant"`     // RFC 9700 section 2.4 advises against it
-	PasswordOff    bool      `json:"password_grant_off"` // it has the grant, but the profile is strict
-	Scopes         []string  `json:"scopes"`
-	RedirectURIs   []string  `json:"redirect_uris"`
-	Audiences      []string  `json:"audiences"`  // resource servers that it may ask for, RFC 8707
-	Origins        []string  `json:"origins"`    // of pages that may call as this client
-	Introspect     bool      `json:"introspect"` // may learn of access tokens, RFC 7662
-	AccessLifetime string    `json:"access_lifetime,omitempty"`
-	Created        time.Time `json:"created"`
+func clientKind(c admin.Client) string {
+	if c.Public {
+		return "public"
+	}
+	return "confidential"
 }
 
-func listed(c storage.Client, strict bool) listedClient {
-	l := listedClient{
-		ID:            c.ID,
-		Public:        c.Public,
-		Grants:        append([]string{}, c.Grants...),
-		PasswordGrant: mayUsePasswords(c),
-		PasswordOff:   mayUsePasswords(c) && strict,
-		Scopes:        append([]string{}, c.Scopes...),
-		RedirectURIs:  append([]string{}, c.RedirectURIs...),
-		Audiences:     append([]string{}, c.Audiences...),
-		Origins:       append([]string{}, c.Origins...),
-		Introspect:    c.Introspect,
-		Created:       c.Created,
+// passwordGrant says whether the client may use the password grant; off: the
+// profile is strict.
+func passwordGrant(c admin.Client, off bool) string {
+	if !slices.Contains(c.GrantTypes, string(storage.Password)) {
+		return "no"
 	}
-	if c.AccessLifetime > 0 {
-		l.AccessLifetime = c.AccessLifetime.String()
+	if off {
+		return "off"
 	}
-	return l
+	return "yes"
+}
+
+func accessLifetime(c admin.Client) string {
+	if c.AccessLifetime == 0 {
+		return "default"
+	}
+	return (time.Duration(c.AccessLifetime) * time.Second).String()
+}
+
+// clientVerb is a command on one client.
+func clientVerb(verb, short string, run apiFunc) *cobra.Command {
+	return addAPIFlags(&cobra.Command{
+		Use:               verb + " ID",
+		Short:             short,
+		Example:           "  grantd client " + verb + " web",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeClients,
+		RunE:              withAPI(run),
+	})
+}
+
+func clientPath(id string) string { return "/clients/" + segment(id) }
+
+// loadClient returns the client, and the document that says so.
+func loadClient(a *api, cmd *cobra.Command, id string) (c admin.Client, document json.RawMessage, err error) {
+	if !visibleASCII(id) {
+		return c, nil, usagef("%q can't be a client's id: all its characters are visible ASCII", id)
+	}
+	err = a.get(cmd.Context(), clientPath(id), nil, &document)
+	if isProblem(err, "not_found") {
+		return c, nil, noClient(id)
+	}
+	if err == nil {
+		err = understand(document, &c)
+	}
+	return c, document, err
+}
+
+func noClient(id string) error {
+	return failedf("there is no client %q", id).withHint("grantd client list shows which there are")
 }
 
 func clientListCommand() *cobra.Command {
+	var limit int
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the clients",
 		Long: `List the clients. PASSWORD marks those that may use the password grant: they
 see their users' passwords, which RFC 9700 section 2.4 advises against. Off
 means that it has no effect, because the profile is strict.`,
-		Example: "  grantd client list --config grantd.yaml --json",
+		Example: "  grantd client list\n  grantd client list --json",
 		Args:    cobra.NoArgs,
-		RunE: withTools(func(t *tools, cmd *cobra.Command, _ []string) error {
-			clients := []listedClient{}
-			err := eachClient(cmd.Context(), t.store, func(c storage.Client) bool {
-				clients = append(clients, listed(c, t.config.strict()))
-				return true
-			})
-			if err != nil {
-				return err
-			}
-			if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
-				return writeIndented(cmd.OutOrStdout(), clients)
-			}
-			return writeTable(cmd.OutOrStdout(), clientRows(clients))
+		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
+			off := !asJSON(cmd) && a.passwordsOff(cmd.Context())
+			return listing[admin.Client]{
+				path: "/clients", member: "clients", limit: limit,
+				heading: []any{"CLIENT ID", "KIND", "PASSWORD", "GRANT TYPES", "SCOPES", "AUDIENCES", "INTROSPECT", "ACCESS LIFETIME", "ORIGINS"},
+				row: func(c admin.Client) []any {
+					return []any{
+						c.ClientID, clientKind(c), passwordGrant(c, off), c.GrantTypes, c.Scopes, c.Audiences, c.Introspect,
+						accessLifetime(c), c.Origins,
+					}
+				},
+			}.show(a, cmd)
 		}),
 	}
-	c.Flags().Bool("json", false, "print JSON")
-	addConfigFlags(c, "data", "redis")
+	addJSONFlag(addAPIFlags(c))
+	addLimitFlag(c, &limit)
 	return c
 }
 
-func clientRows(clients []listedClient) [][]any {
-	rows := [][]any{{"ID", "KIND", "PASSWORD", "GRANTS", "SCOPES", "AUDIENCES", "INTROSPECT", "ACCESS LIFETIME", "ORIGINS"}}
-	for _, c := range clients {
-		kind := "confidential"
-		if c.Public {
-			kind = "public"
-		}
-		rows = append(rows, []any{
-			c.ID, kind, c.password(), spaced(c.Grants), spaced(c.Scopes), spaced(c.Audiences), yesNo(c.Introspect),
-			cmp.Or(c.AccessLifetime, "default"), spaced(c.Origins),
-		})
-	}
-	return rows
-}
-
-// password says whether the client may use the password grant.
-func (c listedClient) password() string {
-	if c.PasswordOff {
-		return "off"
-	}
-	return yesNo(c.PasswordGrant)
-}
-
-func spaced(s []string) string { return cmp.Or(strings.Join(s, " "), "-") }
-
-// clientDeleteCommand takes the client's rights away first and forgets it last,
-// for the reason that userDeleteCommand gives.
-func clientDeleteCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:     "delete ID",
-		Short:   "Delete a client and end all its grants",
-		Example: "  grantd client delete web --config grantd.yaml --yes",
-		Args:    cobra.ExactArgs(1),
-		RunE: withTools(func(t *tools, cmd *cobra.Command, args []string) error {
-			ctx, id := cmd.Context(), args[0]
-			c, err := t.store.LoadClient(ctx, id)
-			if errors.Is(err, storage.ErrNotFound) {
-				return failedf("there is no client %q", id).withHint("grantd client list shows which there are")
-			}
-			if err != nil {
-				return err
-			}
-			if err := confirm(cmd, "Delete client "+id+" and end all its grants?"); err != nil {
-				return err
-			}
-			c.Grants, c.Secret = nil, storage.SecretVerifier{}
-			if err := t.store.UpdateClient(ctx, c); err != nil {
-				return err
-			}
-			n, err := endGrants(ctx, t.store, storage.Target{ClientID: id})
-			if err != nil {
-				return err
-			}
-			if err := t.store.DeleteClient(ctx, id); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "client %s is deleted, %s ended\n", id, counted(n, "grant"))
+func clientShowCommand() *cobra.Command {
+	return addJSONFlag(clientVerb("show", "Show a client", func(a *api, cmd *cobra.Command, args []string) error {
+		c, document, err := loadClient(a, cmd, args[0])
+		if err != nil {
 			return err
-		}),
-	}
-	c.Flags().Bool("yes", false, "don't ask; needed without a terminal")
-	addConfigFlags(c, "data", "redis")
-	return c
+		}
+		fields := [][]any{
+			{"client_id", c.ClientID}, {"kind", clientKind(c)}, {"grant_types", c.GrantTypes}, {"scopes", c.Scopes},
+			{"redirect_uris", c.RedirectURIs}, {"audiences", c.Audiences}, {"origins", c.Origins},
+			{"introspect", c.Introspect}, {"access_lifetime", accessLifetime(c)}, {"created", c.Created},
+		}
+		if !c.PreviousSecretExpires.IsZero() {
+			fields = append(fields, []any{"previous_secret_expires", c.PreviousSecretExpires})
+		}
+		return showOne(cmd, document, fields)
+	}))
+}
+
+func clientRotateSecretCommand() *cobra.Command {
+	var overlap time.Duration
+	var file string
+	c := clientVerb("rotate-secret", "Give a client a new secret", func(a *api, cmd *cobra.Command, args []string) error {
+		if overlap%time.Second != 0 {
+			return usagef("--overlap must be whole seconds")
+		}
+		c, _, err := loadClient(a, cmd, args[0])
+		if err != nil {
+			return err
+		}
+		body := map[string]any{"overlap": int64(overlap / time.Second)}
+		if file != "" {
+			if body["client_secret"], err = broughtSecret(file); err != nil {
+				return err
+			}
+		}
+		if overlap == 0 {
+			if err := confirm(cmd, "Replace the secret of client "+c.ClientID+" at once and end all its grants?"); err != nil {
+				return err
+			}
+		}
+		var document json.RawMessage
+		if err := a.send(cmd.Context(), http.MethodPost, clientPath(c.ClientID)+"/secret", body, &document); err != nil {
+			return (&clientFlags{}).explain(err)
+		}
+		return showSecret(cmd, c.ClientID, document, file == "")
+	})
+	c.Long = `Give a client a new secret, which is printed once unless --secret-file brings one.
+With --overlap the old one is good for so long besides, and the client's grants
+live on; without, the old one and all the client's grants end at once.` + whereItActs
+	c.Example = "  grantd client rotate-secret web --overlap 24h\n  grantd client rotate-secret web --yes"
+	c.Flags().DurationVar(&overlap, "overlap", 0, "how long the old secret is good besides, such as 24h (default: not at all)")
+	c.Flags().StringVar(&file, "secret-file", "", "file with the new secret")
+	return addJSONFlag(addYesFlag(c))
+}
+
+func clientDeleteCommand() *cobra.Command {
+	c := clientVerb("delete", "Delete a client and end all its grants", func(a *api, cmd *cobra.Command, args []string) error {
+		c, _, err := loadClient(a, cmd, args[0])
+		if err != nil {
+			return err
+		}
+		if err := confirm(cmd, "Delete client "+c.ClientID+" and end all its grants?"); err != nil {
+			return err
+		}
+		if err := a.send(cmd.Context(), http.MethodDelete, clientPath(c.ClientID), nil, nil); err != nil {
+			return err
+		}
+		return say(cmd, map[string]string{"client_id": c.ClientID}, "client %s is deleted, and all its grants are ended", c.ClientID)
+	})
+	c.Example = "  grantd client delete web\n  grantd client delete web --yes"
+	return addJSONFlag(addYesFlag(c))
 }

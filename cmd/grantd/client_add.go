@@ -1,28 +1,19 @@
 package main
 
 import (
-	"cmp"
-	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
-	"net/netip"
-	"net/url"
-	"regexp"
-	"slices"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/grantd/grantd/authserver/passhash"
-	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/authserver/admin"
 )
 
-// minClientSecret is the least length of a secret that is brought along: secrets
-// are kept as a fast hash, so they must not be guessable.
-const minClientSecret = 24
-
+// clientFlags are what a client may be given.
 type clientFlags struct {
 	public         bool
 	introspect     bool
@@ -46,18 +37,25 @@ func clientAddCommand() *cobra.Command {
   grantd client add batch --grant client_credentials --scope write --secret-file batch.secret
   grantd client add app --public --grant password --grant refresh_token --origin https://app.example
   grantd client add orders-api --introspect --audience https://orders.example.com`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			secret, err := f.secret(args[0])
+			body, err := f.body(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			return withTools(func(t *tools, cmd *cobra.Command, args []string) error {
-				return f.add(t, cmd, args[0], secret)
+			return withAPI(func(a *api, cmd *cobra.Command, args []string) error {
+				return f.add(a, cmd, args[0], body)
 			})(cmd, args)
 		},
 	}
 	c.Flags().BoolVar(&f.public, "public", false, "the client can't keep a secret (RFC 6749 section 2.1)")
+	c.Flags().StringVar(&f.secretFile, "secret-file", "", "file with the client's secret")
+	f.addTo(c)
+	return addJSONFlag(addAPIFlags(c))
+}
+
+func (f *clientFlags) addTo(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.grants, "grant", nil, "grant_type it may use: password, refresh_token or client_credentials; repeatable")
 	c.Flags().StringArrayVar(&f.scopes, "scope", nil, "scope it may be granted; repeatable (default: default_scopes)")
 	c.Flags().StringArrayVar(&f.redirects, "redirect-uri", nil, "redirection URI; repeatable")
@@ -66,187 +64,154 @@ func clientAddCommand() *cobra.Command {
 	c.Flags().StringArrayVar(&f.origins, "origin", nil, "origin of a page in browsers that may call /token and /revoke as this client, such as https://app.example; repeatable")
 	c.Flags().DurationVar(&f.accessLifetime, "access-lifetime", 0, "how long its access tokens live, such as 5m (default: access_lifetime)")
 	c.Flags().BoolVar(&f.introspect, "introspect", false, "it may ask POST /introspect about access tokens (RFC 7662), as a resource server does")
-	c.Flags().StringVar(&f.secretFile, "secret-file", "", "file with the client's secret")
-	addConfigFlags(c, "data", "redis")
-	return c
 }
 
-// secret checks the flags and returns the client's secret, "" for a public one.
-func (f *clientFlags) secret(id string) (string, error) {
-	if err := f.check(id); err != nil {
-		return "", err
+// changed are the members of the API that flags were given for. An empty value,
+// as of --origin "", empties a list.
+func (f *clientFlags) changed(cmd *cobra.Command) (map[string]any, error) {
+	body := map[string]any{}
+	for flag, list := range map[string]struct {
+		member string
+		values []string
+	}{
+		"grant":        {"grant_types", f.grants},
+		"scope":        {"scopes", f.scopes},
+		"redirect-uri": {"redirect_uris", f.redirects},
+		"audience":     {"audiences", f.audiences},
+		"origin":       {"origins", f.origins},
+	} {
+		if !cmd.Flags().Changed(flag) {
+			continue
+		}
+		values := list.values
+		if len(values) == 1 && values[0] == "" {
+			values = []string{}
+		}
+		body[list.member] = values
 	}
-	if f.public {
-		return "", nil
+	if cmd.Flags().Changed("introspect") {
+		body["introspect"] = f.introspect
 	}
-	if f.secretFile == "" {
-		return randomText(32), nil
+	if cmd.Flags().Changed("access-lifetime") {
+		if f.accessLifetime < 0 || f.accessLifetime%time.Second != 0 {
+			return nil, usagef("--access-lifetime must be whole seconds")
+		}
+		body["access_lifetime"] = int64(f.accessLifetime / time.Second)
 	}
-	secret, err := readSecretFile(f.secretFile)
+	return body, nil
+}
+
+// body is the client to make.
+func (f *clientFlags) body(cmd *cobra.Command, id string) (map[string]any, error) {
+	body, err := f.changed(cmd)
+	if err != nil {
+		return nil, err
+	}
+	body["client_id"], body["public"] = id, f.public
+	if f.secretFile != "" {
+		if body["client_secret"], err = broughtSecret(f.secretFile); err != nil {
+			return nil, err
+		}
+	}
+	return body, nil
+}
+
+func broughtSecret(file string) (string, error) {
+	secret, err := readSecretFile(file)
 	if err != nil {
 		return "", failedf("reading the client's secret: %w", err)
-	}
-	if len(secret) < minClientSecret || !visibleASCII(secret) {
-		return "", usagef("the client's secret needs at least %d characters, all visible ASCII", minClientSecret)
 	}
 	return secret, nil
 }
 
-func (f *clientFlags) check(id string) error {
-	const longestID = 128
-	switch {
-	case !visibleASCII(id) || len(id) > longestID:
-		return usagef("a client's id is at most %d characters, all visible ASCII", longestID)
-	case strings.HasPrefix(id, storage.UserIDPrefix):
-		return usagef("an id that begins with %s is a user's (RFC 9700 section 2.6)", storage.UserIDPrefix)
-	case len(f.grants) == 0 && !f.introspect:
-		return usagef("the client needs a --grant, or --introspect")
-	case f.public && f.introspect:
-		return usagef("a public client may not introspect: anybody can use its name (RFC 7662 section 2.1)")
-	case f.public && f.secretFile != "":
-		return usagef("a public client has no secret")
-	case f.public && slices.Contains(f.grants, "client_credentials"):
-		return usagef("a public client may not use client_credentials (RFC 6749 section 4.4)")
-	case f.accessLifetime < 0 || f.accessLifetime > 24*time.Hour || f.accessLifetime%time.Second != 0:
-		return usagef("--access-lifetime must be whole seconds, at most 24h")
-	}
-	return f.checkLists()
-}
-
-func (f *clientFlags) checkLists() error {
-	for _, g := range f.grants {
-		if g == "authorization_code" {
-			return usagef("the server doesn't offer the grant authorization_code").
-				withHint("password, refresh_token or client_credentials")
-		}
-		if !slices.Contains(demoGrants, g) {
-			return usagef("unknown grant %q", g).withHint("password, refresh_token or client_credentials")
-		}
-	}
-	for _, r := range f.redirects {
-		u, err := url.Parse(r)
-		if err != nil || !u.IsAbs() || strings.Contains(r, "#") {
-			return usagef("%q is no absolute URI without a fragment (RFC 6749 section 3.1.2)", r)
-		}
-		if u.Scheme == "http" && (!f.public || !loopbackIP(u.Hostname())) {
-			return usagef("%q must be https; plain http is for apps on the user's own device, which are public (RFC 9700 section 2.6)", r).
-				withHint("such an app uses http://127.0.0.1 or http://[::1], not localhost (RFC 8252 section 8.3)")
-		}
-	}
-	for _, a := range f.audiences {
-		if !storage.ValidResource(a) {
-			return usagef("%q is no absolute URI without a fragment (RFC 8707 section 2)", a)
-		}
-	}
-	for _, o := range f.origins {
-		if !originText(o) {
-			return usagef("%q is no origin as browsers spell it", o).
-				withHint("scheme://host, and :port unless it is the scheme's own, such as https://app.example; http is for loopback hosts only")
-		}
-	}
-	return nil
-}
-
-func loopbackIP(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
-}
-
-// refuseUsername keeps a client from looking like a user (RFC 9700 section 2.6).
-func refuseUsername(ctx context.Context, s storage.Users, id string) error {
-	name, notAName := passhash.Username(id)
-	if notAName != nil {
-		return nil
-	}
-	_, err := s.LoadUser(ctx, name)
-	switch {
-	case errors.Is(err, storage.ErrNotFound):
-		return nil
-	case err != nil:
-		return err
-	}
-	return failedf("there is a user %s: a client of that name could be taken for the user (RFC 9700 section 2.6)", name).
-		withHint("choose another id")
-}
-
-var originForm = regexp.MustCompile(`^([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?$`)
-
-// originText reports whether a browser could spell an origin so in the header
-// Origin (RFC 6454 section 6.2): in lower case, without a path, and without the
-// port that goes without saying. Plain http is for this machine alone: what the
-// network can write must not read tokens.
-func originText(s string) bool {
-	parts := originForm.FindStringSubmatch(s)
-	if parts == nil {
-		return false
-	}
-	scheme, host, port := parts[1], strings.Trim(parts[2], "[]"), parts[3]
-	if a, err := netip.ParseAddr(host); host != parts[2] && (err != nil || !a.Is6() || a.String() != host) {
-		return false // brackets hold an IPv6 address, in its shortest form
-	}
-	if _, err := strconv.ParseUint(cmp.Or(port, "1"), 10, 16); err != nil {
-		return false
-	}
-	switch scheme {
-	case "http":
-		return port != "80" && loopbackHost(host)
-	case "https":
-		return port != "443"
-	}
-	return true
-}
-
-func (f *clientFlags) add(t *tools, cmd *cobra.Command, id, secret string) error {
-	if t.config.strict() && slices.Contains(f.grants, string(storage.Password)) {
-		return usagef("the profile is strict: the server doesn't offer the password grant").
-			withHint("profile: default offers it, though RFC 9700 section 2.4 advises against it")
-	}
-	scopes := f.scopes
-	if len(scopes) == 0 && len(f.grants) > 0 {
-		scopes = t.config.DefaultScopes
-	}
-	for _, s := range scopes {
-		if !slices.Contains(t.config.Scopes, s) {
-			return usagef("unknown scope %q", s).withHint("the configuration's scopes are " + strings.Join(t.config.Scopes, ", "))
-		}
-	}
-	if err := refuseUsername(cmd.Context(), t.store, id); err != nil {
-		return err
-	}
-	c := storage.Client{
-		ID:             id,
-		Public:         f.public,
-		Grants:         f.grants,
-		Scopes:         scopes,
-		RedirectURIs:   f.redirects,
-		Audiences:      f.audiences,
-		Origins:        f.origins,
-		Introspect:     f.introspect,
-		AccessLifetime: f.accessLifetime,
-		Created:        time.Now().UTC(),
-	}
-	if !f.public {
-		c.Secret = storage.NewSecretVerifier(secret)
-	}
-	err := t.store.CreateClient(cmd.Context(), c)
-	if errors.Is(err, storage.ErrExists) {
-		return failedf("client %s exists already", id).withHint("grantd client delete " + id + " removes it with its grants")
+func (f *clientFlags) add(a *api, cmd *cobra.Command, id string, body map[string]any) error {
+	var document json.RawMessage
+	err := a.send(cmd.Context(), http.MethodPost, "/clients", body, &document)
+	if isProblem(err, "already_exists") {
+		return failedf("client %s exists already", id).withHint("grantd client update changes it, grantd client delete removes it with its grants")
 	}
 	if err != nil {
-		return err
+		return f.explain(err)
 	}
-	return f.printAdded(cmd, id, secret)
+	return showSecret(cmd, id, document, f.secretFile == "" && !f.public)
 }
 
-// printAdded prints the secret if it was made here: it is not kept, only its
-// hash is.
-func (f *clientFlags) printAdded(cmd *cobra.Command, id, secret string) error {
-	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "client_id      %s\n", id)
-	if f.public || f.secretFile != "" {
-		return nil
+// explain words a refusal in terms of the flags: the server names fields, and
+// never repeats what is in them.
+func (f *clientFlags) explain(err error) error {
+	var p *problem
+	if !errors.As(err, &p) {
+		return err
 	}
-	fmt.Fprintf(out, "client_secret  %s\n", secret)
-	fmt.Fprintln(cmd.ErrOrStderr(), "The secret can't be shown again.")
-	return nil
+	flags := map[string]struct {
+		name   string
+		values []string
+	}{
+		"client_id": {"the client's id", nil}, "client_secret": {"the client's secret", nil},
+		"grant_types": {"--grant", f.grants}, "scopes": {"--scope", f.scopes}, "redirect_uris": {"--redirect-uri", f.redirects},
+		"audiences": {"--audience", f.audiences}, "origins": {"--origin", f.origins},
+		"introspect": {"--introspect", nil}, "access_lifetime": {"--access-lifetime", nil}, "overlap": {"--overlap", nil},
+	}
+	for i, e := range p.Errors {
+		name, index, listed := strings.Cut(strings.TrimSuffix(e.Field, "]"), "[")
+		flag, known := flags[name]
+		if !known {
+			continue
+		}
+		p.Errors[i].Field = flag.name
+		if n, err := strconv.Atoi(index); listed && err == nil && n >= 0 && n < len(flag.values) {
+			p.Errors[i].Field += " " + strconv.Quote(flag.values[n])
+		}
+	}
+	return err
+}
+
+// showSecret prints the secret if it was made by the server: it is not kept, only
+// its hash is.
+func showSecret(cmd *cobra.Command, id string, document json.RawMessage, made bool) error {
+	var told admin.NewSecret
+	if err := understand(document, &told); err != nil {
+		return err
+	}
+	fields := [][]any{{"client_id", id}}
+	if made {
+		fields = append(fields, []any{"client_secret", told.Secret})
+	}
+	if !told.PreviousExpires.IsZero() {
+		fields = append(fields, []any{"previous_expires", told.PreviousExpires})
+	}
+	if err := showOne(cmd, document, fields); err != nil || !made {
+		return err
+	}
+	_, err := cmd.ErrOrStderr().Write([]byte("The secret can't be shown again.\n"))
+	return err
+}
+
+func clientUpdateCommand() *cobra.Command {
+	var f clientFlags
+	c := clientVerb("update", "Change a client", func(a *api, cmd *cobra.Command, args []string) error {
+		body, err := f.changed(cmd)
+		if err != nil {
+			return err
+		}
+		if len(body) == 0 {
+			return usagef("nothing to change").withHint("grantd client update --help lists what may be changed")
+		}
+		id := args[0]
+		var document json.RawMessage
+		err = a.send(cmd.Context(), http.MethodPatch, clientPath(id), body, &document)
+		if isProblem(err, "not_found") {
+			return noClient(id)
+		}
+		if err != nil {
+			return f.explain(err)
+		}
+		return say(cmd, document, "client %s is changed", printable(id, longestCell))
+	})
+	c.Long = `Change a client. A list that is given replaces the one that there is; an empty
+one, such as --origin "", leaves none. Taking a scope or a grant type away ends the
+client's grants.` + whereItActs
+	c.Example = "  grantd client update web --scope read --scope write\n  grantd client update web --access-lifetime 5m --origin \"\""
+	f.addTo(c)
+	return addJSONFlag(c)
 }

@@ -32,11 +32,11 @@ func TestClientsThatAreRefused(t *testing.T) {
 		told string
 	}{
 		"6749-10.1-01 a public client with a secret":     {[]string{"app", "--public", "--secret-file", secret(secret32)}, "a public client has no secret"},
-		"6749-4.4-01 a public client for its own sake":   {[]string{"app", "--public", "--grant", "client_credentials"}, "may not use client_credentials"},
+		"6749-4.4-01 a public client for its own sake":   {[]string{"app", "--public", "--grant", "client_credentials"}, "client_credentials, which a public client may not use"},
 		"RFC 7662 2.1 a public client that introspects":  {[]string{"app", "--public", "--introspect"}, "may not introspect"},
 		"6749-A-01 a client_id that is not ASCII":        {[]string{"clé"}, "visible ASCII"},
 		"6749-A-01 a client_id with a line break":        {[]string{"a\nb"}, "visible ASCII"},
-		"6749-A-01 an empty client_id":                   {[]string{""}, "visible ASCII"},
+		"6749-A-01 an empty client_id":                   {[]string{""}, "the client's id is missing"},
 		"6749-A-01 a client_secret that is not ASCII":    {[]string{"web", "--secret-file", secret(secret32 + "é")}, "visible ASCII"},
 		"6749-A-01 a client_secret with a line break":    {[]string{"web", "--secret-file", secret(secret32 + "\nx")}, "visible ASCII"},
 		"6749-A-01 a client_secret with a control in it": {[]string{"web", "--secret-file", secret(secret32 + "\x7f")}, "visible ASCII"},
@@ -46,7 +46,7 @@ func TestClientsThatAreRefused(t *testing.T) {
 		"6749-3.1.2-01 a redirection URI without scheme": {[]string{"web", "--redirect-uri", "//client.test/cb"}, "no absolute URI"},
 		"6749-3.1.2-02 a redirection URI with fragment":  {[]string{"web", "--redirect-uri", "https://client.test/cb#x"}, "without a fragment"},
 		"6749-3.1.2-02 one with an empty fragment":       {[]string{"web", "--redirect-uri", "https://client.test/cb#"}, "without a fragment"},
-		"a grant that isn't offered":                     {[]string{"web", "--grant", "implicit"}, "unknown grant"},
+		"a grant that isn't offered":                     {[]string{"web", "--grant", "implicit"}, `--grant "implicit" isn't one that the server offers`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := clientAdd(t, dir, append([]string{"--grant", "password"}, c.args...)...)
@@ -76,14 +76,14 @@ func TestKindsOfClients(t *testing.T) {
 	}
 	code, stdout, stderr := clientAdd(t, dir, "app", "--public", "--grant", "password")
 	t.Run("6749-10.1-01 no secret is made for a public client", func(t *testing.T) {
-		if code != 0 || stdout != "client_id      app\n" || stderr != "" {
+		if code != 0 || stdout != "client_id  app\n" || stderr != "" {
 			t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 		}
 	})
 
 	kinds := map[string]any{}
 	for _, c := range clientList(t, dir) {
-		kinds[c["id"].(string)] = c["public"]
+		kinds[c["client_id"].(string)] = c["public"]
 	}
 	t.Run("6749-2.1-01 a client is confidential, and kept as such, unless it was called public", func(t *testing.T) {
 		if kinds["web"] != false || kinds["batch"] != false || kinds["app"] != true {

@@ -20,6 +20,7 @@ var serviceLink = regexp.MustCompile(`_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?
 func unknownVariables(environ map[string]string) []string {
 	known := variables(reflect.TypeFor[config](), envPrefix)
 	known["CONFIG"] = envPrefix + "CONFIG"
+	known["TOKEN"], known["SERVER"] = tokenVariable, serverVariable
 	all := slices.Collect(maps.Values(known))
 	var unknown []string
 	for name, value := range environ {

@@ -152,5 +152,6 @@ try
   curl -u demo-api:demo-api-secret -d token=gat_... %[1]s/introspect
   curl -u demo:demo-secret -d token=grt_... %[1]s/revoke
   curl %[1]s/.well-known/oauth-authorization-server
+  grantd login --username admin --server %[1]s
 `, url)
 }

@@ -53,7 +53,7 @@ func TestClientIDsThatAreRefused(t *testing.T) {
 	} {
 		t.Run("9700-2.6-02 "+name, func(t *testing.T) {
 			code, _, stderr := launch{args: []string{"client", "add", id, "--grant", "client_credentials"}, dir: dir, env: env}.run(t)
-			if code == 0 || !strings.Contains(stderr, "RFC 9700 section 2.6") {
+			if code == 0 || !strings.Contains(stderr, "RFC 9700 section 4.15") {
 				t.Errorf("%s: exit %d: %s", id, code, stderr)
 			}
 		})
@@ -85,7 +85,7 @@ func TestRedirectURIsOfPlainHTTP(t *testing.T) {
 				args = append(args, "--public")
 			}
 			code, _, stderr := launch{args: args, dir: dir, env: []string{"GRANTD_DATA=grantd.db"}}.run(t)
-			if code != c.code || code != 0 && !strings.Contains(stderr, "RFC 9700 section 2.6") {
+			if code != c.code || code != 0 && !strings.Contains(stderr, "has to be https") {
 				t.Errorf("exit %d: %s", code, stderr)
 			}
 		})

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/term"
 )
 
 // progress shows how far a long command is: on a terminal a line that changes,
@@ -16,9 +14,10 @@ import (
 type progress struct {
 	w        io.Writer
 	terminal bool
-	total    int64 // bytes of the input; 0: not known
+	noun     string // what the command goes through, in the plural
 	began    time.Time
-	read     atomic.Int64 // bytes
+	total    atomic.Int64 // bytes of the input, or whatever read counts; 0: not known
+	read     atomic.Int64
 	count    atomic.Int64 // of what the command goes through
 
 	mu    sync.Mutex // guards w
@@ -28,7 +27,9 @@ type progress struct {
 // newProgress writes to w, which the terminal is behind if it is standard error
 // and that is one.
 func newProgress(w io.Writer, total int64) *progress {
-	return &progress{w: w, terminal: w == os.Stderr && term.IsTerminal(int(os.Stderr.Fd())), total: total, began: time.Now()}
+	p := &progress{w: w, terminal: w == os.Stderr && isTerminal(os.Stderr), noun: "lines", began: time.Now()}
+	p.total.Store(total)
+	return p
 }
 
 // start shows the progress until the returned function is called.
@@ -105,16 +106,16 @@ func (p *progress) show(elapsed time.Duration) {
 // text is "[=====     ] 50%  41000 lines  8200 a second  5s left", or what is
 // known of it.
 func (p *progress) text(elapsed time.Duration) string {
-	count, read := p.count.Load(), p.read.Load()
-	text := fmt.Sprintf("%d lines", count)
+	count, read, total := p.count.Load(), p.read.Load(), p.total.Load()
+	text := fmt.Sprintf("%d %s", count, p.noun)
 	if seconds := elapsed.Seconds(); seconds > 0 {
 		text += fmt.Sprintf("  %.0f a second", float64(count)/seconds)
 	}
-	if p.total <= 0 || read <= 0 {
+	if total <= 0 || read <= 0 {
 		return text
 	}
 	const width = 20
-	done := min(float64(read)/float64(p.total), 1)
+	done := min(float64(read)/float64(total), 1)
 	left := time.Duration(float64(elapsed) * (1/done - 1)).Round(time.Second)
 	bar := fmt.Sprintf("[%-*.*s]", width, int(done*width), "====================")
 	return fmt.Sprintf("%s %.0f%%  %s  %s left", bar, done*100, text, left)

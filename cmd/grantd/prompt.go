@@ -28,23 +28,10 @@ func (t *tools) newPassword(cmd *cobra.Command, user, file string) (string, erro
 }
 
 func askPassword(cmd *cobra.Command, file string) (string, error) {
-	switch {
-	case file == "-":
-		line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-		if errors.Is(err, io.EOF) && line == "" {
-			return "", failedf("the password is empty")
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			return "", failedf("reading the password from standard input: %w", err)
-		}
-		return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
-	case file != "":
-		password, err := readSecretFile(file)
-		if err != nil {
-			return "", failedf("reading the password: %w", err)
-		}
-		return password, nil
-	case !term.IsTerminal(int(os.Stdin.Fd())):
+	if file != "" {
+		return readPassword(cmd, "password", file)
+	}
+	if !isTerminal(os.Stdin) {
 		return "", usagef("there is no terminal to ask for a password on").
 			withHint("use --password-file FILE, or --password-file - for standard input")
 	}
@@ -60,6 +47,40 @@ func askPassword(cmd *cobra.Command, file string) (string, error) {
 		return "", failedf("the two passwords differ")
 	}
 	return first, nil
+}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// readPassword reads a secret from the file, "-" being a line of standard input.
+// what names it in errors, which never hold it.
+func readPassword(cmd *cobra.Command, what, file string) (string, error) {
+	if file != "-" {
+		secret, err := readSecretFile(file)
+		if err != nil {
+			return "", failedf("reading the %s: %w", what, err)
+		}
+		return secret, nil
+	}
+	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if errors.Is(err, io.EOF) && line == "" {
+		return "", failedf("the %s is empty", what)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", failedf("reading the %s from standard input: %w", what, err)
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
+}
+
+// secretInput reads a secret of one line: from the file, "-" being standard
+// input, or from the person at the terminal.
+func secretInput(cmd *cobra.Command, what, file string) (string, error) {
+	if file == "" && !isTerminal(os.Stdin) {
+		file = "-"
+	}
+	if file == "" {
+		return typePassword(cmd.Context(), what+": ")
+	}
+	return readPassword(cmd, what, file)
 }
 
 // typePassword reads a line without showing it. When a signal ends ctx, it gives
@@ -99,7 +120,7 @@ func confirm(cmd *cobra.Command, question string) error {
 	if yes, _ := cmd.Flags().GetBool("yes"); yes {
 		return nil
 	}
-	if !term.IsTerminal(int(os.Stdin.Fd())) {
+	if !isTerminal(os.Stdin) {
 		return usagef("there is no terminal to ask for confirmation on").withHint("use --yes")
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s [y/N] ", question)

@@ -31,13 +31,17 @@ func execute(ctx context.Context, args []string) error {
 func newRoot() *cobra.Command {
 	root := noun("grantd", "An OAuth 2.0 authorization server",
 		devCommand(), serveCommand(), resourceCommand(),
+		loginCommand(), logoutCommand(),
 		initCommand(), userCommand(), clientCommand(),
+		grantCommand(), revocationCommand(), tokenCommand(), keyCommand(), auditCommand(),
 		configCommand(), migrateCommand(), secretsCommand(), healthcheckCommand(), versionCommand(),
 	)
 	root.Example = "  grantd dev\n  grantd serve --config grantd.yaml"
 	root.Version = versionText()
 	root.SetVersionTemplate("grantd {{.Version}} " + runtime.Version() + "\n")
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.InitDefaultCompletionCmd()
+	addCompletionExamples(root)
 	return root
 }
 

@@ -63,7 +63,7 @@ func TestServeAndResourceOnOneStore(t *testing.T) {
 	must(t, launch{args: []string{"healthcheck", "--url", rs.URL + "/readyz"}})
 
 	out := must(t, launch{args: []string{"user", "passwd", "admin", "--password-file", writeFile(t, "pw", "second-admin-password")}, dir: dir, env: env})
-	if !strings.Contains(out, "1 grant ended") {
+	if !strings.Contains(out, "all grants are ended") {
 		t.Errorf("user passwd printed %q", out)
 	}
 	for _, base := range []string{as.URL, rs.URL} {

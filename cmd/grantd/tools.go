@@ -1,16 +1,10 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -80,12 +74,16 @@ func withStore(f toolFunc, mayCreate bool) func(*cobra.Command, []string) error 
 		if err != nil {
 			return err
 		}
-		err = errors.Join(f(t, cmd, args), t.store.Close())
-		if t.config.Redis.URL != "" || t.stock != nil {
-			err = hintRedis(err)
-		}
+		return t.explain(errors.Join(f(t, cmd, args), t.store.Close()))
+	}
+}
+
+// explain says what to do about a store that can't be reached.
+func (t *tools) explain(err error) error {
+	if t.config.Redis.URL == "" && t.stock == nil {
 		return err
 	}
+	return hintRedis(err)
 }
 
 // hintRedis says what to do about a Redis that can't be reached, unless err says
@@ -103,55 +101,4 @@ func hintRedis(err error) error {
 		return failedf("%w", err).withHint("give the password of Redis in redis.password_file or GRANTD_REDIS_PASSWORD_FILE")
 	}
 	return failedf("%w", err).withHint("is Redis running, and is its URL right? It comes from redis.url, GRANTD_REDIS_URL or --redis")
-}
-
-// endGrants ends all grants of the target and returns how many there were. They
-// are dead before they are counted.
-func endGrants(ctx context.Context, s storage.Revocations, target storage.Target) (int, error) {
-	r, err := s.Revoke(ctx, target)
-	if err != nil {
-		return 0, failedf("ending the grants: %w", err).withHint("run the command again: the grants may still be good")
-	}
-	swept, err := s.Sweep(ctx, r, nil)
-	if err != nil {
-		return swept.Grants, failedf("the grants are ended, but not all are cleared away: %w", err).
-			withHint("a running server clears them away within a minute")
-	}
-	return swept.Grants, nil
-}
-
-func writeIndented(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
-}
-
-// writeTable aligns the columns; the first row is the heading.
-func writeTable(w io.Writer, rows [][]any) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		for i, cell := range row {
-			if i > 0 {
-				fmt.Fprint(tw, "\t")
-			}
-			fmt.Fprint(tw, cell)
-		}
-		fmt.Fprintln(tw)
-	}
-	return tw.Flush()
-}
-
-// counted is "1 grant", "2 grants".
-func counted(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return strconv.Itoa(n) + " " + noun
-}
-
-func yesNo(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
 }

@@ -18,3 +18,33 @@ func TestCommandsAskForThePasswordOfRedis(t *testing.T) {
 		}
 	}
 }
+
+// What the commands do on a file they do on Redis as well.
+func TestCommandsOnRedis(t *testing.T) {
+	l := launch{dir: t.TempDir(), env: []string{"GRANTD_REDIS_URL=redis://" + redistest.Single(t).Addr(), "GRANTD_SECRET=" + secret32}}
+	password := writeFile(t, "p", "correct horse battery")
+	for _, c := range []struct{ args, want string }{
+		{"init --password-file " + password, "user admin is the first admin"},
+		{"user add alice --password-file " + password, "user alice added"},
+		{"user update alice --admin", "user alice is an admin"},
+		{"user list --prefix al", "alice"},
+		{"client add web --grant password", "client_secret"},
+		{"client rotate-secret web --overlap 1h", "previous_expires"},
+		{"client list", "grantd-cli"},
+		{"grant list", "USERNAME"},
+		{"grant revoke --user alice", "complete"},
+		{"grant revoke --all --yes", "complete"},
+		{"revocation list", "user alice"},
+		{"key rotate", "mints from"},
+		{"key list", "MINTS FROM"},
+		{"user unlock alice", "wasn't slowed down"},
+		{"user delete alice --yes", "user alice is deleted"},
+		{"client delete web --yes", "client web is deleted"},
+		{"audit tail -n 100", "client.secret"},
+	} {
+		l.args = strings.Fields(c.args)
+		if out := must(t, l); !strings.Contains(out, c.want) {
+			t.Errorf("%s: %s", c.args, out)
+		}
+	}
+}

@@ -1,34 +1,36 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
-	"fmt"
-	"time"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/grantd/grantd/authserver/admin"
 	"github.com/grantd/grantd/authserver/passhash"
-	"github.com/grantd/grantd/storage"
 )
 
 func userCommand() *cobra.Command {
 	return noun("user", "Manage users",
-		userAddCommand(), userListCommand(), userPasswdCommand(),
-		userDisableCommand(), userEnableCommand(), userDeleteCommand(),
+		userListCommand(), userShowCommand(), userAddCommand(), userUpdateCommand(), userPasswdCommand(),
+		userDisableCommand(), userEnableCommand(), userUnlockCommand(), userDeleteCommand(),
 		userImportCommand(), userExportCommand())
 }
 
 // userVerb is a command on one user.
-func userVerb(verb, short string, run func(*tools, *cobra.Command, []string) error) *cobra.Command {
-	c := &cobra.Command{
-		Use:     verb + " NAME",
-		Short:   short,
-		Example: "  grantd user " + verb + " alice --config grantd.yaml",
-		Args:    cobra.ExactArgs(1),
-		RunE:    withTools(run),
-	}
-	addConfigFlags(c, "data", "redis")
-	return c
+func userVerb(verb, short string, run apiFunc) *cobra.Command {
+	return addAPIFlags(&cobra.Command{
+		Use:               verb + " NAME",
+		Short:             short,
+		Example:           "  grantd user " + verb + " alice",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: completeUsers,
+		RunE:              withAPI(run),
+	})
 }
 
 // username is the name as users are stored under it.
@@ -41,85 +43,132 @@ func username(name string) (string, error) {
 	return stored, nil
 }
 
+// loadUser returns the user, and the document that says so.
+func loadUser(a *api, cmd *cobra.Command, arg string) (u admin.User, document json.RawMessage, err error) {
+	name, err := username(arg)
+	if err != nil {
+		return u, nil, err
+	}
+	err = a.get(cmd.Context(), userPath(name), nil, &document)
+	if isProblem(err, "not_found") {
+		return u, nil, noUser(name)
+	}
+	if err == nil {
+		err = understand(document, &u)
+	}
+	return u, document, err
+}
+
+func userPath(name string) string { return "/users/" + segment(name) }
+
+func noUser(name string) error {
+	return failedf("there is no user %s", name).withHint("grantd user list shows who there is")
+}
+
+func userListCommand() *cobra.Command {
+	var prefix string
+	var admins, disabled bool
+	var limit int
+	c := addJSONFlag(addAPIFlags(&cobra.Command{
+		Use:     "list",
+		Short:   "List the users",
+		Example: "  grantd user list\n  grantd user list --prefix al --disabled=false --json",
+		Args:    cobra.NoArgs,
+		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
+			query := url.Values{}
+			if prefix != "" {
+				query.Set("prefix", prefix)
+			}
+			for name, value := range map[string]bool{"admin": admins, "disabled": disabled} {
+				if cmd.Flags().Changed(name) {
+					query.Set(name, strconv.FormatBool(value))
+				}
+			}
+			return listing[admin.User]{
+				path: "/users", query: query, member: "users", limit: limit,
+				heading: []any{"USERNAME", "ID", "ADMIN", "DISABLED", "PASSWORD", "CREATED"},
+				row: func(u admin.User) []any {
+					return []any{u.Username, u.ID, u.Admin, u.Disabled, u.HasPassword, u.Created}
+				},
+			}.show(a, cmd)
+		}),
+	}))
+	c.Flags().StringVar(&prefix, "prefix", "", "only those whose name begins so")
+	c.Flags().BoolVar(&admins, "admin", false, "only admins; --admin=false: only others")
+	c.Flags().BoolVar(&disabled, "disabled", false, "only disabled ones; --disabled=false: only others")
+	addLimitFlag(c, &limit)
+	return c
+}
+
+func userShowCommand() *cobra.Command {
+	return addJSONFlag(userVerb("show", "Show a user", func(a *api, cmd *cobra.Command, args []string) error {
+		u, document, err := loadUser(a, cmd, args[0])
+		if err != nil {
+			return err
+		}
+		return showOne(cmd, document, [][]any{
+			{"username", u.Username}, {"id", u.ID}, {"admin", u.Admin}, {"disabled", u.Disabled},
+			{"has_password", u.HasPassword}, {"created", u.Created},
+		})
+	}))
+}
+
 func userAddCommand() *cobra.Command {
-	c := userVerb("add", "Add a user", func(t *tools, cmd *cobra.Command, args []string) error {
+	var asAdmin bool
+	var file string
+	c := userVerb("add", "Add a user", func(a *api, cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
 		name, err := username(args[0])
 		if err != nil {
 			return err
 		}
-		_, err = t.store.LoadUser(ctx, name) // before anybody types a password
+		err = a.get(ctx, userPath(name), nil, nil) // before anybody types a password
 		if err == nil {
 			return userExists(name)
 		}
-		if !errors.Is(err, storage.ErrNotFound) {
+		if !isProblem(err, "not_found") {
 			return err
 		}
-		password, err := t.newPassword(cmd, name, cmd.Flags().Lookup("password-file").Value.String())
+		password, err := askPassword(cmd, file)
 		if err != nil {
 			return err
 		}
-		hash, err := t.hasher.Hash(ctx, password)
-		if err != nil {
-			return err
-		}
-		admin, _ := cmd.Flags().GetBool("admin")
-		u := newUser(name, hash, admin)
-		err = t.store.CreateUser(ctx, u)
-		if errors.Is(err, storage.ErrExists) {
+		var document json.RawMessage
+		var u admin.User
+		err = a.send(ctx, http.MethodPost, "/users", map[string]any{"username": name, "password": password, "admin": asAdmin}, &document)
+		if isProblem(err, "already_exists") {
 			return userExists(name)
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			err = understand(document, &u)
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s added, id %s\n", name, u.ID)
-		return err
+		if err != nil {
+			return badPassword(err)
+		}
+		return say(cmd, document, "user %s added, id %s", u.Username, u.ID)
 	})
-	c.Example = "  grantd user add alice --config grantd.yaml\n  grantd user add root --admin --data grantd.db --password-file -"
-	c.Flags().Bool("admin", false, `the user may be granted the scope "admin"`)
-	c.Flags().String("password-file", "", "file with the password; - is standard input")
-	return c
+	c.Example = "  grantd user add alice\n  grantd user add root --admin --data grantd.db --password-file -"
+	c.ValidArgsFunction = cobra.NoFileCompletions
+	c.Flags().BoolVar(&asAdmin, "admin", false, `the user may be granted the scope "admin"`)
+	addPasswordFlag(c, &file)
+	return addJSONFlag(c)
+}
+
+func addPasswordFlag(c *cobra.Command, file *string) {
+	c.Flags().StringVar(file, "password-file", "", "file with the password; - is standard input")
 }
 
 func userExists(name string) error {
 	return failedf("user %s exists already", name).withHint("grantd user passwd " + name + " changes the password")
 }
 
-// listedUser is a user for people and scripts: without the password's hash.
-type listedUser struct {
-	Name     string    `json:"name"`
-	ID       string    `json:"id"`
-	Admin    bool      `json:"admin"`
-	Disabled bool      `json:"disabled"`
-	Created  time.Time `json:"created"`
-}
-
-func userListCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:     "list",
-		Short:   "List the users",
-		Example: "  grantd user list --config grantd.yaml --json",
-		Args:    cobra.NoArgs,
-		RunE: withTools(func(t *tools, cmd *cobra.Command, _ []string) error {
-			users := []listedUser{}
-			err := eachUser(cmd.Context(), t.store, func(u storage.User) bool {
-				users = append(users, listedUser{u.Name, u.ID, u.Admin, u.Disabled, u.Created})
-				return true
-			})
-			if err != nil {
-				return err
-			}
-			if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
-				return writeIndented(cmd.OutOrStdout(), users)
-			}
-			rows := [][]any{{"NAME", "ID", "ADMIN", "DISABLED", "CREATED"}}
-			for _, u := range users {
-				rows = append(rows, []any{u.Name, u.ID, yesNo(u.Admin), yesNo(u.Disabled), u.Created.Format(time.RFC3339)})
-			}
-			return writeTable(cmd.OutOrStdout(), rows)
-		}),
+// badPassword words that the password is refused, and isn't a fault of the call:
+// it is no part of it.
+func badPassword(err error) error {
+	var p *problem
+	if !errors.As(err, &p) || len(p.Errors) != 1 || p.Errors[0].Field != "password" {
+		return err
 	}
-	c.Flags().Bool("json", false, "print JSON")
-	addConfigFlags(c, "data", "redis")
-	return c
+	why := strings.Replace(p.Error(), "isn't acceptable: ", "is ", 1)
+	return failedf("the %s", why).withHint("choose another password")
 }

@@ -1,138 +1,143 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
+	"encoding/json"
+	"net/http"
+	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/grantd/grantd/storage"
 )
 
-// A change that ends grants is made in this order: the record, the revocation,
-// the sweep. A sign-in that began before the revocation fails, and one that
-// begins after it reads the changed record; see storage.Revocations.
-
-func userPasswdCommand() *cobra.Command {
-	c := userVerb("passwd", "Change a user's password and end all the user's grants",
-		func(t *tools, cmd *cobra.Command, args []string) error {
-			u, err := t.loadUser(cmd.Context(), args[0]) // before anybody types a password
-			if err != nil {
-				return err
-			}
-			password, err := t.newPassword(cmd, u.Name, cmd.Flags().Lookup("password-file").Value.String())
-			if err != nil {
-				return err
-			}
-			hash, err := t.hasher.Hash(cmd.Context(), password)
-			if err != nil {
-				return err
-			}
-			if err := t.changeUser(cmd.Context(), u.Name, func(u *storage.User) { u.Password = hash }); err != nil {
-				return err
-			}
-			return t.endUserGrants(cmd, u, "has a new password")
-		})
-	c.Flags().String("password-file", "", "file with the password; - is standard input")
-	return c
+func userUpdateCommand() *cobra.Command {
+	var admin bool
+	c := userVerb("update", "Make a user an admin, or one no longer", func(a *api, cmd *cobra.Command, args []string) error {
+		if !cmd.Flags().Changed("admin") {
+			return usagef("nothing to change").withHint("--admin, or --admin=false")
+		}
+		what := "is no admin any more, and all grants are ended"
+		if admin {
+			what = "is an admin"
+		}
+		return changeUser(a, cmd, args[0], "admin", admin, what)
+	})
+	c.Long = "Make a user an admin, who may be granted the scope admin, or one no longer:\nthen all the user's grants end." + whereItActs
+	c.Example = "  grantd user update alice --admin\n  grantd user update alice --admin=false"
+	c.Flags().BoolVar(&admin, "admin", false, `whether the user may be granted the scope "admin"`)
+	return addJSONFlag(c)
 }
 
 func userDisableCommand() *cobra.Command {
-	return userVerb("disable", "Keep a user from signing in and end all the user's grants",
-		func(t *tools, cmd *cobra.Command, args []string) error {
-			u, err := t.loadUser(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			if err := t.changeUser(cmd.Context(), u.Name, func(u *storage.User) { u.Disabled = true }); err != nil {
-				return err
-			}
-			return t.endUserGrants(cmd, u, "is disabled")
-		})
+	return addJSONFlag(userVerb("disable", "Keep a user from signing in and end all the user's grants",
+		func(a *api, cmd *cobra.Command, args []string) error {
+			return changeUser(a, cmd, args[0], "disabled", true, "is disabled, and all grants are ended")
+		}))
 }
 
 func userEnableCommand() *cobra.Command {
-	return userVerb("enable", "Let a disabled user sign in again",
-		func(t *tools, cmd *cobra.Command, args []string) error {
-			u, err := t.loadUser(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			if err := t.changeUser(cmd.Context(), u.Name, func(u *storage.User) { u.Disabled = false }); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s is enabled\n", u.Name)
-			return err
-		})
+	return addJSONFlag(userVerb("enable", "Let a disabled user sign in again",
+		func(a *api, cmd *cobra.Command, args []string) error {
+			return changeUser(a, cmd, args[0], "disabled", false, "is enabled")
+		}))
 }
 
-// userDeleteCommand disables the user first and forgets it last: were the record
-// gone first, its id would be lost with it, and nobody could repeat a
-// revocation that failed.
-func userDeleteCommand() *cobra.Command {
-	c := userVerb("delete", "Delete a user and end all the user's grants",
-		func(t *tools, cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			u, err := t.loadUser(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			if err := confirm(cmd, "Delete user "+u.Name+" and end all grants?"); err != nil {
-				return err
-			}
-			if err := t.changeUser(ctx, u.Name, func(u *storage.User) { u.Disabled = true }); err != nil {
-				return err
-			}
-			n, err := endGrants(ctx, t.store, storage.Target{UserID: u.ID})
-			if err != nil {
-				return err
-			}
-			if err := t.store.DeleteUser(ctx, u.Name); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s is deleted, %s ended\n", u.Name, counted(n, "grant"))
-			return err
-		})
-	c.Flags().Bool("yes", false, "don't ask; needed without a terminal")
-	return c
-}
-
-func (t *tools) loadUser(ctx context.Context, arg string) (storage.User, error) {
+// changeUser sets a flag of the user, and says what that comes to.
+func changeUser(a *api, cmd *cobra.Command, arg, member string, value bool, what string) error {
 	name, err := username(arg)
-	if err != nil {
-		return storage.User{}, err
-	}
-	u, err := t.store.LoadUser(ctx, name)
-	if errors.Is(err, storage.ErrNotFound) {
-		return u, failedf("there is no user %s", name).withHint("grantd user list shows who there is")
-	}
-	return u, err
-}
-
-// changeUser changes the record, again when somebody else changed it meanwhile:
-// a server does so when it renews a hash.
-func (t *tools) changeUser(ctx context.Context, name string, change func(*storage.User)) error {
-	const tries = 5
-	var err error
-	for range tries {
-		var u storage.User
-		if u, err = t.loadUser(ctx, name); err != nil {
-			return err
-		}
-		change(&u)
-		if err = t.store.UpdateUser(ctx, u); !errors.Is(err, storage.ErrConflict) {
-			return err
-		}
-	}
-	return err
-}
-
-func (t *tools) endUserGrants(cmd *cobra.Command, u storage.User, state string) error {
-	n, err := endGrants(cmd.Context(), t.store, storage.Target{UserID: u.ID})
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s %s, %s ended\n", u.Name, state, counted(n, "grant"))
-	return err
+	var document json.RawMessage
+	err = a.send(cmd.Context(), http.MethodPatch, userPath(name), map[string]bool{member: value}, &document)
+	if isProblem(err, "not_found") {
+		return noUser(name)
+	}
+	if err != nil {
+		return err
+	}
+	return say(cmd, document, "user %s %s", name, what)
+}
+
+func userPasswdCommand() *cobra.Command {
+	var file string
+	c := userVerb("passwd", "Set a user's password and end all the user's grants",
+		func(a *api, cmd *cobra.Command, args []string) error {
+			u, _, err := loadUser(a, cmd, args[0]) // before anybody types a password
+			if err != nil {
+				return err
+			}
+			password, err := askPassword(cmd, file)
+			if err != nil {
+				return err
+			}
+			err = a.send(cmd.Context(), http.MethodPut, userPath(u.Username)+"/password", map[string]string{"password": password}, nil)
+			if err != nil {
+				return badPassword(err)
+			}
+			return say(cmd, map[string]string{"username": u.Username}, "user %s has a new password, and all grants are ended", printable(u.Username, longestCell))
+		})
+	c.Example = "  grantd user passwd alice\n  grantd user passwd alice --password-file -"
+	addPasswordFlag(c, &file)
+	return addJSONFlag(c)
+}
+
+func userUnlockCommand() *cobra.Command {
+	return addJSONFlag(userVerb("unlock", "Let a user sign in at once, who was slowed down by wrong passwords", unlockUser))
+}
+
+// unlockUser shows what it lifts: an admin should know of guessing.
+func unlockUser(a *api, cmd *cobra.Command, args []string) error {
+	if a.local != nil && a.local.tools.config.Secret.IsZero() {
+		return failedf("wrong passwords are kept under the deployment secret, and it isn't given").
+			withHint("name it in the configuration, or act through the server: grantd login")
+	}
+	u, _, err := loadUser(a, cmd, args[0])
+	if err != nil {
+		return err
+	}
+	path := userPath(u.Username) + "/throttle"
+	var document json.RawMessage
+	var answer struct {
+		Throttled []struct {
+			Network string `json:"network"`
+		} `json:"throttled"`
+	}
+	err = a.get(cmd.Context(), path, nil, &document)
+	if err == nil {
+		err = understand(document, &answer)
+	}
+	if err == nil {
+		err = a.send(cmd.Context(), http.MethodDelete, path, nil, nil)
+	}
+	if err != nil {
+		return err
+	}
+	var from []string
+	for _, t := range answer.Throttled {
+		from = append(from, t.Network)
+	}
+	name := printable(u.Username, longestCell)
+	if len(from) == 0 {
+		return say(cmd, document, "user %s wasn't slowed down", name)
+	}
+	return say(cmd, document, "user %s may sign in again from %s", name, printable(strings.Join(from, ", "), longestText))
+}
+
+func userDeleteCommand() *cobra.Command {
+	c := userVerb("delete", "Delete a user and end all the user's grants",
+		func(a *api, cmd *cobra.Command, args []string) error {
+			u, _, err := loadUser(a, cmd, args[0])
+			if err != nil {
+				return err
+			}
+			name := printable(u.Username, longestCell)
+			if err := confirm(cmd, "Delete user "+name+" and end all grants?"); err != nil {
+				return err
+			}
+			if err := a.send(cmd.Context(), http.MethodDelete, userPath(u.Username), nil, nil); err != nil {
+				return err
+			}
+			return say(cmd, map[string]string{"username": u.Username}, "user %s is deleted, and all grants are ended", name)
+		})
+	c.Example = "  grantd user delete alice\n  grantd user delete alice --yes"
+	return addJSONFlag(addYesFlag(c))
 }

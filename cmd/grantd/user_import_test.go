@@ -314,7 +314,7 @@ func TestProgress(t *testing.T) {
 	if got, want := p.text(5*time.Second), "[=====               ] 25%  50 lines  10 a second  15s left"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	p.total = 0
+	p.total.Store(0)
 	if got, want := p.text(5*time.Second), "50 lines  10 a second"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

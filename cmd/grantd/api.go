@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// api is the admin API as the commands see it: on a server, or in this process
+// over a store. There is one implementation of every act, and it is behind it.
+type api struct {
+	base   string // URL that /admin/v1 is below
+	client *http.Client
+	local  *local // of an API in this process, else nil
+}
+
+// mostAnswer is the largest answer that is read, in bytes.
+const mostAnswer = 64 << 20
+
+// get reads into out.
+func (a *api) get(ctx context.Context, path string, query url.Values, out any) error {
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	return a.send(ctx, http.MethodGet, path, nil, out)
+}
+
+// send sends in, unless it is nil, and reads the answer into out, unless that is.
+// path is below /admin/v1, escaped. A refusal is a *problem.
+func (a *api) send(ctx context.Context, method, path string, in, out any) error {
+	_, err := a.exchange(ctx, method, path, in, out)
+	return err
+}
+
+// exchange is send for whoever wants to know the status.
+func (a *api) exchange(ctx context.Context, method, path string, in, out any) (status int, err error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return 0, err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, a.base+"/admin/v1"+path, body)
+	if err != nil {
+		return 0, err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return 0, unreachable(a.base, err)
+	}
+	defer resp.Body.Close()
+	answer := io.LimitReader(resp.Body, mostAnswer)
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return resp.StatusCode, readProblem(resp, answer)
+	}
+	if out == nil {
+		return resp.StatusCode, nil
+	}
+	if err := json.NewDecoder(answer).Decode(out); err != nil {
+		return resp.StatusCode, failedf("the server at %s answers what is no JSON, or not all of it", a.base).
+			withHint("is it a grantd server, of this version?")
+	}
+	return resp.StatusCode, nil
+}
+
+// segment escapes a name for a path as a URL has it by itself: servers look
+// askance at what is escaped without need.
+func segment(name string) string {
+	return strings.ReplaceAll((&url.URL{Path: name}).EscapedPath(), "/", "%2F")
+}
+
+// problem is a refusal, RFC 9457.
+type problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+	Errors []struct {
+		Field  string `json:"field"`
+		Detail string `json:"detail"`
+	} `json:"errors"`
+	RequestID string `json:"request_id"`
+
+	status int
+	wait   time.Duration // what Retry-After asks for; 0: nothing
+}
+
+// readProblem reads a refusal, whoever wrote it: a proxy may have.
+func readProblem(resp *http.Response, body io.Reader) *problem {
+	p := &problem{}
+	if kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && kind == "application/problem+json" {
+		if json.NewDecoder(body).Decode(p) != nil {
+			p = &problem{}
+		}
+	}
+	p.status = resp.StatusCode
+	if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31); err == nil {
+		p.wait = time.Duration(seconds) * time.Second
+	}
+	return p
+}
+
+// code is the last part of the type, or "".
+func (p *problem) code() string { return strings.TrimPrefix(p.Type, "urn:grantd:problem:") }
+
+// Error is what the server says, without what it may say to a terminal.
+func (p *problem) Error() string {
+	text := cmp.Or(p.Detail, p.Title)
+	if p.code() == "invalid_field" {
+		var all []string
+		for _, e := range p.Errors {
+			all = append(all, e.Field+" "+e.Detail)
+		}
+		text = strings.Join(all, "; ")
+	}
+	if text == "" {
+		text = "the server answers " + strconv.Itoa(p.status)
+	}
+	return printable(text, longestText)
+}
+
+// isProblem reports whether err is a refusal with that code.
+func isProblem(err error, code string) bool {
+	var p *problem
+	return errors.As(err, &p) && p.code() == code
+}
+
+// explain words a refusal for the person at the terminal, unless the command did.
+func (a *api) explain(err error) error {
+	var known *failure
+	var p *problem
+	if errors.As(err, &known) || !errors.As(err, &p) {
+		return err
+	}
+	switch {
+	case p.status == http.StatusUnauthorized:
+		return failedf("the server at %s doesn't accept the token", a.base).
+			withHint("grantd login signs in again; a token in GRANTD_TOKEN may have expired")
+	case p.status == http.StatusForbidden:
+		return failedf("the token is good at %s, but not for this: it lacks the scope admin", a.base).
+			withHint("grantd login, as an admin")
+	case p.status == http.StatusNotFound && p.Type == "":
+		return failedf("there is no admin API at %s", a.base).
+			withHint("is it a grantd server of this version? With admin_addr set, the API is there: grantd login --admin-server URL")
+	case p.code() == "invalid_field", p.code() == "invalid_request":
+		return usagef("%w", err)
+	case p.Type == "" && p.status != http.StatusServiceUnavailable:
+		return failedf("%w", err).withHint("is it a grantd server, of this version, at " + a.base + "?")
+	case p.status == http.StatusServiceUnavailable:
+		return failedf("%w", err).withHint("try again in a moment; grantd's log says what ails it")
+	case p.wait > 0:
+		return failedf("%w", err).withHint(fmt.Sprintf("try again in %s", p.wait))
+	case p.status >= http.StatusInternalServerError && p.RequestID != "":
+		return failedf("%w", err).withHint("the server's log says why, at request_id " + printable(p.RequestID, longestCell))
+	}
+	return err
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/storage"
+)
+
+func auditCommand() *cobra.Command {
+	return noun("audit", "Read who did what", auditListCommand(), auditTailCommand())
+}
+
+// auditPage is a page of the audit trail, in order of time.
+type auditPage struct {
+	Events   []json.RawMessage `json:"events"`
+	Next     string            `json:"next"`     // follows
+	Previous string            `json:"previous"` // pages back
+}
+
+type auditFilter struct{ action, user, client string }
+
+func (f *auditFilter) addTo(c *cobra.Command) {
+	c.Flags().StringVar(&f.action, "action", "", "only that kind of act, such as signin or user.update")
+	c.Flags().StringVar(&f.user, "user", "", "only what the user did or what concerns the user")
+	c.Flags().StringVar(&f.client, "client", "", "only what the client did or what concerns the client")
+	completeFlags(c)
+}
+
+func (f auditFilter) query() (url.Values, error) {
+	query := url.Values{}
+	if f.user != "" {
+		name, err := username(f.user)
+		if err != nil {
+			return nil, err
+		}
+		query.Set("user", name)
+	}
+	for name, value := range map[string]string{"action": f.action, "client": f.client} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	return query, nil
+}
+
+// auditTrail reads the trail.
+type auditTrail struct {
+	api   *api
+	query url.Values
+}
+
+func (t auditTrail) page(ctx context.Context, params map[string]string) (auditPage, error) {
+	query := maps.Clone(t.query)
+	for name, value := range params {
+		query.Set(name, value)
+	}
+	var p auditPage
+	err := t.api.get(ctx, "/audit", query, &p)
+	return p, err
+}
+
+// newest are the last n events, and where those that come after them begin.
+func (t auditTrail) newest(ctx context.Context, n int) (events []json.RawMessage, next string, err error) {
+	params := map[string]string{}
+	for {
+		params["limit"] = strconv.Itoa(min(n-len(events), largestPage))
+		p, err := t.page(ctx, params)
+		if err != nil {
+			return nil, "", err
+		}
+		events = append(slices.Clone(p.Events), events...)
+		next = cmp.Or(next, p.Next)
+		if p.Previous == "" || len(events) >= n {
+			return events, next, nil
+		}
+		params["before"] = p.Previous
+	}
+}
+
+func auditListCommand() *cobra.Command {
+	var f auditFilter
+	var limit int
+	c := addJSONFlag(addAPIFlags(&cobra.Command{
+		Use:     "list",
+		Short:   "List the newest events of the audit trail, the newest last",
+		Example: "  grantd audit list --limit 1000 --json\n  grantd audit list --user alice --action signin",
+		Args:    cobra.NoArgs,
+		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
+			query, err := f.query()
+			if err != nil {
+				return err
+			}
+			if limit < 1 {
+				return usagef("--limit must be 1 at least")
+			}
+			events, _, err := auditTrail{a, query}.newest(cmd.Context(), limit)
+			if err != nil {
+				return err
+			}
+			if asJSON(cmd) {
+				list := &jsonList{w: cmd.OutOrStdout()}
+				if err := list.add(events); err != nil {
+					return err
+				}
+				return list.end()
+			}
+			rows := [][]any{auditHeading}
+			for _, document := range events {
+				row, err := auditRow(document)
+				if err != nil {
+					return err
+				}
+				rows = append(rows, row)
+			}
+			return writeTable(cmd.OutOrStdout(), rows)
+		}),
+	}))
+	f.addTo(c)
+	const usual = 100
+	c.Flags().IntVar(&limit, "limit", usual, "at most so many")
+	return c
+}
+
+var auditHeading = []any{"TIME", "ACTION", "OUTCOME", "BY", "USER", "CLIENT", "OBJECT", "ADDRESS", "DETAIL"}
+
+func auditRow(document json.RawMessage) ([]any, error) {
+	var e storage.AuditEvent
+	if err := understand(document, &e); err != nil {
+		return nil, err
+	}
+	by := cmp.Or(e.ActorUser, e.ActorClient)
+	if by == "" && e.Local {
+		by = "(local)"
+	}
+	address := ""
+	if e.Address.IsValid() {
+		address = e.Address.String()
+	}
+	return []any{
+		e.Time, e.Action, e.Outcome, by, e.Username, e.ClientID, cmp.Or(e.GrantID, e.Object), address, e.Detail,
+	}, nil
+}
+
+func auditTailCommand() *cobra.Command {
+	var f auditFilter
+	var lines int
+	var follow bool
+	c := addJSONFlag(addAPIFlags(&cobra.Command{
+		Use:     "tail",
+		Short:   "Print the last events of the audit trail, and those that come",
+		Long:    "Print the last events of the audit trail, with --follow also those that come, as\nthey come. --json prints a document a line.",
+		Example: "  grantd audit tail --follow\n  grantd audit tail --follow --user alice --json",
+		Args:    cobra.NoArgs,
+		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
+			query, err := f.query()
+			if err != nil {
+				return err
+			}
+			if lines < 1 {
+				return usagef("--lines must be 1 at least")
+			}
+			t := auditTrail{a, query}
+			events, next, err := t.newest(cmd.Context(), lines)
+			if err != nil {
+				return err
+			}
+			show := eventPrinter(cmd)
+			if err := show(events); err != nil || !follow {
+				return err
+			}
+			return t.follow(cmd.Context(), next, show)
+		}),
+	}))
+	f.addTo(c)
+	const usual = 10
+	c.Flags().IntVarP(&lines, "lines", "n", usual, "how many of the last events")
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what comes, until interrupted")
+	return c
+}
+
+// follow hands on what comes after the position, until ctx ends.
+func (t auditTrail) follow(ctx context.Context, position string, take func([]json.RawMessage) error) error {
+	const wait = "25" // seconds
+	for {
+		p, err := t.page(ctx, map[string]string{"after": position, "wait": wait, "limit": strconv.Itoa(largestPage)})
+		switch {
+		case ctx.Err() != nil:
+			return nil // an interrupt is how this ends
+		case err != nil:
+			return err
+		}
+		if err := take(p.Events); err != nil {
+			return err
+		}
+		position = cmp.Or(p.Next, position)
+	}
+}
+
+// eventPrinter prints events as they come: JSON a line each, or columns that
+// are wide enough for what is usual.
+func eventPrinter(cmd *cobra.Command) func([]json.RawMessage) error {
+	w := cmd.OutOrStdout()
+	if asJSON(cmd) {
+		return func(events []json.RawMessage) error {
+			for _, document := range events {
+				if err := writeLine(w, document); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	writeColumns(w, auditHeading)
+	return func(events []json.RawMessage) error {
+		for _, document := range events {
+			row, err := auditRow(document)
+			if err != nil {
+				return err
+			}
+			writeColumns(w, row)
+		}
+		return nil
+	}
+}
+
+func writeColumns(w io.Writer, row []any) {
+	texts := make([]any, len(row))
+	for i, cell := range row {
+		texts[i] = cellText(cell)
+	}
+	fmt.Fprintf(w, "%-20s  %-15s  %-8s  %-12s  %-12s  %-12s  %-22s  %-15s  %s\n", texts...)
+}

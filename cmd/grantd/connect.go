@@ -1,0 +1,253 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/oauth2"
+)
+
+// defaultServer is what grantd dev listens on.
+const defaultServer = "http://127.0.0.1:8080"
+
+// What the commands take from the environment besides the configuration.
+const (
+	tokenVariable  = envPrefix + "TOKEN"  // an access token with the scope admin
+	serverVariable = envPrefix + "SERVER" // the URL of the server that it is for
+)
+
+// whereItActs is part of the help of all these commands.
+const whereItActs = `
+
+It acts through the server that grantd login signed in at. --server names
+another, and the environment variables GRANTD_TOKEN and GRANTD_SERVER bring a
+token for it. --config, --data or --redis, or GRANTD_CONFIG, GRANTD_DATA or
+GRANTD_REDIS_URL, name a store: then it acts on that, without a server. A flag
+wins over the environment, and there a server over a store; both over the login.`
+
+// addAPIFlags gives the command what it needs to find the API.
+func addAPIFlags(c *cobra.Command) *cobra.Command {
+	c.Long = cmp.Or(c.Long, c.Short+".") + whereItActs
+	c.Flags().String("server", "", "URL of the server to act through (or GRANTD_SERVER)")
+	addConfigFlags(c, "data", "redis")
+	return c
+}
+
+// addJSONFlag is for what prints records.
+func addJSONFlag(c *cobra.Command) *cobra.Command {
+	c.Flags().Bool("json", false, "print JSON, as the API has it")
+	return c
+}
+
+func asJSON(cmd *cobra.Command) bool {
+	yes, _ := cmd.Flags().GetBool("json")
+	return yes
+}
+
+type apiFunc = func(*api, *cobra.Command, []string) error
+
+// withAPI runs f on the API and closes what that opened.
+func withAPI(f apiFunc) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		a, err := openAPI(cmd)
+		if err != nil {
+			return err
+		}
+		err = f(a, cmd, args)
+		if a.local != nil {
+			err = a.local.finish(cmd.Context(), err)
+		}
+		return a.explain(err)
+	}
+}
+
+// openAPI finds the API that the command is for: see whereItActs.
+func openAPI(cmd *cobra.Command) (*api, error) {
+	environ := environment()
+	server := cmd.Flags().Lookup("server").Value.String()
+	byFlag := anyChanged(cmd, "config", "data", "redis")
+	switch {
+	case server != "" && byFlag:
+		return nil, usagef("--server and --config, --data or --redis exclude each other").
+			withHint("a server acts on its own store")
+	case server != "":
+		return onServer("--server", server)
+	case byFlag:
+		return onStore(cmd)
+	case environ[tokenVariable] != "" || environ[serverVariable] != "":
+		return onServer(serverVariable, environ[serverVariable])
+	case environ[envPrefix+"CONFIG"] != "" || environ[variable("data")] != "" || environ[variable("redis.url")] != "":
+		return onStore(cmd)
+	}
+	return onServer("", "")
+}
+
+func anyChanged(cmd *cobra.Command, names ...string) bool {
+	for _, name := range names {
+		if cmd.Flags().Changed(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// onServer is the API of a server: the one named, by a flag or a variable, or
+// else the one that the session is for.
+func onServer(from, server string) (*api, error) {
+	base := ""
+	if server != "" {
+		id, err := serverURL(from, server)
+		if err != nil {
+			return nil, err
+		}
+		base = id.Base
+	}
+	c := newAPIClient()
+	if token := environment()[tokenVariable]; token != "" {
+		return &api{base: cmp.Or(base, defaultServer), client: withTransport(c, &bearerTransport{c.Transport, token})}, nil
+	}
+	path, err := sessionPath()
+	if err != nil {
+		return nil, err
+	}
+	s, err := loadSession(path)
+	if errors.Is(err, errNoSession) {
+		return nil, notSignedIn(base)
+	}
+	if err != nil {
+		return nil, err
+	}
+	at := cmp.Or(s.AdminServer, s.Server)
+	if base != "" && base != s.Server && base != at {
+		return nil, notSignedIn(base)
+	}
+	return &api{base: at, client: withTransport(c, &signedIn{next: c.Transport, oauth: c, path: path, session: s})}, nil
+}
+
+func notSignedIn(server string) error {
+	if server == "" {
+		return failedf("%w", errNoSession).withHint("grantd login signs in at a server; --data or --redis names a store to act on without one")
+	}
+	return failedf("%w at %s", errNoSession, server).withHint("grantd login --server " + server)
+}
+
+func withTransport(c *http.Client, t http.RoundTripper) *http.Client {
+	return &http.Client{Transport: t, CheckRedirect: c.CheckRedirect}
+}
+
+// bearerTransport sends a token along.
+type bearerTransport struct {
+	next  http.RoundTripper
+	token string
+}
+
+// RoundTrip sends the request with the token.
+func (b *bearerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return b.next.RoundTrip(r)
+}
+
+// signedIn sends the session's token along, and renews it when need be.
+type signedIn struct {
+	next  http.RoundTripper
+	oauth *http.Client // to renew with
+	path  string
+
+	mu      sync.Mutex // guards session
+	session session
+}
+
+// RoundTrip sends the request, and once more when its token was refused: another
+// command may have renewed the session meanwhile, which ends the token before.
+func (s *signedIn) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	current := s.session
+	s.mu.Unlock()
+	token := current.AccessToken
+	if !current.fresh() {
+		renewed, err := s.renewed(r.Context(), token)
+		if err != nil {
+			return nil, err
+		}
+		token = renewed
+	}
+	resp, err := (&bearerTransport{s.next, token}).RoundTrip(r)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	_ = resp.Body.Close() // it is refused, whatever it says
+	if token, err = s.renewed(r.Context(), token); err != nil {
+		return nil, err
+	}
+	if r, err = again(r); err != nil {
+		return nil, err
+	}
+	return (&bearerTransport{s.next, token}).RoundTrip(r)
+}
+
+// again is the request with its body from the beginning.
+func again(r *http.Request) (*http.Request, error) {
+	if r.GetBody == nil {
+		return r, nil
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.Body = body
+	return r, nil
+}
+
+// renewed returns an access token other than the one that is spent. Of several
+// commands at once, one renews the session and the others take what it kept.
+func (s *signedIn) renewed(ctx context.Context, spent string) (string, error) {
+	unlock, err := lockSession(s.path)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	kept, err := loadSession(s.path)
+	if err != nil && !errors.Is(err, errNoSession) {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil || kept.Server != s.session.Server || kept.ClientID != s.session.ClientID {
+		return "", sessionOver(s.session.Server)
+	}
+	if kept.AccessToken == spent || !kept.fresh() {
+		if err := s.renew(ctx, &kept); err != nil {
+			return "", err
+		}
+	}
+	s.session = kept
+	return kept.AccessToken, nil
+}
+
+// renew isn't interrupted: a refresh token that was spent has to be replaced on
+// the disk as well.
+func (s *signedIn) renew(ctx context.Context, kept *session) error {
+	const patience = 30 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	err := kept.renew(ctx, s.oauth)
+	var refused *oauth2.RetrieveError
+	switch {
+	case errors.Is(err, errNoRefresh), errors.As(err, &refused) && refused.ErrorCode == "invalid_grant":
+		return sessionOver(kept.Server)
+	case err != nil:
+		return kept.explainSignIn(err)
+	}
+	return kept.save(s.path)
+}
+
+func sessionOver(server string) error {
+	return failedf("the session at %s is over", server).withHint("grantd login --server " + server)
+}

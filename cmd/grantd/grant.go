@@ -1,0 +1,228 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/authserver/admin"
+)
+
+func grantCommand() *cobra.Command {
+	return noun("grant", "See who holds access, and end it",
+		grantListCommand(), grantShowCommand(), grantRevokeCommand())
+}
+
+// grantFields are the grant, a field a line.
+func grantFields(g admin.Grant) [][]any {
+	return [][]any{
+		{"id", g.ID}, {"grant_type", g.Type}, {"username", g.Username}, {"user_id", g.UserID},
+		{"client_id", g.ClientID}, {"scope", g.Scope}, {"audience", g.Audience}, {"created", g.Created},
+		{"issued", g.Issued}, {"access_expires", g.AccessExpires}, {"refresh_expires", g.RefreshExpires},
+		{"expires", g.Expires}, {"address", g.Address}, {"user_agent", g.UserAgent},
+	}
+}
+
+type grantFilter struct {
+	user, client, address string
+	older, newer          time.Duration
+	limit                 int
+}
+
+func grantListCommand() *cobra.Command {
+	var f grantFilter
+	c := addJSONFlag(addAPIFlags(&cobra.Command{
+		Use:   "list",
+		Short: "List the grants: the sign-ins that hold access",
+		Example: "  grantd grant list --user alice\n" +
+			"  grantd grant list --client web --older-than 720h --json\n" +
+			"  grantd grant list --address 192.0.2.0/24",
+		Args: cobra.NoArgs,
+		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
+			query, err := f.query(cmd)
+			if err != nil {
+				return err
+			}
+			return listing[admin.Grant]{
+				path: "/grants", query: query, member: "grants", limit: f.limit,
+				heading: []any{"ID", "USERNAME", "CLIENT ID", "GRANT TYPE", "SCOPE", "CREATED", "EXPIRES", "ADDRESS"},
+				row: func(g admin.Grant) []any {
+					return []any{g.ID, g.Username, g.ClientID, g.Type, g.Scope, g.Created, g.Expires, g.Address}
+				},
+			}.show(a, cmd)
+		}),
+	}))
+	c.Flags().StringVar(&f.user, "user", "", "only those of the user")
+	c.Flags().StringVar(&f.client, "client", "", "only those of the client")
+	c.Flags().DurationVar(&f.older, "older-than", 0, "only those whose tokens were issued longer ago, such as 24h")
+	c.Flags().DurationVar(&f.newer, "newer-than", 0, "only those whose tokens were issued since, such as 1h")
+	c.Flags().StringVar(&f.address, "address", "", "only those that signed in from the address or network, such as 192.0.2.0/24")
+	addLimitFlag(c, &f.limit)
+	completeFlags(c)
+	return c
+}
+
+func (f grantFilter) query(cmd *cobra.Command) (url.Values, error) {
+	query := url.Values{}
+	if cmd.Flags().Changed("user") {
+		name, err := username(f.user)
+		if err != nil {
+			return nil, err
+		}
+		query.Set("user", name)
+	}
+	if cmd.Flags().Changed("client") {
+		if !visibleASCII(f.client) {
+			return nil, usagef("%q can't be a client's id", f.client)
+		}
+		query.Set("client", f.client)
+	}
+	if f.address != "" {
+		query.Set("address", f.address)
+	}
+	for name, ago := range map[string]struct {
+		flag string
+		d    time.Duration
+	}{"issued_before": {"older-than", f.older}, "issued_after": {"newer-than", f.newer}} {
+		if !cmd.Flags().Changed(ago.flag) {
+			continue
+		}
+		if ago.d < 0 {
+			return nil, usagef("--%s must not be negative", ago.flag)
+		}
+		query.Set(name, time.Now().UTC().Add(-ago.d).Format(time.RFC3339))
+	}
+	return query, nil
+}
+
+func grantShowCommand() *cobra.Command {
+	return addJSONFlag(addAPIFlags(&cobra.Command{
+		Use:     "show GRANT-ID",
+		Short:   "Show a grant",
+		Example: "  grantd grant show Adn58IbbI6QK8QwC4JQdlQ",
+		Args:    cobra.ExactArgs(1),
+		RunE: withAPI(func(a *api, cmd *cobra.Command, args []string) error {
+			var document json.RawMessage
+			var g admin.Grant
+			err := a.get(cmd.Context(), "/grants/"+segment(args[0]), nil, &document)
+			if isProblem(err, "not_found") {
+				return noGrant()
+			}
+			if err == nil {
+				err = understand(document, &g)
+			}
+			if err != nil {
+				return err
+			}
+			return showOne(cmd, document, grantFields(g))
+		}),
+	}))
+}
+
+func noGrant() error {
+	return failedf("there is no such grant, or it has ended").withHint("grantd grant list shows which there are")
+}
+
+type revokeFlags struct {
+	user, client, before string
+	all, noWait          bool
+}
+
+func grantRevokeCommand() *cobra.Command {
+	var f revokeFlags
+	c := addJSONFlag(addAPIFlags(addYesFlag(&cobra.Command{
+		Use:   "revoke [GRANT-ID]",
+		Short: "End a grant, those of a user or a client, or all there are",
+		Long: `End a grant, those of a user or a client, or all there are. From the next request
+on each of their tokens is refused, everywhere; what is left to be done then is to
+clear their records away, which this waits for. It prints the receipt.`,
+		Example: "  grantd grant revoke --user alice\n" +
+			"  grantd grant revoke --client web --issued-before 2026-11-25T00:00:00Z\n" +
+			"  grantd grant revoke --all --yes\n" +
+			"  grantd grant revoke Adn58IbbI6QK8QwC4JQdlQ",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body, err := f.body(cmd, args)
+			if err != nil {
+				return err
+			}
+			if f.all {
+				if err := confirm(cmd, "End all grants of everybody, yours included?"); err != nil {
+					return err
+				}
+			}
+			return withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
+				return revoke(a, cmd, body, !f.noWait)
+			})(cmd, args)
+		},
+	})))
+	c.Flags().StringVar(&f.user, "user", "", "all those of the user")
+	c.Flags().StringVar(&f.client, "client", "", "all those of the client")
+	c.Flags().BoolVar(&f.all, "all", false, "all there are")
+	c.Flags().StringVar(&f.before, "issued-before", "", "of these only those whose tokens were issued before, such as 2026-01-31T12:00:00Z")
+	c.Flags().BoolVar(&f.noWait, "no-wait", false, "don't wait until their records are cleared away")
+	completeFlags(c)
+	return c
+}
+
+// body is the revocation to ask for: of exactly one target.
+func (f revokeFlags) body(cmd *cobra.Command, args []string) (map[string]any, error) {
+	body := map[string]any{}
+	if len(args) > 0 {
+		if tokenText(args[0]) {
+			return nil, tokenArgument()
+		}
+		body["grant"] = args[0]
+	}
+	if cmd.Flags().Changed("user") {
+		name, err := username(f.user)
+		if err != nil {
+			return nil, err
+		}
+		body["user"] = name
+	}
+	if cmd.Flags().Changed("client") {
+		body["client"] = f.client
+	}
+	if f.all {
+		body["all"] = true
+	}
+	if len(body) != 1 {
+		return nil, usagef("whose grants? One of GRANT-ID, --user, --client and --all").
+			withHint("grantd grant list shows which there are")
+	}
+	if f.before == "" {
+		return body, nil
+	}
+	before, err := time.Parse(time.RFC3339, f.before)
+	if err != nil || len(args) > 0 {
+		return nil, usagef("--issued-before takes a time such as 2026-01-31T12:00:00Z, and goes with --user, --client or --all")
+	}
+	body["issued_before"] = before.UTC().Format(time.RFC3339Nano)
+	return body, nil
+}
+
+// revoke asks for the revocation, and waits for the sweep behind it.
+func revoke(a *api, cmd *cobra.Command, body map[string]any, wait bool) error {
+	var document json.RawMessage
+	status, err := a.exchange(cmd.Context(), http.MethodPost, "/revocations", body, &document)
+	switch {
+	case isProblem(err, "not_found") && body["user"] != nil:
+		return noUser(body["user"].(string))
+	case isProblem(err, "not_found") && body["client"] != nil:
+		return noClient(body["client"].(string))
+	case isProblem(err, "not_found") && body["grant"] != nil:
+		return noGrant()
+	case err != nil:
+		return err
+	}
+	if status == http.StatusAccepted && wait {
+		if document, err = awaitSweep(a, cmd, document); err != nil {
+			return err
+		}
+	}
+	return showReceipt(cmd, document)
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/authserver/admin"
+	"github.com/grantd/grantd/authserver/throttle"
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
+)
+
+// onStore is the API in this process, over the store that the configuration of
+// the command names. It needs no token: who can open the store has it anyway.
+func onStore(cmd *cobra.Command) (*api, error) {
+	t, err := openTools(cmd, false)
+	if err != nil {
+		return nil, err
+	}
+	a, err := t.api(cmd.Context())
+	if err != nil {
+		return nil, errors.Join(t.explain(err), t.store.Close())
+	}
+	return a, nil
+}
+
+func (t *tools) api(ctx context.Context) (*api, error) {
+	if err := t.store.Ping(ctx); err != nil {
+		return nil, err
+	}
+	causes := &causes{}
+	c := t.config.adminAPI(t.store, t.hasher)
+	c.Actor = func(context.Context) admin.Actor { return admin.Actor{Local: true} }
+	c.Audit = func(ctx context.Context, e storage.AuditEvent) error { return t.store.AppendAudit(ctx, e) }
+	c.Note = causes.note
+	if sealer, err := opaque.NewSealer([]byte(t.config.Secret.Reveal())); err == nil {
+		keys := opaque.NewLoader(t.store, sealer)
+		c.Tokens, c.Throttle = keys, throttle.New(t.store, keys, time.Now)
+	}
+	if t.stock != nil {
+		c.Legacy = t.stock
+	}
+	over, err := admin.New(c)
+	if err != nil {
+		return nil, err
+	}
+	return &api{
+		base:   "http://localhost",
+		client: &http.Client{Transport: inProcess{over.Handler()}},
+		local:  &local{tools: t, api: over, causes: causes},
+	}, nil
+}
+
+// local is what an API in this process leaves to be done.
+type local struct {
+	tools  *tools
+	api    *admin.API
+	causes *causes
+}
+
+// finish ends the API. It lets sweeps that acts began be done, unless ctx ends: no
+// other process may be there to do it.
+func (l *local) finish(ctx context.Context, err error) error {
+	stop := context.AfterFunc(ctx, l.api.Close)
+	l.api.Wait()
+	if stop() {
+		l.api.Close()
+	}
+	return errors.Join(l.tools.explain(l.causes.explain(err)), l.tools.store.Close())
+}
+
+// causes keeps why a request failed, which the answer doesn't tell.
+type causes struct {
+	mu   sync.Mutex
+	last error
+}
+
+func (c *causes) note(_ context.Context, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = err
+}
+
+// explain puts the cause into a failure of the server, which is this process.
+func (c *causes) explain(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var p *problem
+	cause := errors.Unwrap(c.last)
+	if cause == nil || !errors.As(err, &p) || p.status < http.StatusInternalServerError {
+		return err
+	}
+	return fmt.Errorf("%s (%w)", p, cause)
+}
+
+// inProcess answers requests by calling the handler.
+type inProcess struct{ handler http.Handler }
+
+// RoundTrip calls the handler and keeps its answer in memory.
+func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	served := r.Clone(r.Context())
+	served.RequestURI = r.URL.RequestURI()
+	if served.Body == nil {
+		served.Body = http.NoBody
+	}
+	w := &buffered{header: http.Header{}}
+	p.handler.ServeHTTP(w, served)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		StatusCode: cmp.Or(w.status, http.StatusOK), Header: w.header, Request: r,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()),
+	}, nil
+}
+
+// buffered is an http.ResponseWriter to memory.
+type buffered struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header returns the header.
+func (b *buffered) Header() http.Header { return b.header }
+
+// WriteHeader keeps the first status that isn't informational.
+func (b *buffered) WriteHeader(status int) {
+	if b.status == 0 && status >= http.StatusOK {
+		b.status = status
+	}
+}
+
+// Write keeps the bytes.
+func (b *buffered) Write(p []byte) (int, error) {
+	b.WriteHeader(http.StatusOK)
+	return b.body.Write(p)
+}
+
+// passwordsOff reports whether the profile is strict, so that the password grant
+// of a client has no effect. Where a server doesn't tell, it is taken for on.
+func (a *api) passwordsOff(ctx context.Context) bool {
+	if a.local != nil {
+		return a.local.tools.config.strict()
+	}
+	id, err := serverURL("--server", a.base)
+	if err != nil {
+		return false
+	}
+	told, err := readMetadata(ctx, newAPIClient(), id)
+	return err == nil && !slices.Contains(told.GrantTypes, string(storage.Password))
+}

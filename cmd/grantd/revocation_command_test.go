@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// sweeping is a server whose sweep goes on for some answers, and then is complete,
+// or can't be asked any more.
+func sweeping(t *testing.T, answers int32, fails bool) (env []string, asked *atomic.Int32) {
+	asked = &atomic.Int32{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ended := asked.Add(1)
+		status := "sweeping"
+		switch {
+		case r.Method == http.MethodPost:
+			w.WriteHeader(http.StatusAccepted)
+		case r.URL.Path != "/admin/v1/revocations/rev_1":
+			t.Errorf("asked for %s", r.URL.Path)
+		case ended > answers && fails:
+			w.WriteHeader(http.StatusBadGateway)
+		case ended > answers:
+			status = "complete"
+		}
+		fmt.Fprintf(w, `{"id":"rev_1","target":{"user":"alice"},"requested":"2026-01-31T12:00:00Z","by":"admin","status":%q,
+			"grants":{"expected":%d,"ended":%d}}`, status, answers, ended)
+	}))
+	t.Cleanup(s.Close)
+	return []string{"GRANTD_SERVER=" + s.URL, "GRANTD_TOKEN=gat_x"}, asked
+}
+
+func TestRevokeWaitsForTheSweep(t *testing.T) {
+	env, asked := sweeping(t, 4, false)
+	out := must(t, launch{args: []string{"grant", "revoke", "--user", "alice"}, env: env})
+	if asked.Load() != 5 || !strings.Contains(out, "complete\n") || !strings.Contains(out, "grants_ended  5\n") {
+		t.Errorf("asked %d times: %s", asked.Load(), out)
+	}
+}
+
+func TestRevokeNeedNotWait(t *testing.T) {
+	env, asked := sweeping(t, 4, false)
+	out := must(t, launch{args: []string{"grant", "revoke", "--user", "alice", "--no-wait"}, env: env})
+	if asked.Load() != 1 || !strings.Contains(out, "sweeping\n") {
+		t.Errorf("asked %d times: %s", asked.Load(), out)
+	}
+}
+
+// The grants are dead by then, and that has to be said.
+func TestRevokeThatLosesSightOfTheSweep(t *testing.T) {
+	env, _ := sweeping(t, 2, true)
+	code, stdout, stderr := launch{args: []string{"grant", "revoke", "--user", "alice"}, env: env}.run(t)
+	if code != exitFailed || stdout != "" || !strings.Contains(stderr, "the grants are ended, but") || !strings.Contains(stderr, "hint: grantd revocation show rev_1") {
+		t.Errorf("exit %d, %s%s", code, stdout, stderr)
+	}
+}
+
+// A look for survivors that takes long goes on behind a 503, and the receipt tells
+// of its end; that one survived is a failure.
+func TestVerifyingThatTakesLong(t *testing.T) {
+	var asked atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		verified := `,"verified":{"at":"2026-01-31T12:00:00Z","survivors":0}`
+		switch n := asked.Add(1); {
+		case (n == 2) != (r.URL.RawQuery == "verify=true"):
+			t.Errorf("question %d: %s", n, r.URL)
+		case n == 2:
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.Header().Set("Retry-After", "10")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, `{"type":"urn:grantd:problem:unavailable","title":"x"}`)
+			return
+		case n == 3:
+			verified = `,"verified":{"at":"2026-01-31T12:05:00Z","survivors":1}`
+		}
+		fmt.Fprintf(w, `{"id":"rev_1","target":{"user":"alice"},"requested":"2026-01-31T11:00:00Z","by":"admin","status":"complete","grants":{"ended":1}%s}`, verified)
+	}))
+	defer s.Close()
+	l := launch{args: []string{"revocation", "show", "rev_1", "--verify"}, env: []string{"GRANTD_SERVER=" + s.URL, "GRANTD_TOKEN=gat_x"}}
+	code, stdout, stderr := l.run(t)
+	if code != exitFailed || !strings.Contains(stdout, "survivors     1\n") || !strings.Contains(stderr, "grantd: 1 grant survived\n") {
+		t.Errorf("exit %d, %s%s", code, stdout, stderr)
+	}
+}

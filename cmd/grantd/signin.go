@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/grantd/grantd/authserver"
+	"github.com/grantd/grantd/internal/wellknown"
+)
+
+// newAPIClient speaks to a server. One that isn't there is found out quickly, and
+// a token is never sent on to where an answer points.
+func newAPIClient() *http.Client {
+	const patience = 5 * time.Second
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: patience}).DialContext,
+			TLSHandshakeTimeout:   patience,
+			ResponseHeaderTimeout: time.Minute,
+			IdleConnTimeout:       time.Minute,
+			ForceAttemptHTTP2:     true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// serverURL checks the URL of a server: what is sent there is a password or a
+// token, so it goes by TLS or stays on this machine.
+func serverURL(from, text string) (wellknown.Identifier, error) {
+	id, err := wellknown.Parse(text)
+	switch {
+	case err != nil:
+		return id, usagef("%s %w", from, err).withHint("such as https://auth.example.com")
+	case id.Scheme == "http" && !loopbackHost(id.Host):
+		return id, usagef("%s must be https: plain http would show the password and the token to the network", from).
+			withHint("plain http is for loopback hosts only, such as http://127.0.0.1:8080")
+	}
+	return id, nil
+}
+
+// metadata is what a server says of itself, RFC 8414.
+type metadata struct {
+	Issuer             string   `json:"issuer"`
+	TokenEndpoint      string   `json:"token_endpoint"`
+	RevocationEndpoint string   `json:"revocation_endpoint"`
+	GrantTypes         []string `json:"grant_types_supported"`
+}
+
+// readMetadata reads the metadata of the server.
+func readMetadata(ctx context.Context, c *http.Client, server wellknown.Identifier) (metadata, error) {
+	place := strings.TrimSuffix(server.Base, server.Path) + "/.well-known/oauth-authorization-server" + server.Path
+	var told metadata
+	if err := getJSON(ctx, c, place, &told); err != nil {
+		return told, err
+	}
+	// RFC 8414 section 3.3: else another server's metadata could collect passwords.
+	if strings.TrimSuffix(told.Issuer, "/") != server.Base {
+		return told, failedf("the server at %s calls itself %s", server.Base, printable(told.Issuer, longestCell)).
+			withHint("grantd login --server with that URL, if it is the one you mean")
+	}
+	if !protected(told.TokenEndpoint) || told.RevocationEndpoint != "" && !protected(told.RevocationEndpoint) {
+		return told, failedf("the metadata of %s names no endpoint that is safe to use", server.Base)
+	}
+	return told, nil
+}
+
+// protected reports whether what is sent to the URL is hidden from the network.
+func protected(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "https" && u.Host != "" || u.Scheme == "http" && loopbackHost(u.Hostname()))
+}
+
+const mostMetadata = 1 << 20 // bytes
+
+func getJSON(ctx context.Context, c *http.Client, address string, v any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return failedf("%s answers %d", address, resp.StatusCode).withHint("is it a grantd server?")
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, mostMetadata)).Decode(v); err != nil {
+		return failedf("%s answers no JSON", address).withHint("is it a grantd server?")
+	}
+	return nil
+}
+
+// credentials are what a session is begun or renewed with.
+type credentials struct {
+	username, password string // neither: the client signs in for itself
+	secret             string // of the client; empty for a public one
+}
+
+// begin asks for the first tokens of the session.
+func (s *session) begin(ctx context.Context, c *http.Client, cred credentials) error {
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, c)
+	var t *oauth2.Token
+	var err error
+	if cred.username == "" {
+		t, err = s.clientCredentials(ctx, cred.secret)
+	} else {
+		t, err = s.oauth(cred.secret).PasswordCredentialsToken(ctx, cred.username, cred.password)
+	}
+	if err != nil {
+		return err
+	}
+	s.take(t)
+	return nil
+}
+
+// renew spends the refresh token, or lets the client sign in again.
+func (s *session) renew(ctx context.Context, c *http.Client) error {
+	secret, err := s.secret()
+	if err != nil {
+		return err
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, c)
+	var t *oauth2.Token
+	switch {
+	case s.RefreshToken != "":
+		t, err = s.oauth(secret).TokenSource(ctx, &oauth2.Token{RefreshToken: s.RefreshToken}).Token()
+	case s.Username == "" && secret != "":
+		t, err = s.clientCredentials(ctx, secret)
+	default:
+		err = errNoRefresh
+	}
+	if err != nil {
+		return err
+	}
+	s.take(t)
+	return nil
+}
+
+var errNoRefresh = errors.New("the session can't be renewed")
+
+func (s *session) take(t *oauth2.Token) {
+	s.AccessToken, s.RefreshToken, s.Expires = t.AccessToken, t.RefreshToken, t.Expiry.UTC()
+}
+
+// secret is the client's, "" for a public one.
+func (s *session) secret() (string, error) {
+	if s.ClientSecretFile == "" {
+		return "", nil
+	}
+	secret, err := readSecretFile(s.ClientSecretFile)
+	if err != nil {
+		return "", failedf("reading the client's secret: %w", err)
+	}
+	return secret, nil
+}
+
+func (s *session) oauth(secret string) *oauth2.Config {
+	return &oauth2.Config{
+		ClientID: s.ClientID, ClientSecret: secret, Scopes: []string{authserver.AdminScope},
+		Endpoint: oauth2.Endpoint{TokenURL: s.TokenEndpoint, AuthStyle: authStyle(secret)},
+	}
+}
+
+func (s *session) clientCredentials(ctx context.Context, secret string) (*oauth2.Token, error) {
+	return (&clientcredentials.Config{
+		ClientID: s.ClientID, ClientSecret: secret, Scopes: []string{authserver.AdminScope},
+		TokenURL: s.TokenEndpoint, AuthStyle: authStyle(secret),
+	}).Token(ctx)
+}
+
+// authStyle keeps the library from trying both, and from a header without a secret.
+func authStyle(secret string) oauth2.AuthStyle {
+	if secret == "" {
+		return oauth2.AuthStyleInParams
+	}
+	return oauth2.AuthStyleInHeader
+}
+
+// end revokes the sign-in at the server (RFC 7009).
+func (s *session) end(ctx context.Context, c *http.Client) error {
+	if s.RevocationEndpoint == "" {
+		return errors.New("the server names no revocation endpoint")
+	}
+	secret, err := s.secret()
+	if err != nil {
+		return err
+	}
+	form := url.Values{"token": {s.AccessToken}}
+	if s.RefreshToken != "" {
+		form.Set("token", s.RefreshToken)
+	}
+	if secret == "" {
+		form.Set("client_id", s.ClientID)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.RevocationEndpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if secret != "" {
+		req.SetBasicAuth(url.QueryEscape(s.ClientID), url.QueryEscape(secret))
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the server answers %d", resp.StatusCode)
+	}
+	return nil
+}
+
+// explainSignIn words why the token endpoint refused.
+func (s *session) explainSignIn(err error) error {
+	var refused *oauth2.RetrieveError
+	if !errors.As(err, &refused) {
+		return unreachable(s.Server, err)
+	}
+	f := failedf("signing in at %s: %s", s.Server, signInText(refused))
+	switch refused.ErrorCode {
+	case "invalid_client":
+		return f.withHint(fmt.Sprintf("is there a client %s, and is its secret right? See grantd login --help", s.ClientID))
+	case "invalid_grant":
+		return f.withHint("is the password right, and the user not disabled?")
+	case "invalid_scope":
+		return f.withHint("only admins get the scope admin, by clients that have it: grantd user update NAME --admin=true makes one")
+	case "unauthorized_client", "unsupported_grant_type":
+		return f.withHint("use a client that may: --client-id, or --client-secret-file without --username for client_credentials")
+	}
+	if wait, err := strconv.ParseUint(refused.Response.Header.Get("Retry-After"), 10, 31); err == nil {
+		return f.withHint(fmt.Sprintf("try again in %s", time.Duration(wait)*time.Second))
+	}
+	return f
+}
+
+// signInText is the server's own, without what it may say to a terminal.
+func signInText(e *oauth2.RetrieveError) string {
+	if e.ErrorDescription != "" {
+		return printable(e.ErrorDescription, longestText)
+	}
+	if e.ErrorCode != "" {
+		return printable(e.ErrorCode, longestCell)
+	}
+	return "the server answers " + strconv.Itoa(e.Response.StatusCode)
+}
+
+// unreachable words that there was no answer at all.
+func unreachable(server string, err error) error {
+	var known *failure
+	if errors.As(err, &known) {
+		return known // without the method and the URL
+	}
+	if errors.Is(err, context.Canceled) {
+		return failedf("interrupted")
+	}
+	return failedf("the server at %s can't be reached: %w", server, plainNetwork(err)).
+		withHint("is it running, and is the URL right? --server names another")
+}
+
+// plainNetwork is err without the method and the URL.
+func plainNetwork(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	return errors.New(printable(err.Error(), longestText))
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"regexp"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/authserver/admin"
+)
+
+func tokenCommand() *cobra.Command {
+	return noun("token", "Say what a token is, and end it", tokenInspectCommand(), tokenRevokeCommand())
+}
+
+// tokenShape is what tokens begin with.
+var tokenShape = regexp.MustCompile(`^g(at|rt|ac)_`)
+
+func tokenText(s string) bool { return tokenShape.MatchString(s) }
+
+// tokenArgument refuses one without repeating it.
+func tokenArgument() error {
+	return usagef("a token is no argument: others on this machine see those, and shells keep them").
+		withHint("use --token-file FILE, or pipe it in")
+}
+
+// tokenVerb is a command on a token, which never is an argument.
+func tokenVerb(verb, short string, run func(a *api, cmd *cobra.Command, token string) error) *cobra.Command {
+	var file string
+	c := addJSONFlag(addAPIFlags(&cobra.Command{
+		Use:   verb,
+		Short: short,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return tokenArgument()
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			token, err := secretInput(cmd, "Token", file)
+			if err != nil {
+				return err
+			}
+			if token == "" {
+				return failedf("the token is empty")
+			}
+			return withAPI(func(a *api, cmd *cobra.Command, _ []string) error { return run(a, cmd, token) })(cmd, args)
+		},
+	}))
+	c.Flags().StringVar(&file, "token-file", "", "file with the token (default: standard input, or asked for)")
+	return c
+}
+
+func tokenRevokeCommand() *cobra.Command {
+	c := tokenVerb("revoke", "End the sign-in that a token is of",
+		func(a *api, cmd *cobra.Command, token string) error {
+			err := revoke(a, cmd, map[string]any{"token": token}, true)
+			var p *problem
+			if errors.As(err, &p) && len(p.Errors) == 1 && p.Errors[0].Field == "token" {
+				return failedf("the %w", err) // no part of the call, so no fault of it
+			}
+			return err
+		})
+	c.Example = "  grantd token revoke --token-file leaked.txt\n  pass show leaked | grantd token revoke"
+	return c
+}
+
+func tokenInspectCommand() *cobra.Command {
+	c := tokenVerb("inspect", "Say what a token is: its kind, whether it lives, and whose it is", inspectToken)
+	c.Long = `Say what a token is: its kind, whether it lives, whose it is, and how long. It is
+shown to nobody but the server.` + whereItActs
+	c.Example = "  grantd token inspect --token-file token.txt\n  pass show token | grantd token inspect --json"
+	return c
+}
+
+func inspectToken(a *api, cmd *cobra.Command, token string) error {
+	var document json.RawMessage
+	var told admin.TokenInfo
+	err := a.send(cmd.Context(), http.MethodPost, "/tokens/inspect", map[string]string{"token": token}, &document)
+	if err == nil {
+		err = understand(document, &told)
+	}
+	if err != nil {
+		return err
+	}
+	fields := [][]any{{"kind", told.Kind}, {"active", told.Active}}
+	if told.Grant != nil {
+		for _, field := range grantFields(*told.Grant) {
+			if field[0] == "id" {
+				field[0] = "grant"
+			}
+			fields = append(fields, field)
+		}
+	}
+	return showOne(cmd, document, fields)
+}
