@@ -57,25 +57,24 @@ func (d directory[T]) create(ctx context.Context, name string, record T) error {
 	return d.list(ctx, name)
 }
 
-// add is create for names that are never used again: no concurrent remove can take
-// the name out, so it is one round trip. Repeating a call that succeeded succeeds.
+// add is create in one round trip, where names and records are on one node. Repeating
+// a call that succeeded succeeds then.
 func (d directory[T]) add(ctx context.Context, name string, record T) error {
+	if _, cluster := d.client.(*redis.ClusterClient); cluster {
+		return d.create(ctx, name, record)
+	}
 	text, err := json.Marshal(record)
 	if err != nil {
 		return fmt.Errorf("redisstore: %w", err)
 	}
-	cmds, err := pipeline(ctx, d.client, func(p redis.Pipeliner) {
+	var isNew *redis.BoolCmd
+	_, err = d.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.ZAdd(ctx, d.index, redis.Z{Member: name})
-		p.SetNX(ctx, d.prefix+name, text, 0)
-	})
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(cmds[0].Err(), cmds[1].Err()); err != nil {
-		return unavailable(ctx, err)
-	}
-	if cmds[1].(*redis.BoolCmd).Val() {
+		isNew = p.SetNX(ctx, d.prefix+name, text, 0)
 		return nil
+	})
+	if err != nil || isNew.Val() {
+		return unavailable(ctx, err)
 	}
 	kept, err := d.client.Get(ctx, d.prefix+name).Bytes()
 	if err == nil && !bytes.Equal(kept, text) || isNil(err) {
