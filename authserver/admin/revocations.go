@@ -164,7 +164,7 @@ func (a *API) revoke(w http.ResponseWriter, r *http.Request) error {
 
 // briefly is how long a revocation takes at least, to wait for its sweep: a small
 // one is complete by then.
-const briefly = 25 * time.Millisecond
+const briefly = 15 * time.Millisecond
 
 // revokeMany ends the grants of those whom the request names; its results are those
 // of Sweeper.End.

@@ -284,6 +284,61 @@ func TestStockTokensAreRevoked(t *testing.T) {
 	})
 }
 
+// An admin ends the sign-in that a stock token stands for, whether it moved over or
+// not, and whoever has it.
+func TestStockTokensAreRevokedByAdmins(t *testing.T) {
+	m := startMoving(t, nil)
+	root := account{"root", secret32}
+	m.store(func(s storage.Store) {
+		c := storage.Client{ID: root.id, Secret: storage.NewSecretVerifier(secret32), Grants: []string{"client_credentials"}, Scopes: []string{"admin"}}
+		if err := s.CreateClient(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	})
+	admin := m.ask(root, url.Values{"grant_type": {"client_credentials"}, "scope": {"admin"}}).member("access_token")
+	post := func(body string) answer {
+		return m.send(http.MethodPost, strings.TrimSuffix(m.token, "/token")+"/admin/v1/revocations", body,
+			"Content-Type", "application/json", "Authorization", "Bearer "+admin)
+	}
+	for name, which := range map[string]func(tokenPair) string{
+		"the access token":  func(p tokenPair) string { return p.access },
+		"the refresh token": func(p tokenPair) string { return p.refresh },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, moved := m.stock(web, stockUser, "read"), m.stock(web, stockUser, "read")
+			next := m.refreshed(web, moved)
+			for _, text := range []string{which(p), which(moved)} {
+				a := post(`{"token":"` + text + `"}`)
+				if a.status != 200 || !strings.Contains(a.body, `"ended":1,`) || !strings.Contains(a.body, `"survivors":0`) {
+					t.Errorf("%v", a)
+				}
+			}
+			if m.lives(p.access) || m.lives(next.access) || m.ask(web, refreshForm(p.refresh, "")).status != 400 ||
+				m.ask(web, refreshForm(next.refresh, "")).status != 400 || m.inClear(p) {
+				t.Error("a token lives on")
+			}
+		})
+	}
+	t.Run("one that nobody issued", func(t *testing.T) {
+		if a := post(`{"token":"NOBODYS"}`); a.status != 400 || !strings.Contains(a.body, `"field":"token"`) || strings.Contains(a.body, "NOBODYS") {
+			t.Errorf("%v", a)
+		}
+	})
+	t.Run("those from before an instant", func(t *testing.T) {
+		p := m.stock(web, stockUser, "read")
+		time.Sleep(5 * time.Millisecond) // the millisecond of the instant is before it
+		instant := time.Now().UTC().Format(time.RFC3339Nano)
+		time.Sleep(5 * time.Millisecond)
+		later := m.stock(web, stockUser, "read")
+		if a := post(`{"client":"` + web.id + `","issued_before":"` + instant + `"}`); a.status > 202 {
+			t.Fatalf("%v", a)
+		}
+		if m.lives(p.access) || !m.lives(later.access) {
+			t.Errorf("the earlier lives: %t, the later lives: %t", m.lives(p.access), m.lives(later.access))
+		}
+	})
+}
+
 func TestStockTokensAreRefused(t *testing.T) {
 	m := startMoving(t, nil)
 	refresh := func(c account, token string) error {

@@ -10,6 +10,8 @@ import (
 	"github.com/grantd/grantd/internal/pace"
 )
 
+const ms = time.Millisecond
+
 // step is one that takes a time, and usually another.
 func step(took, usual time.Duration) func() (time.Duration, error) {
 	return func() (time.Duration, error) {
@@ -18,26 +20,55 @@ func step(took, usual time.Duration) func() (time.Duration, error) {
 	}
 }
 
+// others do so much in a second.
+func others(rate float64) func(context.Context) (int64, bool) {
+	began := time.Now()
+	return func(context.Context) (int64, bool) { return int64(rate * time.Since(began).Seconds()), true }
+}
+
+func unknown(context.Context) (int64, bool) { return 0, false }
+
 func TestPaceRestsLongWhenOthersAreBusy(t *testing.T) {
-	const ms = time.Millisecond
+	for name, tt := range map[string]struct {
+		rate        float64 // of others; negative: not known
+		took, usual time.Duration
+		least, most time.Duration // for 20 steps
+	}{
+		"nobody":                        {0, 10 * ms, 10 * ms, 400 * ms, 400 * ms},
+		"hardly anybody":                {10, 10 * ms, 10 * ms, 400 * ms, 400 * ms},
+		"some":                          {100, 10 * ms, 10 * ms, 3000 * ms, 3400 * ms},
+		"many":                          {10_000, 10 * ms, 10 * ms, 3300 * ms, 3400 * ms},
+		"many, in the way of the steps": {10_000, 30 * ms, 10 * ms, 3700 * ms, 3800 * ms},
+		"who can't be seen":             {-1, 10 * ms, 10 * ms, 3300 * ms, 3400 * ms},
+		"a step that was held up":       {-1, 10 * time.Second, 10 * ms, 220 * time.Second, 221 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := pace.Pace{Others: others(tt.rate)}
+				if tt.rate < 0 {
+					p.Others = unknown
+				}
+				began := time.Now()
+				for range 20 {
+					if err := p.Do(t.Context(), step(tt.took, tt.usual)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if took := time.Since(began); took < tt.least || took > tt.most {
+					t.Errorf("20 steps take %v, want %v to %v", took, tt.least, tt.most)
+				}
+			})
+		})
+	}
+}
+
+func TestPaceBeginsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := pace.Pace{Free: 30 * ms}
+		p := pace.Pace{Free: 30 * ms, Others: unknown}
 		began := time.Now()
-		for i, s := range []struct{ took, usual, until time.Duration }{
-			{10 * ms, 10 * ms, 10 * ms}, // three steps are free
-			{10 * ms, 1 * ms, 20 * ms},
-			{10 * ms, 10 * ms, 30 * ms},
-			{10 * ms, 10 * ms, 50 * ms},                    // as long as it worked
-			{15 * ms, 10 * ms, 80 * ms},                    // a little slower says nothing
-			{40 * ms, 15 * ms, 205 * ms},                   // 15 of 100
-			{10 * time.Second, 10 * ms, 10262 * ms},        // however long it was held up: 10 of 67
-			{5 * time.Second, 5 * time.Second, 16262 * ms}, // but not for ever
-		} {
-			if err := p.Do(t.Context(), step(s.took, s.usual)); err != nil {
-				t.Fatal(err)
-			}
-			if got := time.Since(began).Round(ms); got != s.until {
-				t.Errorf("after step %d: %v, want %v", i+1, got, s.until)
+		for i, want := range []time.Duration{10 * ms, 20 * ms, 30 * ms} {
+			if err := p.Do(t.Context(), step(10*ms, ms)); err != nil || time.Since(began) != want {
+				t.Errorf("after step %d: %v, %v, want %v", i+1, time.Since(began), err, want)
 			}
 		}
 	})
@@ -45,7 +76,7 @@ func TestPaceRestsLongWhenOthersAreBusy(t *testing.T) {
 
 func TestPaceRestsForNobodyWhoLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p pace.Pace
+		p := pace.Pace{Others: unknown}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		began := time.Now()
@@ -57,6 +88,18 @@ func TestPaceRestsForNobodyWhoLeft(t *testing.T) {
 		err := p.Do(t.Context(), func() (time.Duration, error) { return time.Second, fault })
 		if !errors.Is(err, fault) || time.Since(began) != 0 {
 			t.Errorf("a step that failed: %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// After a failover another node counts, from another number.
+func TestPaceTakesACountThatWentDownForBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := int64(1000)
+		p := pace.Pace{Others: func(context.Context) (int64, bool) { n -= 10; return n, true }}
+		began := time.Now()
+		if err := p.Do(t.Context(), step(10*ms, 10*ms)); err != nil || time.Since(began) < 160*ms {
+			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
 }

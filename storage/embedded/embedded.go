@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/grantd/grantd/storage"
@@ -18,6 +19,7 @@ type Store struct {
 	readers pool
 	writers pool // of one; in memory it is readers
 	queue   chan *write
+	calls   atomic.Int64 // that have begun, see Sweep
 
 	closing   chan struct{} // closed when Close begins
 	written   chan struct{} // closed when the writer has ended

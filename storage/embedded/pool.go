@@ -36,8 +36,9 @@ func (s *Store) read(ctx context.Context, do func(c *conn) error) error {
 	}
 }
 
-// refused is why no call may begin.
+// refused is why no call may begin. It counts the call.
 func (s *Store) refused(ctx context.Context) error {
+	s.calls.Add(1)
 	if err := ctx.Err(); err != nil {
 		return unavailable(err)
 	}

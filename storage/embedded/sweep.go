@@ -128,7 +128,7 @@ func (s *Store) walk(ctx context.Context, r storage.Revocation, do func(dead [][
 	if err != nil {
 		return err
 	}
-	p := pace.Pace{Free: sweepFree}
+	p := pace.Pace{Free: sweepFree, Others: func(context.Context) (int64, bool) { return s.calls.Load(), true }}
 	for at := (&place{id: []byte{}}); at != nil && at.endsAt <= last; {
 		err := p.Do(ctx, func() (time.Duration, error) {
 			dead, next, err := s.dead(ctx, r, *at)

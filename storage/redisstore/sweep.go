@@ -115,15 +115,6 @@ func (s *Store) swept(ctx context.Context, r storage.Revocation) (storage.Swept,
 	return total, nil
 }
 
-// sweepFree is how long a sweep works before it rests: a small one is done by then.
-const sweepFree = 50 * time.Millisecond
-
-// usual is about what it takes to look at some grants and delete some of them, for
-// Redis and this process together.
-func usual(looked, deleted int) time.Duration {
-	return time.Millisecond + time.Duration(looked)*5*time.Microsecond + time.Duration(deleted)*20*time.Microsecond
-}
-
 // sweeping is one run through the grants that a revocation ended.
 type sweeping struct {
 	*Store
@@ -151,12 +142,19 @@ func (w *sweeping) each(ctx context.Context, do func(context.Context, []storage.
 	if err != nil {
 		return err
 	}
-	p := &pace.Pace{Free: sweepFree}
+	paces := map[*redis.Client]*pace.Pace{} // of the nodes
 	for _, partition := range populated {
 		if w.r.Epochs[partition] == 0 {
 			continue // raised by another revocation, if at all
 		}
-		if err := w.eachIndexed(ctx, partition, p, do); err != nil {
+		node, err := w.nodeOf(ctx, partition)
+		if err != nil {
+			return err
+		}
+		if paces[node] == nil {
+			paces[node] = newPace(node)
+		}
+		if err := w.eachIndexed(ctx, partition, paces[node], do); err != nil {
 			return err
 		}
 	}
@@ -347,7 +345,7 @@ func (s *Store) trimIndex(ctx context.Context, key string) (looked, stale int, e
 // for each node at a pace of its own.
 func (s *Store) scan(ctx context.Context, pattern string, do func(context.Context, []string) (time.Duration, error)) error {
 	return s.eachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-		p, cursor := pace.Pace{Free: sweepFree}, uint64(0)
+		p, cursor := newPace(node), uint64(0)
 		for more := true; more; more = cursor != 0 {
 			err := p.Do(ctx, func() (time.Duration, error) {
 				keys, next, err := node.Scan(ctx, cursor, pattern, scanCount).Result()
