@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,8 +26,9 @@ type dialogue struct {
 	t        *testing.T
 	document *openapi3.T
 	handler  http.Handler
-	at       string        // the URL that the document has the process at
-	said     map[told]bool // shared by the dialogues of one document
+	at       string          // the URL that the document has the process at
+	said     map[told]bool   // shared by the dialogues of one document
+	codes    map[string]bool // of the errors that were answered; shared too
 }
 
 // told is what the document tells of: an operation's status, or "default", and
@@ -37,7 +39,7 @@ func (a told) String() string { return a.operation + " " + a.status + " " + a.me
 
 func newDialogue(t *testing.T, handler http.Handler, at string) *dialogue {
 	t.Helper()
-	return &dialogue{t: t, document: openAPIOf(t, handler, openAPIPath), handler: handler, at: at, said: map[told]bool{}}
+	return &dialogue{t: t, document: openAPIOf(t, handler, openAPIPath), handler: handler, at: at, said: map[told]bool{}, codes: map[string]bool{}}
 }
 
 // with is a dialogue with another process of the same document.
@@ -195,6 +197,7 @@ func (d *dialogue) compare(q question, r *http.Request, w *httptest.ResponseReco
 		return fmt.Errorf("a body where the document has none: %s", w.Body)
 	}
 	d.said[told{o.OperationID, status, mediaType}] = true
+	d.remember(w)
 	return openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: input, Status: w.Code, Header: w.Header(), Body: io.NopCloser(bytes.NewReader(w.Body.Bytes())), Options: input.Options,
 	})
@@ -247,6 +250,28 @@ func undocumented(h http.Header, response *openapi3.Response) error {
 
 // headerSpelling is how the RFCs spell what net/http spells otherwise.
 var headerSpelling = map[string]string{"Www-Authenticate": "WWW-Authenticate", "Etag": "ETag"}
+
+// remember remembers the code of an error.
+func (d *dialogue) remember(w *httptest.ResponseRecorder) {
+	var body struct{ Type, Error string }
+	if w.Code >= 400 && json.Unmarshal(w.Body.Bytes(), &body) == nil {
+		d.codes[body.Type+body.Error] = true
+	}
+}
+
+// unsaidCodes are the codes of errors that the document tells of and nobody gave.
+func (d *dialogue) unsaidCodes() []string {
+	var unsaid []string
+	for schema, member := range map[string]string{"Problem": "type", "Error": "error", "TokenError": "error"} {
+		for _, code := range d.document.Components.Schemas[schema].Value.Properties[member].Value.Enum {
+			if !d.codes[code.(string)] {
+				unsaid = append(unsaid, code.(string))
+			}
+		}
+	}
+	slices.Sort(unsaid)
+	return unsaid
+}
 
 // unsaid are the answers that the document tells of and nobody gave.
 func (d *dialogue) unsaid() []string {
