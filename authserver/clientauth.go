@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/grantd/grantd/authserver/throttle"
 	"github.com/grantd/grantd/storage"
 )
 
@@ -45,8 +46,14 @@ func (s *Server) authenticateRecent(r *http.Request, form params) (storage.Clien
 	})
 }
 
-// authenticate tries each reading of the request's credentials, unless the
-// throttle is against it.
+// authenticate tries each reading of the request's credentials, unless too many
+// failed before: then even the right one is refused, or it would be one guess more.
+//
+// A request without a secret guesses none: it doesn't count and isn't refused,
+// which is how public clients pass. Tokens aren't counted, at /introspect neither:
+// the tag of a token stops what is made up, whoever sends it, without asking the
+// store, so scanning finds nothing; and a stranger who sends garbage to a
+// resource server, which asks here about it, must not have it locked out.
 func (s *Server) authenticate(r *http.Request, form params, verify func(credentials) (storage.Client, error)) (storage.Client, error) {
 	readings, err := s.readCredentials(r.Header, form)
 	if err != nil {
@@ -55,22 +62,22 @@ func (s *Server) authenticate(r *http.Request, form params, verify func(credenti
 	if readings[0].secret == "" {
 		return tryReadings(readings, verify)
 	}
-	if s.cfg.Unthrottled {
-		client, err := tryReadings(readings, verify)
-		return client, guessed(err, false)
-	}
-	network, id := networkOf(s.cfg.RemoteAddr(r)), readings[0].id
+	network, id := throttle.NetworkOf(s.cfg.RemoteAddr(r)), readings[0].id
 	if len(id) > maxClientID {
 		id = "" // of no client: only the network counts
 	}
-	if wait := s.throttle.wait(network, id, s.now()); wait > 0 {
+	if wait := s.limiter.ClientWait(network, id); wait > 0 {
 		return storage.Client{}, throttled(wait)
 	}
 	client, err := tryReadings(readings, verify)
-	if errors.Is(err, ErrInvalidClient) {
-		err = guessed(err, s.throttle.failed(network, id, s.now()))
+	if !errors.Is(err, ErrInvalidClient) {
+		return client, err
 	}
-	return client, err
+	last, uncounted := s.limiter.ClientFailed(r.Context(), network, id)
+	if uncounted != nil {
+		return client, uncounted
+	}
+	return client, guessed(err, last)
 }
 
 // tryReadings fails with the error of the last reading, or of one that named a

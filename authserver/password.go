@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/authserver/throttle"
 	"github.com/grantd/grantd/storage"
 )
 
@@ -42,6 +43,11 @@ func (s *Server) password(ctx context.Context, req tokenRequest) (tokenResponse,
 // change of the records that comes with one, can't be missed: the grant is
 // created only in that epoch (see storage.Revocations).
 func (s *Server) signInUser(ctx context.Context, req tokenRequest, scope []string) (tokenResponse, error) {
+	place, err := s.attempt(ctx, req)
+	if err != nil {
+		return tokenResponse{}, err
+	}
+	defer place.Leave(ctx)
 	name, err := passhash.Username(req.params["username"])
 	if err != nil {
 		name = "" // no such user: it has to cost what a wrong password costs
@@ -51,25 +57,35 @@ func (s *Server) signInUser(ctx context.Context, req tokenRequest, scope []strin
 		return tokenResponse{}, err
 	}
 	req.event.Act, req.event.UserID, req.event.Username = storage.ActSignIn, begun.user.ID, begun.user.Name
-	result, err := s.cfg.Passwords.Verify(ctx, begun.user.Password, req.params["password"])
-	switch {
-	case err != nil:
+	rehash, err := s.verifyUser(ctx, req, begun.user, place)
+	if err != nil {
 		return tokenResponse{}, err
-	case begun.user.ID == "":
-		return tokenResponse{}, ErrInvalidGrant.reason("no such user")
-	case begun.user.Disabled:
-		return tokenResponse{}, ErrInvalidGrant.reason("disabled user")
-	case !result.OK:
-		return tokenResponse{}, ErrInvalidGrant.reason("wrong password")
 	}
 	if scope, err = userScope(begun.user, scope); err != nil {
 		return tokenResponse{}, err
 	}
 	pair, err := s.issue(ctx, req, begun, strings.Join(scope, " "))
-	if err == nil && result.Rehash {
+	if err == nil && rehash {
 		s.rehash(ctx, begun.user, req.params["password"])
 	}
 	return pair, err
+}
+
+// verifyUser returns nil when the password is the user's and the user may sign in,
+// and whether its hash has to be renewed. The place is told the outcome.
+func (s *Server) verifyUser(ctx context.Context, req tokenRequest, user storage.User, place *throttle.Place) (rehash bool, err error) {
+	result, err := s.cfg.Passwords.Verify(ctx, user.Password, req.params["password"])
+	switch {
+	case err != nil:
+		return false, err
+	case user.ID == "":
+		return false, s.wrong(ctx, req, place, "no such user")
+	case user.Disabled:
+		return false, s.wrong(ctx, req, place, "disabled user")
+	case !result.OK:
+		return false, s.wrong(ctx, req, place, "wrong password")
+	}
+	return result.Rehash, place.Succeeded(ctx)
 }
 
 // beginning is what a sign-in rests on: the id that its grant will have, the

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/authserver/throttle"
 	"github.com/grantd/grantd/internal/wellknown"
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/opaque"
@@ -20,6 +21,7 @@ import (
 // Store is what the server needs of a storage.Store.
 type Store interface {
 	storage.Grants
+	storage.Guesses
 	Epoch(ctx context.Context, id storage.GrantID) (uint32, error)
 	LoadUser(ctx context.Context, name string) (storage.User, error)
 	UpdateUser(ctx context.Context, u storage.User) error
@@ -103,12 +105,14 @@ type Config struct {
 	// a password. Empty: it is refused.
 	DefaultClient string
 
-	// Unthrottled turns off the limit on failed client authentications, for
-	// tests that guess freely. It is on by default: 20 of one client id and 120
-	// in all from one network, an IPv4 address or an IPv6 /64, before requests
-	// from there are answered 429; they get one back every 3 s, and every half
-	// second. The network is RemoteAddr's; without one there is no limit,
-	// since it would be everybody's. It isn't shared between processes.
+	// Unthrottled turns off the limits on guessing, for tests that guess freely.
+	// They are on by default, shared by all servers on the store, and answered
+	// with 429 before anything is looked at. Those on passwords are told in package
+	// throttle. Those on failed client authentications are 20 of one client id
+	// and 120 in all from one network, an IPv4 address or an IPv6 /64, with one
+	// back every 3 s, and every half second. The network is RemoteAddr's; without
+	// one only a user's limit over all networks holds, since others would be
+	// everybody's.
 	Unthrottled bool
 
 	// Now is the clock. Defaults to time.Now.
@@ -147,7 +151,7 @@ type Server struct {
 	issuer    issuer
 	clients   clientCache
 	origins   originMemory
-	throttle  throttle
+	limiter   *throttle.Limiter // nil when nothing is limited
 
 	identifier wellknown.Identifier // of the server: its issuer
 	document   wellknown.Document   // the metadata; nothing that it tells changes
@@ -166,6 +170,9 @@ func New(c Config) (*Server, error) {
 		nobody:     storage.Client{Secret: storage.NewSecretVerifier("nobody")},
 		issuer:     newIssuer(c),
 		identifier: identifier,
+	}
+	if !c.Unthrottled {
+		s.limiter = throttle.New(c.Store, c.Keys, s.now)
 	}
 	s.document = wellknown.NewDocument(s.describe())
 	return s, nil

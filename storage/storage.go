@@ -39,6 +39,7 @@ type Store interface {
 	Users
 	Clients
 	Keys
+	Guesses
 	Audit
 
 	// Ping returns nil when the store can answer.

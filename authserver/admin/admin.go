@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/authserver/throttle"
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/opaque"
 )
@@ -25,12 +26,6 @@ type Config struct {
 	// Policy is what a password has to meet.
 	Policy passhash.Policy
 
-	// Verify judges the password that a user gives who wants another one, as
-	// sign-ins are judged; the context is the request's. Its errors are those of
-	// the store and of Passwords, and [*ThrottledError]. Default: Passwords does,
-	// however often.
-	Verify func(ctx context.Context, u storage.User, password string) (bool, error)
-
 	// Scopes that the server knows: those that a client may have. DefaultScopes
 	// are those of a client that is made without any.
 	Scopes, DefaultScopes []string
@@ -41,6 +36,9 @@ type Config struct {
 	// Path is the issuer's, such as /tenant, without a slash at its end: the API is
 	// found below it, and at the root as well. Default none.
 	Path string
+
+	// Throttle is what limits the guessing of passwords. Default nothing does.
+	Throttle *throttle.Limiter
 
 	// Actor tells who is acting, from the context of the request. It is called
 	// by many goroutines at once.
@@ -96,12 +94,6 @@ func New(c Config) (*API, error) {
 	}
 	if err := validate(c); err != nil {
 		return nil, err
-	}
-	if c.Verify == nil {
-		c.Verify = func(ctx context.Context, u storage.User, password string) (bool, error) {
-			result, err := c.Passwords.Verify(ctx, u.Password, password)
-			return result.OK, err
-		}
 	}
 	a := &API{cfg: c}
 	a.working, a.stop = context.WithCancel(context.Background())

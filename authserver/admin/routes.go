@@ -30,6 +30,8 @@ func (a *API) routes() []Route {
 		{"PATCH", Root + "/users/{username}", nil, a.patchUser},
 		{"DELETE", Root + "/users/{username}", nil, a.deleteUser},
 		{"PUT", Root + "/users/{username}/password", nil, a.setPassword},
+		{"GET", Root + "/users/{username}/throttle", nil, a.getThrottle},
+		{"DELETE", Root + "/users/{username}/throttle", nil, a.liftThrottle},
 		{"GET", Root + "/clients", []string{"cursor", "limit"}, a.listClients},
 		{"POST", Root + "/clients", nil, a.createClient},
 		{"GET", Root + "/clients/{client_id}", nil, a.getClient},

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// cleanEvery is how long expired grants and closed retry windows may stay in
-// the file. No load, swap or list sees them meanwhile.
+// cleanEvery is how long expired grants, closed retry windows and expired guesses
+// may stay in the file. No load, swap or list of grants sees them meanwhile.
 const cleanEvery = time.Minute
 
 // batch is how many grants one write of a cleaning or a sweep takes: few enough that others
@@ -18,6 +18,8 @@ const (
 		WHERE id IN (SELECT id FROM grants WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 	eraseRetries = `UPDATE grants SET retry = NULL, retry_until = NULL
 		WHERE id IN (SELECT id FROM grants WHERE retry_until <= ? ORDER BY retry_until LIMIT ?)`
+	forgetGuesses = `DELETE FROM guesses
+		WHERE key IN (SELECT key FROM guesses WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
 )
 
 // cleanAlways cleans from time to time until the store closes.
@@ -34,12 +36,12 @@ func (s *Store) cleanAlways() {
 	}
 }
 
-// Clean deletes the grants that have expired and what is kept of retry windows
-// that have closed, and returns how many rows it changed. The store does so
+// Clean deletes the grants and the guesses that have expired and what is kept of
+// retry windows that have closed, and returns how many rows it changed. The store does so
 // every minute by itself; several may do it at once.
 func (s *Store) Clean(ctx context.Context) (int, error) {
 	total := 0
-	for _, statement := range []string{deleteExpired, eraseRetries} {
+	for _, statement := range []string{deleteExpired, eraseRetries, forgetGuesses} {
 		for n := batch; n == batch; total += n {
 			err := s.write(ctx, func(c *conn) (err error) {
 				n, err = c.exec(statement, s.millis(), batch)

@@ -53,7 +53,7 @@ func fixture(t *testing.T, path string) storagetest.Fixture {
 			if _, err := s.Clean(t.Context()); err != nil {
 				t.Error(err)
 			}
-			return rows(t, s, "SELECT count(*) + count(retry) FROM grants")
+			return rows(t, s, "SELECT count(*) + count(retry) + (SELECT count(*) FROM guesses) FROM grants")
 		},
 		Break: func() { s.Close() },
 	}

@@ -6,6 +6,7 @@ package embedded
 var steps = [][]string{
 	schema,
 	auditSchema,
+	guessSchema,
 }
 
 // schema makes the tables of grants and of what they rest on. Times are

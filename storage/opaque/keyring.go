@@ -30,6 +30,7 @@ type Keyring struct {
 	keys   [256]*key
 	mintID byte
 	old    bool // there may be keys that aren't among these
+	blinds *prf // of the key with the lowest id
 }
 
 // key holds what is derived from a deployment key: one sub-key for each use.
@@ -71,6 +72,7 @@ func (p *prf) sum(parts ...[]byte) [sha256.Size]byte {
 // tokens of all of them. No two may have the same id.
 func NewKeyring(mint Key, more ...Key) (*Keyring, error) {
 	r := &Keyring{mintID: mint.ID}
+	lowest := mint
 	for _, k := range append([]Key{mint}, more...) {
 		if r.keys[k.ID] != nil {
 			return nil, errors.New("opaque: two keys have the same id")
@@ -80,7 +82,15 @@ func NewKeyring(mint Key, more ...Key) (*Keyring, error) {
 			return nil, err
 		}
 		r.keys[k.ID] = sub
+		if k.ID < lowest.ID {
+			lowest = k
+		}
 	}
+	blind, err := hkdf.Key(sha256.New, lowest.Data[:], nil, "grantd blind name", sha256.Size)
+	if err != nil {
+		return nil, err
+	}
+	r.blinds = newPRF(blind)
 	return r, nil
 }
 
@@ -123,6 +133,14 @@ func (r *Keyring) unknown() error {
 
 // MintID is the id of the key that new tokens are made under.
 func (r *Keyring) MintID() byte { return r.mintID }
+
+// Blind is a digest of a text that must not be found in the store, such as a name
+// that somebody typed: without the deployment keys nobody can tell which text it
+// is of, nor try some. Each kind has digests of its own. All nodes make the
+// same one, until the key with the lowest id is another.
+func (r *Keyring) Blind(kind byte, text string) [sha256.Size]byte {
+	return r.blinds.sum([]byte{kind}, []byte(text))
+}
 
 // Mint makes a token with a random secret, and the digest to keep of it.
 func (r *Keyring) Mint(kind Kind, grant storage.GrantID, generation uint32) (string, storage.Digest) {

@@ -12,6 +12,7 @@
 //	grantd:user:NAME           a user; grantd:users lists the names
 //	grantd:client:ID           a client; grantd:clients lists the ids
 //	grantd:keys                hash of the sealed deployment keys
+//	grantd:guess: + 16 bytes   what a throttle remembers of failed sign-ins
 //	grantd:{audit}             stream: the audit trail
 //	grantd:{audit} + digest    for two minutes, that those events were appended
 //

@@ -11,6 +11,8 @@ import (
 const (
 	keysKey = "grantd:keys"
 
+	guessPrefix = "grantd:guess:"
+
 	tagPrefix = "grantd:{"
 	kindAt    = len(tagPrefix) + len("ab}")
 	idAt      = kindAt + 1
@@ -40,6 +42,8 @@ func partitionKey[T []byte | string](partition byte, kind byte, rest T) string {
 func grantKey(id storage.GrantID) string { return partitionKey(id[0], kindGrant, id[1:]) }
 func retryKey(id storage.GrantID) string { return partitionKey(id[0], kindRetry, id[1:]) }
 func floorsKey(partition byte) string    { return partitionKey(partition, kindFloors, "") }
+
+func guessKey(key storage.GuessKey) string { return guessPrefix + string(key[:]) }
 
 // indexKey is the index of a user or of a client in the partition.
 func indexKey(partition byte, t storage.Target) string {

@@ -36,6 +36,10 @@ var (
 	pageText   string
 	pageScript = redis.NewScript(pageText)
 
+	//go:embed script/guesses.lua
+	guessesText   string
+	guessesScript = redis.NewScript(guessesText)
+
 	//go:embed script/audit.lua
 	auditText   string
 	auditScript = redis.NewScript(auditText)

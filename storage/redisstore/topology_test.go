@@ -85,7 +85,8 @@ func residue(t *testing.T, s *Store) int {
 	keys(func(ctx context.Context, node *redis.Client, key string) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if strings.HasPrefix(key, tagPrefix) && !strings.HasPrefix(key, auditKey) && key[kindAt] != kindFloors {
+		ofGrants := strings.HasPrefix(key, tagPrefix) && !strings.HasPrefix(key, auditKey) && key[kindAt] != kindFloors
+		if ofGrants || strings.HasPrefix(key, guessPrefix) {
 			left++
 		}
 		return nil

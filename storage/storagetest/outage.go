@@ -59,7 +59,11 @@ func calls(t *testing.T, f Fixture) map[string]func(ctx context.Context) error {
 		"CreateKey":             func(ctx context.Context) error { return s.CreateKey(ctx, newKey(f, 2)) },
 		"ListKeys":              func(ctx context.Context) error { return second(s.ListKeys(ctx)) },
 		"DeleteKey":             func(ctx context.Context) error { return s.DeleteKey(ctx, 9) },
-		"Ping":                  s.Ping,
+		"LoadGuesses":           func(ctx context.Context) error { return second(s.LoadGuesses(ctx, guessKey(1))) },
+		"SwapGuesses": func(ctx context.Context) error {
+			return second(s.SwapGuesses(ctx, guessKey(1), nil, []byte("x"), f.Now().Add(time.Hour)))
+		},
+		"Ping":          s.Ping,
 	}
 	maps.Copy(all, auditCalls(f))
 	return all

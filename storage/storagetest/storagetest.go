@@ -51,7 +51,7 @@ func Run(t *testing.T, open func(*testing.T) Fixture) {
 	topics := slices.Concat(
 		grantChecks, swapChecks, retryChecks, expiryChecks, listChecks,
 		revokeChecks, sweepChecks, raceChecks,
-		userChecks, clientChecks, keyChecks, auditChecks,
+		userChecks, clientChecks, keyChecks, auditChecks, guessChecks,
 		modelChecks, outageChecks,
 	)
 	for _, c := range topics {

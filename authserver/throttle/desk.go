@@ -1,0 +1,86 @@
+package throttle
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// desk is where the guesses at one user queue in this process: one at a time reads
+// and writes the record, so that only nodes compete for it, and not requests.
+type desk struct {
+	turn    chan struct{} // of one: who may touch what follows
+	record  []byte        // as it was last seen
+	seen    time.Time
+	changed chan struct{} // closed when a guess of this process has ended
+
+	users int // guarded by desks.mu
+}
+
+// fresh is how long a record that was seen may be taken for the one that there is.
+// A change is made by compare and swap, and doesn't depend on it.
+const fresh = 50 * time.Millisecond
+
+// enter waits for the caller's turn; leave ends it.
+func (d *desk) enter(ctx context.Context) error {
+	select {
+	case d.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("throttle: %w: %w", storage.ErrUnavailable, context.Cause(ctx))
+	}
+}
+
+func (d *desk) leave() { <-d.turn }
+
+func (d *desk) saw(record []byte) { d.record, d.seen = record, time.Now() }
+
+// wake lets those try again who wait for a guess to end.
+func (d *desk) wake() {
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// maxDesks bounds the memory. One that is in use stays.
+const maxDesks = 4096
+
+// desks remember users that were guessed at, or signed in, lately. It is safe for
+// concurrent use.
+type desks struct {
+	mu    sync.Mutex
+	known map[storage.GuessKey]*desk
+}
+
+// open returns the desk of that key, which must be closed.
+func (t *desks) open(key storage.GuessKey) *desk {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.known[key]
+	if d == nil {
+		d = &desk{turn: make(chan struct{}, 1), changed: make(chan struct{})}
+		if t.known == nil {
+			t.known = make(map[storage.GuessKey]*desk)
+		}
+		t.known[key] = d
+	}
+	d.users++
+	return d
+}
+
+func (t *desks) close(d *desk) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d.users--
+	if len(t.known) <= maxDesks {
+		return
+	}
+	for key, other := range t.known { // any: the map begins somewhere
+		if other.users == 0 {
+			delete(t.known, key)
+			return
+		}
+	}
+}

@@ -1,0 +1,317 @@
+package throttle
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
+)
+
+// Limiter limits guesses. It is safe for concurrent use. A nil Limiter limits
+// nothing.
+type Limiter struct {
+	store   storage.Guesses
+	keys    opaque.Source
+	now     func() time.Time
+	buckets buckets
+	desks   desks
+	waiting atomic.Int64
+}
+
+// New returns a limiter that shares what it counts with all others on the store,
+// under the same deployment keys. now is the clock that limits go by.
+func New(store storage.Guesses, keys opaque.Source, now func() time.Time) *Limiter {
+	return &Limiter{store: store, keys: keys, now: now}
+}
+
+// Refusal is the error of a guess that isn't judged, whether right or wrong: else
+// it would be one guess more.
+type Refusal struct {
+	Wait time.Duration // before the next may be judged; more than zero
+}
+
+// Error says so.
+func (r *Refusal) Error() string { return "throttle: too many wrong passwords" }
+
+// Attempt is a password that somebody gave for a user.
+type Attempt struct {
+	Username string       // as it is compared; of a name that nobody can have, as it was typed
+	Nobody   bool         // nobody can have the name
+	Password string       // as it was typed
+	Network  netip.Prefix // of NetworkOf; invalid without an address
+}
+
+// Place is a guess that is under way.
+type Place struct {
+	limiter *Limiter
+	key     storage.GuessKey
+	network netip.Prefix
+	id      uint64 // of this place, among those of the user
+	digest  uint64 // of the password
+	desk    *desk
+	others  time.Duration // see verdict
+}
+
+const (
+	// patience is how long a guess waits for those under way at most.
+	patience = 4 * time.Second
+
+	// glance is how long the guesses of other nodes may go on unnoticed.
+	glance = 100 * time.Millisecond
+
+	// maxWaiting bounds the guesses that wait in this process.
+	maxWaiting = 512
+
+	// maxSwaps is how often a change of a record is tried, if others change it too.
+	maxSwaps = 100
+)
+
+// Begin returns a place for the attempt, so that its password may be judged. It
+// returns a [Refusal] when it may not; while others that are under way leave no
+// room it waits for them, up to four seconds. Any other error is the store's or
+// the keys'. What becomes of the attempt has to be told to the place; whatever
+// happens, [Place.Leave] has to be called.
+func (l *Limiter) Begin(ctx context.Context, a Attempt) (*Place, error) {
+	if l == nil {
+		return nil, nil
+	}
+	if a.Network.IsValid() {
+		if wait := l.buckets.wait(bucket{kind: kindNetwork, network: a.Network}, l.now()); wait > 0 {
+			return nil, &Refusal{wait}
+		}
+	}
+	p, err := l.approach(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.await(ctx); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// approach is a place that isn't taken yet.
+func (l *Limiter) approach(ctx context.Context, a Attempt) (*Place, error) {
+	key, err := l.userKey(ctx, a.Username, a.Nobody)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := l.key(ctx, kindPassword, string(key[:])+a.Password)
+	if err != nil {
+		return nil, err
+	}
+	return &Place{
+		limiter: l, key: key, network: a.Network, desk: l.desks.open(key),
+		id: rand.Uint64(), digest: binary.BigEndian.Uint64(digest[:]), //nolint:gosec // a place only has to be told from others
+	}, nil
+}
+
+// await takes the place as soon as there is room.
+func (p *Place) await(ctx context.Context) error {
+	deadline := time.Now().Add(patience)
+	for {
+		v, changed, err := p.take(ctx)
+		switch {
+		case err != nil:
+			return err
+		case v.wait > 0:
+			return &Refusal{v.wait}
+		case !v.hold:
+			p.others = v.others
+			return nil
+		}
+		if err := p.limiter.pause(ctx, changed, deadline); err != nil {
+			return err
+		}
+	}
+}
+
+// pause returns nil when it is worth while to try again.
+func (l *Limiter) pause(ctx context.Context, changed <-chan struct{}, deadline time.Time) error {
+	defer l.waiting.Add(-1)
+	left := time.Until(deadline)
+	if l.waiting.Add(1) > maxWaiting || left <= 0 {
+		return &Refusal{time.Second}
+	}
+	timer := time.NewTimer(min(glance, left))
+	defer timer.Stop()
+	select {
+	case <-changed:
+		return nil
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("throttle: %w: %w", storage.ErrUnavailable, context.Cause(ctx))
+	}
+}
+
+// take takes the place if the verdict admits it; changed is closed when to ask again.
+// A record that was seen before is good enough to be replaced, but to refuse
+// somebody it has to be the present one. Whoever has none takes the same steps as
+// who has one.
+func (p *Place) take(ctx context.Context) (v verdict, changed <-chan struct{}, err error) {
+	d := p.desk
+	if err := d.enter(ctx); err != nil {
+		return v, nil, err
+	}
+	defer d.leave()
+	for range maxSwaps {
+		now := p.limiter.now()
+		r := decode(d.record, now)
+		v = r.judge(p.network, now)
+		switch age := time.Since(d.seen); {
+		case v.admits() && !d.seen.IsZero():
+			r.enter(p.network, p.id, now)
+			if swapped, err := p.swap(ctx, r, now); swapped || err != nil {
+				return v, nil, err
+			}
+		case age < fresh:
+			return v, d.changed, nil
+		default:
+			if err := p.look(ctx); err != nil {
+				return v, nil, err
+			}
+		}
+	}
+	return v, nil, errContended
+}
+
+// look lets the desk see the record that is there.
+func (p *Place) look(ctx context.Context) error {
+	record, err := p.limiter.store.LoadGuesses(ctx, p.key)
+	if err == nil {
+		p.desk.saw(record)
+	}
+	return err
+}
+
+// swap puts r in the place of the record that the desk remembers. When that isn't
+// there any more it returns false, and the desk has the one that is.
+func (p *Place) swap(ctx context.Context, r *record, now time.Time) (bool, error) {
+	r.tidy(now)
+	next, until := r.encode()
+	kept, err := p.limiter.store.SwapGuesses(ctx, p.key, p.desk.record, next, until)
+	if err != nil && !errors.Is(err, storage.ErrConflict) {
+		return false, err
+	}
+	p.desk.saw(kept)
+	return err == nil, nil
+}
+
+// change changes the record, whatever others do to it. An outcome that is known is
+// told to the end, whoever hung up: else hanging up would be a way to guess.
+func (p *Place) change(ctx context.Context, do func(r *record, now time.Time)) error {
+	ctx, done := settling(ctx)
+	defer done()
+	defer p.close()
+	d := p.desk
+	if err := d.enter(ctx); err != nil {
+		return err
+	}
+	defer d.leave()
+	defer d.wake()
+	for range maxSwaps {
+		now := p.limiter.now()
+		r := decode(d.record, now)
+		do(r, now)
+		if swapped, err := p.swap(ctx, r, now); swapped || err != nil {
+			return err
+		}
+	}
+	return errContended
+}
+
+// settling is a context for what has to be written though the request ended.
+func settling(ctx context.Context) (context.Context, context.CancelFunc) {
+	const limit = 2 * time.Second
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
+}
+
+// close gives the desk back.
+func (p *Place) close() {
+	p.limiter.desks.close(p.desk)
+	p.desk = nil
+}
+
+// Failed says that the password was wrong, or the user can't sign in. It reports
+// whether it was the last failure before guesses are refused. A [Refusal] is what
+// to answer in place of a failure: only a network that the user is known at
+// would have got that far.
+func (p *Place) Failed(ctx context.Context) (last bool, err error) {
+	if p == nil {
+		return false, nil
+	}
+	var counted bool
+	l, network, others := p.limiter, p.network, p.others
+	err = p.change(ctx, func(r *record, now time.Time) { counted, last = r.fail(network, p.id, p.digest, now) })
+	if err == nil && counted && network.IsValid() {
+		settled, done := settling(ctx)
+		defer done()
+		var emptied bool
+		emptied, err = l.spend(settled, bucket{kind: kindNetwork, network: network})
+		last = last || emptied
+	}
+	if err == nil && others > 0 {
+		err = &Refusal{others}
+	}
+	return last, err
+}
+
+// Succeeded says that the password was right and the user may sign in. The network
+// is the user's from now on.
+func (p *Place) Succeeded(ctx context.Context) error {
+	if p == nil {
+		return nil
+	}
+	return p.change(ctx, func(r *record, now time.Time) { r.succeed(p.network, p.id, now) })
+}
+
+// Leave gives the place back if its outcome wasn't told: the password wasn't judged.
+// What the store can't be told ends by itself, within 20 seconds.
+func (p *Place) Leave(ctx context.Context) {
+	if p == nil || p.desk == nil {
+		return
+	}
+	_ = p.change(ctx, func(r *record, _ time.Time) { r.leave(p.network, p.id) })
+}
+
+// userKey is the key of a user's record.
+func (l *Limiter) userKey(ctx context.Context, name string, nobody bool) (storage.GuessKey, error) {
+	kind := byte(kindUser)
+	if nobody {
+		kind = kindNobody
+	}
+	return l.key(ctx, kind, name)
+}
+
+func (l *Limiter) key(ctx context.Context, kind byte, text string) (storage.GuessKey, error) {
+	keys, err := l.keys.Keyring(ctx)
+	if err != nil {
+		return storage.GuessKey{}, err
+	}
+	sum := keys.Blind(kind, text)
+	return storage.GuessKey(sum[:len(storage.GuessKey{})]), nil
+}
+
+// NetworkOf is what one guesser surely has for itself: an IPv4 address, or the
+// /64 of an IPv6 one. It is invalid without an address.
+func NetworkOf(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	p, err := a.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}

@@ -1,0 +1,50 @@
+package throttle
+
+import "time"
+
+// rate is how many failures a bucket holds when it is full, and how long it takes
+// to get one back. A bucket is known by when it will be full again (the generic
+// cell rate algorithm), so it needs no clock that ticks.
+type rate struct {
+	burst int
+	every time.Duration
+}
+
+var (
+	clientRate  = rate{20, 3 * time.Second}
+	clientsRate = rate{120, 500 * time.Millisecond} // of one network, over all clients
+	networkRate = rate{100, 10 * time.Second}
+	accountRate = rate{50, time.Minute}
+)
+
+// span is how long an empty bucket takes to be full.
+func (r rate) span() time.Duration { return time.Duration(r.burst) * r.every }
+
+// left is how many failures a bucket has left that will be full then.
+func (r rate) left(full, now time.Time) int {
+	if !full.After(now) {
+		return r.burst
+	}
+	return max(0, int((r.span()-full.Sub(now))/r.every))
+}
+
+// wait is how long such a bucket has nothing left. A time that lies too far ahead,
+// because some clock was wrong, counts as that of an empty bucket.
+func (r rate) wait(full, now time.Time) time.Duration {
+	if !full.After(now) {
+		return 0
+	}
+	return max(0, min(full.Sub(now), r.span())-r.span()+r.every)
+}
+
+// spend takes one failure out of the bucket, if there is one.
+func (r rate) spend(full, now time.Time) time.Time {
+	if full.Before(now) {
+		full = now
+	}
+	full = full.Add(r.every)
+	if most := now.Add(r.span()); full.After(most) {
+		return most
+	}
+	return full
+}
