@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/grantd/grantd/authserver"
 	"github.com/grantd/grantd/storage"
@@ -28,6 +29,16 @@ func (s *faultyStore) LoadClient(ctx context.Context, id string) (storage.Client
 		return storage.Client{}, err
 	}
 	return s.Store.LoadClient(ctx, id)
+}
+
+func (s *faultyStore) SwapGuesses(ctx context.Context, key storage.GuessKey, old, next []byte, expiry time.Time) ([]byte, error) {
+	s.mu.Lock()
+	err := s.guesses
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return s.Store.SwapGuesses(ctx, key, old, next, expiry)
 }
 
 func (s *faultyStore) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {

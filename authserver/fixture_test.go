@@ -161,6 +161,7 @@ type faultyStore struct {
 	storage.Store
 	mu           sync.Mutex
 	fault        error
+	guesses      error // of what a throttle asks for
 	beforeCreate func()
 }
 

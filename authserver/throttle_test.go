@@ -211,5 +211,6 @@ func TestWhatIsNoGuessIsNotThrottled(t *testing.T) {
 func TestThrottleOff(t *testing.T) {
 	f := newFixture(t, func(c *authserver.Config) { c.Unthrottled = true })
 	guess(t, f, guessesOfOneNetwork+1)
+	guessPasswords(t, f, "alice", guessesFromOne+1)
 	wantToken(t, f.post(t, passwordForm("alice", "secret123"), asWeb))
 }
