@@ -63,7 +63,7 @@ func calls(t *testing.T, f Fixture) map[string]func(ctx context.Context) error {
 		"SwapGuesses": func(ctx context.Context) error {
 			return second(s.SwapGuesses(ctx, guessKey(1), nil, []byte("x"), f.Now().Add(time.Hour)))
 		},
-		"Ping":          s.Ping,
+		"Ping": s.Ping,
 	}
 	maps.Copy(all, auditCalls(f))
 	return all
