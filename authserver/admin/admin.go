@@ -32,12 +32,6 @@ type Config struct {
 	// Legacy has the tokens that another server issued. Default none.
 	Legacy Legacy
 
-	// Verify judges the password that a user gives who wants another one, as
-	// sign-ins are judged; the context is the request's. Its errors are those of
-	// the store and of Passwords, and [*throttle.Refusal]. Default: Passwords does,
-	// unless Throttle is against it.
-	Verify func(ctx context.Context, u storage.User, password string) (bool, error)
-
 	// Scopes that the server knows: those that a client may have. DefaultScopes
 	// are those of a client that is made without any.
 	Scopes, DefaultScopes []string
@@ -122,9 +116,6 @@ func New(c Config) (*API, error) {
 	}
 	if err := validate(c); err != nil {
 		return nil, err
-	}
-	if c.Verify == nil {
-		c.Verify = c.judge
 	}
 	a := &API{cfg: c}
 	a.sweeper = NewSweeper(c.Store, c.Note, c.Now)

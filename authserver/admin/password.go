@@ -47,24 +47,32 @@ func (a *API) changeOwnPassword(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), maxAct)
 	defer cancel()
 	err = a.replacePassword(ctx, u, passwords)
-	var throttled *throttle.Refusal
-	if errors.As(err, &throttled) { // no event: refusals cost nothing, and would push others out of the trail
+	var refused *throttle.Refusal
+	if errors.As(err, &refused) { // no event: refusals cost nothing, and would push others out of the trail
 		refusal := errThrottled.because(err)
-		refusal.retryAfter = max(1, int((throttled.Wait+time.Second-1)/time.Second))
+		refusal.retryAfter = int((refused.Wait + time.Second - 1) / time.Second)
 		return refusal
 	}
 	ev := aboutUser(storage.ActPasswordChange, u, "")
-	ev.Outcome = storage.Success
 	if err != nil {
-		ev.Outcome, ev.Detail = storage.Failure, asProblem(err).title
+		ev.Detail = asProblem(err).title
 	}
-	if lost := a.cfg.Audit(ctx, a.by(ctx, ev)); lost != nil {
-		a.cfg.Note(ctx, fmt.Errorf("keeping the audit event: %w", lost))
-	}
+	a.tell(ctx, ev, err)
 	if err != nil {
 		return err
 	}
 	return writeNothing(w)
+}
+
+// tell tells the audit what a user did, which isn't refused for it, as acts are.
+func (a *API) tell(ctx context.Context, ev storage.AuditEvent, err error) {
+	ev.Outcome = storage.Success
+	if err != nil {
+		ev.Outcome = storage.Failure
+	}
+	if lost := a.cfg.Audit(ctx, a.by(ctx, ev)); lost != nil {
+		a.cfg.Note(ctx, fmt.Errorf("keeping the audit event: %w", lost))
+	}
 }
 
 // self is the user who asks, as the record is now.
@@ -110,18 +118,14 @@ func (a *API) passwordChange(w http.ResponseWriter, r *http.Request, u storage.U
 
 // replacePassword judges the old password, replaces it and ends the grants.
 func (a *API) replacePassword(ctx context.Context, u storage.User, p passwordChange) error {
-	right, err := a.cfg.Verify(ctx, u, p.old)
-	switch {
-	case errors.Is(err, passhash.ErrBusy):
-		return errBusy.because(err)
-	case err != nil:
-		return err
-	case !right:
-		return errWrongPassword
-	}
-	if u.Password, err = a.hash(ctx, p.new); err != nil {
+	if err := a.judgePassword(ctx, u, p.old); err != nil {
 		return err
 	}
+	hash, err := a.hash(ctx, p.new)
+	if err != nil {
+		return err
+	}
+	u.Password = hash
 	err = a.cfg.Store.UpdateUser(ctx, u)
 	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
 		return errMeanwhile.because(err)
@@ -133,6 +137,33 @@ func (a *API) replacePassword(ctx context.Context, u storage.User, p passwordCha
 		return errHalfDone.because(err)
 	}
 	return nil
+}
+
+// judgePassword returns nil when the password is the user's. It is limited as that of
+// a sign-in is, and together with those.
+func (a *API) judgePassword(ctx context.Context, u storage.User, password string) error {
+	place, err := a.cfg.Throttle.Begin(ctx, throttle.Attempt{
+		Username: u.Name, Password: password, Network: throttle.NetworkOf(a.cfg.Actor(ctx).Address),
+	})
+	if err != nil {
+		return err
+	}
+	defer place.Leave(ctx)
+	result, err := a.cfg.Passwords.Verify(ctx, u.Password, password)
+	if err != nil {
+		return err
+	}
+	if result.OK {
+		return place.Succeeded(ctx)
+	}
+	last, err := place.Failed(ctx)
+	if last {
+		a.tell(ctx, aboutUser(storage.ActThrottleOn, u, ""), nil)
+	}
+	if err != nil {
+		return err
+	}
+	return errWrongPassword
 }
 
 // errHalfDone: repeating the request may not help, as the old password may be

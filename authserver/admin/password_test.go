@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -152,15 +153,15 @@ func TestOwnPasswordMeetsThePolicy(t *testing.T) {
 		"the same, respelt": {"correct\u00a0horse", "same"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := newOwn(t, func(c *admin.Config) {
-				c.Verify = func(context.Context, storage.User, string) (bool, error) {
-					t.Error("the old password was judged")
-					return false, nil
-				}
-			})
+			var hasher *passhash.Hasher
+			o := newOwn(t, func(c *admin.Config) { hasher = c.Passwords })
+			before := hasher.Uses()
 			p := o.change(t, bodyOf(oldPassword, c.newer)).problem(t, http.StatusBadRequest, "invalid_field", "new_password")
 			if !strings.Contains(p.Errors[0].Detail, c.says) {
 				t.Errorf("%q doesn't say %q", p.Errors[0].Detail, c.says)
+			}
+			if hasher.Uses() != before {
+				t.Error("the old password was judged")
 			}
 			o.unchanged(t)
 		})
@@ -202,49 +203,91 @@ func TestOwnPasswordOfAnotherRecord(t *testing.T) {
 	})
 }
 
+// meddlingStore is a store in which something happens between two steps of a request.
+type meddlingStore struct {
+	storage.Store
+	beforeUpdate, afterLoad func()
+}
+
+func (s *meddlingStore) LoadUser(ctx context.Context, name string) (storage.User, error) {
+	u, err := s.Store.LoadUser(ctx, name)
+	if s.afterLoad != nil {
+		s.afterLoad()
+	}
+	return u, err
+}
+
+func (s *meddlingStore) UpdateUser(ctx context.Context, u storage.User) error {
+	if s.beforeUpdate != nil {
+		s.beforeUpdate()
+	}
+	return s.Store.UpdateUser(ctx, u)
+}
+
 // What was judged is what is replaced: an admin's new password isn't undone by one
 // who knew the old one.
 func TestOwnPasswordChangedMeanwhile(t *testing.T) {
-	var o *own
-	var meanwhile func(storage.User)
-	o = newOwn(t, func(c *admin.Config) {
-		c.Verify = func(_ context.Context, u storage.User, _ string) (bool, error) {
-			meanwhile(u)
-			return true, nil
+	meddling := &meddlingStore{}
+	o := newOwn(t, func(c *admin.Config) { meddling.Store, c.Store = c.Store, meddling })
+	meddling.beforeUpdate = func() {
+		u, err := o.store.LoadUser(t.Context(), "alice")
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	meanwhile = func(u storage.User) {
-		u.Password = "$argon2id$another"
+		u.Admin = true
 		if err := o.store.UpdateUser(t.Context(), u); err != nil {
 			t.Error(err)
 		}
 	}
 	o.change(t, bodyOf(oldPassword, newPassword)).problem(t, http.StatusConflict, "conflict")
-	if u, err := o.store.LoadUser(t.Context(), "alice"); err != nil || u.Password != "$argon2id$another" {
-		t.Errorf("%v, %v", u.Password, err)
-	}
-	meanwhile = func(u storage.User) {
-		if err := o.store.DeleteUser(t.Context(), u.Name); err != nil {
+	o.unchanged(t)
+	meddling.beforeUpdate = func() {
+		if err := o.store.DeleteUser(t.Context(), "alice"); err != nil {
 			t.Error(err)
 		}
 	}
 	o.change(t, bodyOf(oldPassword, newPassword)).problem(t, http.StatusConflict, "conflict")
+	if _, err := o.store.LoadUser(t.Context(), "alice"); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("the deleted user is back: %v", err)
+	}
 }
 
+// Its guesses are limited together with those at sign-ins: who has a token of the
+// user, but not the password, can't try any number of them.
 func TestOwnPasswordIsThrottled(t *testing.T) {
-	o := newOwn(t, func(c *admin.Config) {
-		c.Verify = func(context.Context, storage.User, string) (bool, error) {
-			return false, &throttle.Refusal{Wait: 1500 * time.Millisecond}
-		}
-	})
-	a := o.change(t, bodyOf(oldPassword, newPassword))
-	a.problem(t, http.StatusTooManyRequests, "throttled")
-	if after := a.header.Get("Retry-After"); after != "2" {
-		t.Errorf("Retry-After is %q, want 2", after)
+	keys, err := opaque.NewKeyring(opaque.NewKey(1))
+	if err != nil {
+		t.Fatal(err)
 	}
+	o := newOwn(t, func(c *admin.Config) { c.Throttle = throttle.New(c.Store, keys, c.Now) })
+	judged, refused := 0, answer{}
+	for judged < 100 {
+		refused = o.change(t, bodyOf("wrong horse "+strconv.Itoa(judged), newPassword))
+		if refused.status != http.StatusForbidden {
+			break
+		}
+		judged++
+	}
+	refused.problem(t, http.StatusTooManyRequests, "throttled")
+	if wait, err := strconv.Atoi(refused.header.Get("Retry-After")); err != nil || wait < 1 {
+		t.Errorf("Retry-After is %q", refused.header.Get("Retry-After"))
+	}
+	if judged > 20 {
+		t.Errorf("%d guesses were judged", judged)
+	}
+	o.change(t, bodyOf(oldPassword, newPassword)).problem(t, http.StatusTooManyRequests, "throttled")
 	o.unchanged(t)
-	if told := o.told(); len(told) != 0 {
-		t.Errorf("the audit was told %+v", told)
+	if told := o.told(); len(told) != judged {
+		t.Errorf("the audit was told of %d changes, want the %d that were judged", len(told), judged)
+	}
+	on := 0
+	for _, ev := range o.events.all() {
+		if ev.Action == storage.ActThrottleOn && ev.UserID == o.alice.ID {
+			on++
+		}
+	}
+	if on != 1 {
+		t.Errorf("the audit was told %d times that guesses are refused", on)
 	}
 }
 
@@ -272,13 +315,6 @@ func TestOwnPasswordInAnOutage(t *testing.T) {
 	t.Run("of the users", func(t *testing.T) {
 		o := newOwn(t)
 		o.store.users.Store(true)
-		o.change(t, bodyOf(oldPassword, newPassword)).problem(t, http.StatusServiceUnavailable, "unavailable")
-		o.unchanged(t)
-	})
-	t.Run("of the hasher", func(t *testing.T) {
-		o := newOwn(t, func(c *admin.Config) {
-			c.Verify = func(context.Context, storage.User, string) (bool, error) { return false, passhash.ErrBusy }
-		})
 		o.change(t, bodyOf(oldPassword, newPassword)).problem(t, http.StatusServiceUnavailable, "unavailable")
 		o.unchanged(t)
 	})
@@ -318,12 +354,9 @@ func TestOwnPasswordInAnOutage(t *testing.T) {
 // What was begun is done, though its client goes away.
 func TestOwnPasswordOutlivesItsRequest(t *testing.T) {
 	ctx, gone := context.WithCancel(t.Context())
-	o := newOwn(t, func(c *admin.Config) {
-		c.Verify = func(ctx context.Context, _ storage.User, _ string) (bool, error) {
-			gone()
-			return true, ctx.Err()
-		}
-	})
+	meddling := &meddlingStore{}
+	o := newOwn(t, func(c *admin.Config) { meddling.Store, c.Store = c.Store, meddling })
+	meddling.afterLoad = gone
 	r := httptest.NewRequestWithContext(ctx, "POST", admin.OwnPasswordPath, strings.NewReader(bodyOf(oldPassword, newPassword)))
 	r.Header.Set("Content-Type", "application/json")
 	o.api.OwnPassword().ServeHTTP(httptest.NewRecorder(), r)

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/grantd/grantd/authserver/throttle"
 	"github.com/grantd/grantd/storage"
 )
 
@@ -56,24 +55,4 @@ func (a *API) liftThrottle(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeNothing(w)
-}
-
-// judge is the default of Config.Verify.
-func (c Config) judge(ctx context.Context, u storage.User, password string) (bool, error) {
-	place, err := c.Throttle.Begin(ctx, throttle.Attempt{
-		Username: u.Name, Password: password, Network: throttle.NetworkOf(c.Actor(ctx).Address),
-	})
-	if err != nil {
-		return false, err
-	}
-	defer place.Leave(ctx)
-	result, err := c.Passwords.Verify(ctx, u.Password, password)
-	switch {
-	case err != nil:
-		return false, err
-	case result.OK:
-		return true, place.Succeeded(ctx)
-	}
-	_, err = place.Failed(ctx)
-	return false, err
 }

@@ -137,7 +137,7 @@ func (r *Keyring) MintID() byte { return r.mintID }
 // Blind is a digest of a text that must not be found in the store, such as a name
 // that somebody typed: without the deployment keys nobody can tell which text it
 // is of, nor try some. Each kind has digests of its own. All nodes make the
-// same one, until the oldest key is deleted.
+// same one, until the key with the lowest id is another.
 func (r *Keyring) Blind(kind byte, text string) [sha256.Size]byte {
 	return r.blinds.sum([]byte{kind}, []byte(text))
 }
