@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,12 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/grantd/grantd/storage"
-	"github.com/grantd/grantd/storage/embedded"
 )
 
 // TestOpenAPIAnswers has every answer given that the document tells of, and compares
@@ -47,153 +43,6 @@ func TestOpenAPIAnswers(t *testing.T) {
 		t.Errorf("nobody answered %s", a)
 	}
 }
-
-// deployment is a dialogue with a process, and with the same in bad shape.
-type deployment struct {
-	*dialogue
-	process *process
-	down    *dialogue // its store can't answer, but for grants
-	torn    *dialogue // whatever but a grant it asks of the store panics
-	shut    *dialogue // it wasn't started yet
-	odd     *dialogue // its store fails in an unknown way
-
-	contended *dialogue // others are always faster to change something
-	slow      *dialogue // revocations take a while to be swept up behind
-}
-
-func everything(t *testing.T, p *process) http.Handler {
-	t.Helper()
-	handler, _ := offered(t, p, func() (handlers, error) { return p.offerAll("") })
-	t.Cleanup(p.admin.Close)
-	return handler
-}
-
-// on is the process on another store.
-func (p *process) on(s storage.Store) *process {
-	other := *p
-	other.store = s
-	return &other
-}
-
-// onlyGrants is a store of which nothing but the loading of grants that are there is
-// as in the other.
-type onlyGrants struct {
-	storage.Store
-	grants storage.Grants
-}
-
-// LoadGrant asks the other store first.
-func (s onlyGrants) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
-	if g, err := s.grants.LoadGrant(ctx, id); err == nil {
-		return g, nil
-	}
-	return s.Store.LoadGrant(ctx, id)
-}
-
-// oddStore fails in a way that no store should.
-type oddStore struct{ storage.Store }
-
-var errOdd = errors.New("odd")
-
-// LoadUser fails.
-func (oddStore) LoadUser(context.Context, string) (storage.User, error) {
-	return storage.User{}, errOdd
-}
-
-// LoadClient fails.
-func (oddStore) LoadClient(context.Context, string) (storage.Client, error) {
-	return storage.Client{}, errOdd
-}
-
-// LoadGrant fails, but for grants that are there.
-func (s oddStore) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
-	g, err := s.Store.LoadGrant(ctx, id)
-	if err != nil {
-		err = errOdd
-	}
-	return g, err
-}
-
-// ListKeys fails.
-func (oddStore) ListKeys(context.Context) ([]storage.Key, error) { return nil, errOdd }
-
-// contendedStore is one in which others are always faster.
-type contendedStore struct{ storage.Store }
-
-// UpdateUser is too late.
-func (contendedStore) UpdateUser(context.Context, storage.User) error { return storage.ErrConflict }
-
-// UpdateClient is too late.
-func (contendedStore) UpdateClient(context.Context, storage.Client) error { return storage.ErrConflict }
-
-// slowStore takes its time to clear away what was ended.
-type slowStore struct{ storage.Store }
-
-// Sweep begins late.
-func (s slowStore) Sweep(ctx context.Context, r storage.Revocation, report func(storage.Swept) error) (storage.Swept, error) {
-	select {
-	case <-time.After(200 * time.Millisecond):
-	case <-ctx.Done():
-	}
-	return s.Store.Sweep(ctx, r, report)
-}
-
-// outOfOrder is a store that can't answer, but for grants.
-func outOfOrder(t *testing.T, grants storage.Grants) storage.Store {
-	t.Helper()
-	s, err := embedded.Open(":memory:")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return onlyGrants{s, grants}
-}
-
-// unstarted is the process before it was started: nobody may use its keys yet.
-func (p *process) unstarted() *process {
-	other := *p
-	other.keys, other.health = &gate{source: p.keys.source}, &health{ping: p.store.Ping}
-	return &other
-}
-
-const (
-	userPassword  = "correct horse battery"
-	adminPassword = "staple of the admin"
-)
-
-// seedSite makes the users alice and root, who is an admin, and clients of each kind.
-func seedSite(t *testing.T, p *process) {
-	t.Helper()
-	signUp(t, p, "alice", userPassword)
-	signUp(t, p, "root", adminPassword)
-	all := []string{"password", "refresh_token", "client_credentials"}
-	for _, c := range []storage.Client{
-		{ID: "web", Secret: storage.NewSecretVerifier(secret32), Grants: all, Scopes: []string{"read", "write", "admin", "introspect"}, Origins: []string{"https://app.example"}},
-		{ID: "other", Secret: storage.NewSecretVerifier(secret32), Grants: []string{"client_credentials"}, Scopes: []string{"read"}},
-		{ID: "app", Public: true, Grants: []string{"password"}, Scopes: []string{"read"}},
-		{ID: "api", Secret: storage.NewSecretVerifier(secret32), Introspect: true},
-	} {
-		if err := p.store.CreateClient(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// signUp makes a user; root is an admin.
-func signUp(t *testing.T, p *process, name, password string) {
-	t.Helper()
-	hash, err := p.hasher.Hash(t.Context(), password)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.store.CreateUser(t.Context(), newUser(name, hash, name == "root")); err != nil {
-		t.Fatal(err)
-	}
-}
-
-var asWeb = authorization("web", secret32)
 
 // tokens signs in.
 func (d *dialogue) tokens(user, password, scope string) (access, refresh string) {
