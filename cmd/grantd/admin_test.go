@@ -241,7 +241,7 @@ func TestPathsOfTheAdminAPI(t *testing.T) {
 		"/admin%2Fv1/users", "/admin/v1/users/", "/%61dmin/v1/users", "/admin/v1/../v1/users", "/admin//v1/users", "/admin/v1/users/%2e%2e/../alice", "/admin/v2/users", "/admin",
 	} {
 		status, body := get(t, g.URL+path)
-		if status != http.StatusNotFound || body != `{"error":"not_found"}` {
+		if status != http.StatusNotFound || body != `{"error":"not_found","error_description":"There is nothing at this path."}` {
 			t.Errorf("GET %s: %d %s", path, status, body)
 		}
 	}

@@ -65,7 +65,7 @@ func TestUnknownAndUntidyPathsAreNotFound(t *testing.T) {
 			r := httptest.NewRequest("POST", target, nil)
 			w := httptest.NewRecorder()
 			testRoutes().ServeHTTP(w, r)
-			if w.Code != 404 || w.Body.String() != `{"error":"not_found"}` || w.Header().Get("Content-Type") != "application/json" {
+			if w.Code != 404 || w.Body.String() != `{"error":"not_found","error_description":"There is nothing at this path."}` || w.Header().Get("Content-Type") != "application/json" {
 				t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
 			}
 		})
@@ -77,7 +77,7 @@ func TestABigBodyIsAnErrorLikeOthers(t *testing.T) {
 	w := httptest.NewRecorder()
 	testRoutes().ServeHTTP(w, r)
 	t.Run("6749-5.2-18 in JSON", func(t *testing.T) {
-		if w.Code != 413 || w.Body.String() != `{"error":"invalid_request"}` || w.Header().Get("Content-Type") != "application/json" {
+		if w.Code != 413 || w.Body.String() != `{"error":"invalid_request","error_description":"The body is larger than 32 KiB."}` || w.Header().Get("Content-Type") != "application/json" {
 			t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
 		}
 	})

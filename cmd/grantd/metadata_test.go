@@ -194,7 +194,7 @@ func TestDiscoveryBelowAPath(t *testing.T) {
 			serverDocument, serverDocument + "/t2", "/t1" + serverDocument, serverDocument + "/t1/", "/.well-known/openid-configuration", "/.well-known/",
 			resourceDocument, resourceDocument + "/users/me", "/t1" + resourceDocument, resourceDocument + "/t1/users", resourceDocument + "/t1/", "/t2/token", "/t1",
 		} {
-			if status, body := get(t, g.URL+path); status != http.StatusNotFound || body != `{"error":"not_found"}` {
+			if status, body := get(t, g.URL+path); status != http.StatusNotFound || body != `{"error":"not_found","error_description":"There is nothing at this path."}` {
 				t.Errorf("GET %s: %d %s", path, status, body)
 			}
 		}

@@ -131,7 +131,7 @@ func TestRequestID(t *testing.T) {
 
 func TestPanicIsAnsweredAndLoggedOnce(t *testing.T) {
 	w, log := observed(t, func(http.ResponseWriter, *http.Request) { panic("boom") }, httptest.NewRequest("GET", "/token", nil))
-	if w.Code != 500 || w.Body.String() != `{"error":"server_error"}` {
+	if w.Code != 500 || w.Body.String() != `{"error":"server_error","error_description":"The server met an unexpected condition."}` {
 		t.Errorf("answered %d %s", w.Code, w.Body)
 	}
 	m := line(t, log)

@@ -52,7 +52,12 @@ func (p *process) describeListener(at wellknown.Identifier, offered map[string]h
 	if err != nil {
 		return fmt.Errorf("the OpenAPI document: %w", err)
 	}
-	document := readOnly(wellknown.NewDocument(source).ServeHTTP)
+	get := readOnly(wellknown.NewDocument(source).ServeHTTP)
+	document := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !wellknown.AnyOrigin(w, r) {
+			get.ServeHTTP(w, r)
+		}
+	})
 	offered[openAPIPath] = document
 	offered[at.Path+openAPIPath] = document
 	return nil

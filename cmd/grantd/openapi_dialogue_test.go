@@ -290,7 +290,7 @@ func (s *deployment) talkNonsense() {
 		r := httptest.NewRequest("GET", path, nil)
 		w := httptest.NewRecorder()
 		s.handler.ServeHTTP(w, r)
-		if fmt.Sprint(w.Code, w.Body) != `404 {"error":"not_found"}` {
+		if fmt.Sprint(w.Code, w.Body) != `404 {"error":"not_found","error_description":"There is nothing at this path."}` {
 			s.t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	}

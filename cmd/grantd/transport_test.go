@@ -124,7 +124,7 @@ func TestPlainHTTPBehindAnHTTPSIssuerIsRefused(t *testing.T) {
 	} {
 		refused := func(id string, status int, body string) {
 			t.Run(id+" by "+name, func(t *testing.T) {
-				if status != http.StatusForbidden || body != `{"error":"invalid_request"}` {
+				if status != http.StatusForbidden || !strings.HasPrefix(body, `{"error":"invalid_request","error_description":`) {
 					t.Errorf("got %d %s", status, body)
 				}
 			})
