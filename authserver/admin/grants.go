@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -112,7 +113,8 @@ type single struct {
 }
 
 // endOne ends one grant, and makes sure of it. Other servers' tokens are told
-// first: were the grant gone first, they would become it again.
+// first: were the grant gone first, they would become it again. Once it is gone
+// nothing fails any more, whatever becomes of the receipt.
 func (a *API) endOne(ctx context.Context, s single) (storage.Receipt, error) {
 	if err := a.forget(ctx, s); err != nil {
 		return storage.Receipt{}, errUnendedOne.because(err)
@@ -129,12 +131,13 @@ func (a *API) endOne(ctx context.Context, s single) (storage.Receipt, error) {
 		r.Expected = 1
 		r.Swept = storage.Swept{Grants: 1, Oldest: s.grant.Created, Newest: s.grant.Created}
 	}
-	var err error
-	if r.Survivors, err = a.sweeper.survivors(ctx, r); err != nil {
-		return r, err
+	if n, err := a.sweeper.survivors(ctx, r); err != nil {
+		a.cfg.Note(ctx, fmt.Errorf("looking for survivors: %w", err))
+	} else {
+		r.Survivors, r.Verified = n, a.now()
 	}
-	r.Verified = a.now()
-	return r, a.cfg.Store.CreateReceipt(ctx, r)
+	a.sweeper.keep(ctx, r)
+	return r, nil
 }
 
 func (a *API) forget(ctx context.Context, s single) error {

@@ -69,10 +69,10 @@ type Ending struct {
 
 // End ends the grants. They are dead when it returns. What it returns is the
 // receipt as it is then, and a channel that gives it as it is when the sweep has
-// ended, well or not.
+// ended, well or not. A receipt that can't be kept fails nothing: the sweep begins
+// without, and keeps it when it ends.
 //
-// On an error the grants may still be good, or may be dead without a receipt:
-// repeating the call is safe.
+// On an error the grants may still be good: repeating the call is safe.
 func (s *Sweeper) End(ctx context.Context, e Ending) (storage.Receipt, <-chan storage.Receipt, error) {
 	counted := s.count(ctx, e.Target)
 	revocation, err := s.store.Revoke(ctx, e.Target)
@@ -85,18 +85,30 @@ func (s *Sweeper) End(ctx context.Context, e Ending) (storage.Receipt, <-chan st
 		Username: e.Username, By: e.By, Cause: e.Cause,
 		Expected: <-counted, Sweeping: now, Revision: 1,
 	}
-	if err := s.store.CreateReceipt(ctx, r); err != nil {
-		return r, nil, fmt.Errorf("keeping the receipt: %w", err)
-	}
+	kept := s.keep(ctx, r)
 	done := make(chan storage.Receipt, 1)
 	s.background.Go(func() {
 		swept, err := s.run(s.working, r)
 		if err != nil {
 			s.note(s.working, fmt.Errorf("clearing away ended grants: %w", err))
 		}
+		if !kept {
+			s.keep(s.working, swept)
+		}
 		done <- swept
 	})
 	return r, done, nil
+}
+
+// keep keeps a new receipt and reports whether it could. The grants are dead
+// without it, so nobody is told that ending them failed; the log is.
+func (s *Sweeper) keep(ctx context.Context, r storage.Receipt) bool {
+	err := s.store.CreateReceipt(ctx, r)
+	if err == nil || errors.Is(err, storage.ErrExists) { // kept by a call whose answer was lost
+		return true
+	}
+	s.note(s.working, fmt.Errorf("keeping the receipt: %w", err))
+	return false
 }
 
 // count counts the target's grants while they are being revoked, for nobody should
