@@ -86,7 +86,7 @@ func (a *API) deleteGrant(w http.ResponseWriter, r *http.Request) error {
 	}
 	receipt := storage.NewReceiptID(a.now())
 	err = a.act(r.Context(), aboutGrant(storage.ActGrantEnd, g, receipt), func(ctx context.Context) error {
-		_, err := a.endOne(ctx, single{receipt: receipt, id: g.ID, grant: g, cause: storage.ActGrantEnd})
+		_, err := a.endOne(ctx, single{receipt: receipt, id: g.ID, lives: true, grant: g, cause: storage.ActGrantEnd})
 		return err
 	})
 	if err != nil {
@@ -107,7 +107,8 @@ func aboutGrant(action storage.AuditAction, g storage.Grant, receipt string) sto
 type single struct {
 	receipt string          // its id
 	id      storage.GrantID // of the grant
-	grant   storage.Grant   // as it is; its ID is zero when there is none that lives
+	lives   bool            // there was such a grant
+	grant   storage.Grant   // as it was, if it lived
 	legacy  string          // another server's token that stands for it
 	cause   storage.AuditAction
 }
@@ -127,7 +128,7 @@ func (a *API) endOne(ctx context.Context, s single) (storage.Receipt, error) {
 		ID: s.receipt, Created: now, Grant: s.id.String(), Username: s.grant.Username, By: a.who(ctx), Cause: s.cause,
 		Completed: now, Revision: 1,
 	}
-	if s.grant.ID == s.id {
+	if s.lives {
 		r.Expected = 1
 		r.Swept = storage.Swept{Grants: 1, Oldest: s.grant.Created, Newest: s.grant.Created}
 	}

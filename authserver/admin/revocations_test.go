@@ -264,6 +264,17 @@ func TestMalformedRevocation(t *testing.T) {
 	}
 }
 
+// The id that is all zeros names no grant either.
+func TestAGrantThatNeverWasIsntCounted(t *testing.T) {
+	w := newWorld(t)
+	for _, id := range []storage.GrantID{{}, storage.NewGrantID("")} {
+		r := w.revoke(t, `{"grant":"`+id.String()+`"}`)
+		if *r.Grants.Expected != 0 || r.Grants.Ended != 0 || !r.Grants.Oldest.IsZero() {
+			t.Errorf("%s: %+v", id, r.Grants)
+		}
+	}
+}
+
 // Nothing that the log or the audit is told has the token.
 func TestATokenIsToldToNobody(t *testing.T) {
 	var mu sync.Mutex
