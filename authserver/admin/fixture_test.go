@@ -39,6 +39,7 @@ type faultyStore struct {
 	storage.Store
 	revoke atomic.Bool // Revoke fails
 	users  atomic.Bool // LoadUser fails
+	full   atomic.Bool // CreateReceipt and, of grants that were ended, LoadGrant fail
 
 	updated atomic.Pointer[func()]       // called after UpdateUser
 	sweep   atomic.Pointer[func() error] // called before Sweep, which doesn't begin on an error
@@ -68,6 +69,21 @@ func (s *faultyStore) Revoke(ctx context.Context, t storage.Target) (storage.Rev
 		return storage.Revocation{}, errDown
 	}
 	return s.Store.Revoke(ctx, t)
+}
+
+func (s *faultyStore) CreateReceipt(ctx context.Context, r storage.Receipt) error {
+	if s.full.Load() {
+		return errDown
+	}
+	return s.Store.CreateReceipt(ctx, r)
+}
+
+func (s *faultyStore) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
+	g, err := s.Store.LoadGrant(ctx, id)
+	if errors.Is(err, storage.ErrNotFound) && s.full.Load() {
+		return g, errDown
+	}
+	return g, err
 }
 
 func (s *faultyStore) LoadUser(ctx context.Context, name string) (storage.User, error) {

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -85,7 +86,7 @@ func (a *API) deleteGrant(w http.ResponseWriter, r *http.Request) error {
 	}
 	receipt := storage.NewReceiptID(a.now())
 	err = a.act(r.Context(), aboutGrant(storage.ActGrantEnd, g, receipt), func(ctx context.Context) error {
-		_, err := a.endOne(ctx, single{receipt: receipt, id: g.ID, grant: g, cause: storage.ActGrantEnd})
+		_, err := a.endOne(ctx, single{receipt: receipt, id: g.ID, lives: true, grant: g, cause: storage.ActGrantEnd})
 		return err
 	})
 	if err != nil {
@@ -106,13 +107,15 @@ func aboutGrant(action storage.AuditAction, g storage.Grant, receipt string) sto
 type single struct {
 	receipt string          // its id
 	id      storage.GrantID // of the grant
-	grant   storage.Grant   // as it is; its ID is zero when there is none that lives
+	lives   bool            // there was such a grant
+	grant   storage.Grant   // as it was, if it lived
 	legacy  string          // another server's token that stands for it
 	cause   storage.AuditAction
 }
 
 // endOne ends one grant, and makes sure of it. Other servers' tokens are told
-// first: were the grant gone first, they would become it again.
+// first: were the grant gone first, they would become it again. Once it is gone
+// nothing fails any more, whatever becomes of the receipt.
 func (a *API) endOne(ctx context.Context, s single) (storage.Receipt, error) {
 	if err := a.forget(ctx, s); err != nil {
 		return storage.Receipt{}, errUnendedOne.because(err)
@@ -125,16 +128,17 @@ func (a *API) endOne(ctx context.Context, s single) (storage.Receipt, error) {
 		ID: s.receipt, Created: now, Grant: s.id.String(), Username: s.grant.Username, By: a.who(ctx), Cause: s.cause,
 		Completed: now, Revision: 1,
 	}
-	if s.grant.ID == s.id {
+	if s.lives {
 		r.Expected = 1
 		r.Swept = storage.Swept{Grants: 1, Oldest: s.grant.Created, Newest: s.grant.Created}
 	}
-	var err error
-	if r.Survivors, err = a.sweeper.survivors(ctx, r); err != nil {
-		return r, err
+	if n, err := a.sweeper.survivors(ctx, r); err != nil {
+		a.cfg.Note(ctx, fmt.Errorf("looking for survivors: %w", err))
+	} else {
+		r.Survivors, r.Verified = n, a.now()
 	}
-	r.Verified = a.now()
-	return r, a.cfg.Store.CreateReceipt(ctx, r)
+	a.sweeper.keep(ctx, r)
+	return r, nil
 }
 
 func (a *API) forget(ctx context.Context, s single) error {

@@ -2,10 +2,14 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -35,7 +39,7 @@ func (a *API) listGrants(w http.ResponseWriter, r *http.Request) error {
 	}
 	p := grantPage{API: a, filter: f, limit: limit, looks: maxLooks, steps: maxSteps}
 	if cursor := q.Get("cursor"); cursor != "" {
-		position, ok := parseCursor("grants", cursor)
+		position, ok := parseCursor(f.list(), cursor)
 		if p.client, p.inner, _ = strings.Cut(position, "\x00"); !ok || f.target == (storage.Target{}) != (p.client != "") {
 			return errGrantCursor
 		}
@@ -52,7 +56,7 @@ func (a *API) listGrants(w http.ResponseWriter, r *http.Request) error {
 		answer.Grants = append(answer.Grants, shownGrant(g))
 	}
 	if !p.over {
-		answer.Next = newCursor("grants", p.client+"\x00"+p.inner)
+		answer.Next = newCursor(f.list(), p.client+"\x00"+p.inner)
 	}
 	return writeJSON(w, http.StatusOK, answer)
 }
@@ -95,6 +99,21 @@ func (a *API) grantFilterOf(ctx context.Context, q url.Values) (f grantFilter, e
 	return f, nil
 }
 
+// list names the list in its cursors, so that nobody goes on in the list of another
+// target or with another filter.
+func (f grantFilter) list() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %d %d %s", f.target.UserID, f.target.ClientID, f.client, mark(f.before), mark(f.after), f.network))
+	return "grants " + hex.EncodeToString(sum[:8])
+}
+
+// mark tells times of a filter apart, none included.
+func mark(t time.Time) []int64 {
+	if t.IsZero() {
+		return nil
+	}
+	return []int64{t.Unix(), int64(t.Nanosecond())}
+}
+
 // userNamed is the user of that name, however it is spelt.
 func (a *API) userNamed(ctx context.Context, name string) (storage.User, error) {
 	kept, err := passhash.Username(name)
@@ -118,10 +137,17 @@ func queryTime(q url.Values, name string) (time.Time, error) {
 
 const notTime = "has to be a time as in RFC 3339, such as 2026-11-25T12:00:00Z"
 
+// rfc3339 is the form of RFC 3339 section 5.6, of which package time takes more: hours
+// of one digit, a comma for the point, and offsets of a day.
+var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
+
 // parseTime reads a time. One before 1970 is as good as 1970, when there was no
 // grant, and is never the zero time, which means none.
 func parseTime(text string) (time.Time, bool) {
 	t, err := time.Parse(time.RFC3339Nano, text)
+	if !rfc3339.MatchString(text) {
+		return t, false
+	}
 	if epoch := time.Unix(0, 0); t.Before(epoch) {
 		t = epoch
 	}

@@ -2,6 +2,8 @@ package admin_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -163,16 +165,78 @@ func TestGrantFilters(t *testing.T) {
 	}
 }
 
+// A cursor goes on in the list that gave it, and in no other.
+func TestACursorBelongsToItsTargetAndFilters(t *testing.T) {
+	w := newWorld(t)
+	queries := []string{
+		"", "&user=alice", "&client=web", "&client=cli", "&user=alice&client=web", "&address=192.0.2.0%2F24", "&address=2001:db8::1",
+		"&issued_before=2100-01-01T00:00:00Z", "&issued_after=2100-01-01T00:00:00Z", "&issued_before=2100-01-01T00:00:00.000000001Z",
+		"&issued_after=1960-01-01T00:00:00Z",
+	}
+	cursors := map[string]string{}
+	for _, query := range queries {
+		var page grantPage
+		w.send(t, "GET", "/grants?limit=1"+query, "").want(t, http.StatusOK).into(t, &page)
+		if page.Next != "" {
+			cursors[query] = page.Next
+		}
+	}
+	if len(cursors) < 7 {
+		t.Fatalf("too few lists have a second page: %q", cursors)
+	}
+	for of, cursor := range cursors {
+		for _, query := range queries {
+			a := w.send(t, "GET", "/grants?limit=2&cursor="+cursor+query, "")
+			if query == of {
+				a.want(t, http.StatusOK)
+			} else if a.status != http.StatusBadRequest {
+				t.Errorf("the cursor of %q is taken for %q: %d %s", of, query, a.status, a.body)
+			}
+		}
+	}
+	w.send(t, "GET", "/grants?user=ALICE&cursor="+cursors["&user=alice"], "").want(t, http.StatusOK) // the same user
+}
+
+// Package time takes more than RFC 3339 section 5.6 has.
+func TestTimesOfRFC3339(t *testing.T) {
+	w := newWorld(t)
+	for text, good := range map[string]bool{
+		"2026-11-25T01:00:00Z": true, "2026-11-25T01:00:00.5Z": true, "2026-11-25T01:00:00-23:59": true, "2024-02-29T23:59:59+01:00": true,
+		"2026-11-25T1:00:00Z": false, "2026-11-25T01:00:00,5Z": false, "2026-11-25T01:00:00+24:00": false, "2026-11-25T01:00:00+01:60": false,
+		"2026-11-25T01:00:00.Z": false, "2026-11-25 01:00:00Z": false, "2026-11-25T01:00:00": false, "2026-02-29T01:00:00Z": false,
+		"2026-11-25T24:00:00Z": false, "02026-11-25T01:00:00Z": false, "2026-11-25T01:00:00Z\n": false,
+	} {
+		for _, query := range []string{"issued_before", "issued_after"} {
+			a := w.send(t, "GET", "/grants?"+query+"="+url.QueryEscape(text), "")
+			if good {
+				a.want(t, http.StatusOK)
+			} else {
+				a.problem(t, 400, "invalid_field", query)
+			}
+		}
+		body, _ := json.Marshal(map[string]string{"client": "cli", "issued_before": text})
+		if a := w.send(t, "POST", "/revocations", string(body)); (a.status < 300) != good {
+			t.Errorf("%q: status %d, good is %t", text, a.status, good)
+		}
+	}
+	w.api.Wait()
+}
+
 func TestMalformedGrantQueries(t *testing.T) {
 	w := newWorld(t)
 	var page grantPage
 	w.send(t, "GET", "/grants?limit=1", "").want(t, http.StatusOK).into(t, &page)
 	ofAll := page.Next
+	text, err := base64.RawURLEncoding.DecodeString(ofAll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoilt := base64.RawURLEncoding.EncodeToString(append(text, '!')) // the store doesn't know what is in it
 	w.send(t, "GET", "/grants?limit=1&user=alice", "").want(t, http.StatusOK).into(t, &page)
 	for query, field := range map[string]string{
 		"issued_before=yesterday": "issued_before", "issued_after=2026-01-01": "issued_after",
 		"address=here": "address", "address=192.0.2.7%2F24": "address", "address=fe80%3A%3A1%25eth0": "address", "address=192.0.2.0%2F33": "address",
-		"limit=0": "limit", "limit=1001": "limit", "cursor=x": "cursor", "cursor=Z3JhbnRzAGNsaQAh": "cursor",
+		"limit=0": "limit", "limit=1001": "limit", "cursor=x": "cursor", "cursor=" + spoilt: "cursor",
 		"user=alice&cursor=" + ofAll: "cursor", "cursor=" + page.Next: "cursor", "user=": "user", "grant=x": "grant", "user=a&user=b": "user",
 	} {
 		w.send(t, "GET", "/grants?"+query, "").problem(t, 400, "invalid_field", field)

@@ -68,28 +68,30 @@ func (a *API) getReceipt(w http.ResponseWriter, r *http.Request) error {
 // maxVerify is how long a request waits for a verification.
 const maxVerify = 20 * time.Second
 
-// errVerifying: it goes on when its request is over.
-var errVerifying = func() *problem {
-	p := errUnavailable.saying("There are many grants to look at. The receipt will tell what was found.")
+var (
+	// errVerifying: it goes on when its request is over.
+	errVerifying = later("There are many grants to look at. The receipt will tell what was found.")
+
+	// errAsked: nothing was begun.
+	errAsked = later("Too many receipts are being verified. Repeat the request.")
+)
+
+func later(detail string) *problem {
+	p := errUnavailable.saying(detail)
 	p.retryAfter = 10
 	return p
-}()
+}
 
 // verify looks for survivors. That may take longer than a request may, so it goes
 // on in the background.
 func (a *API) verify(ctx context.Context, r storage.Receipt) (storage.Receipt, error) {
-	type outcome struct {
-		receipt storage.Receipt
-		err     error
+	v := a.sweeper.ask(r)
+	if v == nil {
+		return r, errAsked
 	}
-	found := make(chan outcome, 1)
-	a.sweeper.background.Go(func() {
-		r, err := a.sweeper.Verify(a.sweeper.working, r)
-		found <- outcome{r, err}
-	})
 	select {
-	case o := <-found:
-		return o.receipt, o.err
+	case <-v.done:
+		return v.receipt, v.err
 	case <-time.After(maxVerify):
 		return r, errVerifying
 	case <-ctx.Done():

@@ -36,8 +36,8 @@ type ReceiptTarget struct {
 // ReceiptGrants is what was ended, as far as the sweep has come.
 type ReceiptGrants struct {
 	Expected *int      `json:"expected,omitempty"` // no fewer than there were; absent: nobody counted
-	Ended    int       `json:"ended"`
-	Oldest   time.Time `json:"oldest,omitzero"` // when the first of them was created
+	Ended    int       `json:"ended"`              // of a single grant: it lived when it was looked at; others may have ended it at the same instant
+	Oldest   time.Time `json:"oldest,omitzero"`    // when the first of them was created
 	Newest   time.Time `json:"newest,omitzero"`
 }
 
@@ -250,7 +250,7 @@ func (a *API) living(ctx context.Context, s single) (single, error) {
 	if errors.Is(err, storage.ErrNotFound) {
 		return s, nil
 	}
-	s.grant = g
+	s.grant, s.lives = g, err == nil
 	return s, err
 }
 
@@ -278,6 +278,6 @@ func (a *API) namedLegacy(ctx context.Context, text string) (single, error) {
 	if moved {
 		return a.living(ctx, s)
 	}
-	s.grant = g
+	s.grant, s.lives = g, true
 	return s, nil
 }

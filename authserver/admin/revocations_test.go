@@ -264,6 +264,17 @@ func TestMalformedRevocation(t *testing.T) {
 	}
 }
 
+// The id that is all zeros names no grant either.
+func TestAGrantThatNeverWasIsntCounted(t *testing.T) {
+	w := newWorld(t)
+	for _, id := range []storage.GrantID{{}, storage.NewGrantID("")} {
+		r := w.revoke(t, `{"grant":"`+id.String()+`"}`)
+		if *r.Grants.Expected != 0 || r.Grants.Ended != 0 || !r.Grants.Oldest.IsZero() {
+			t.Errorf("%s: %+v", id, r.Grants)
+		}
+	}
+}
+
 // Nothing that the log or the audit is told has the token.
 func TestATokenIsToldToNobody(t *testing.T) {
 	var mu sync.Mutex
@@ -310,6 +321,56 @@ func TestRevocationThatFails(t *testing.T) {
 	w.send(t, "GET", "/revocations", "").want(t, http.StatusOK).into(t, &list)
 	if len(list.Revocations) != 0 {
 		t.Errorf("receipts of what wasn't done: %+v", list)
+	}
+}
+
+// What was ended isn't told as failed because there is no receipt of it. Its records
+// are cleared away all the same.
+func TestWithoutReceiptsAccessEnds(t *testing.T) {
+	w := newWorld(t)
+	w.store.full.Store(true)
+	began := len(w.events.all())
+	for _, act := range []struct {
+		method, path, body string
+		living             string
+	}{
+		{"DELETE", "/grants/" + w.grants["alice-web"].String(), "", "alice-cli-1 alice-cli-2 bob-web"},
+		{"POST", "/revocations", `{"grant":"` + w.grants["alice-cli-2"].String() + `"}`, "alice-cli-1 bob-web"},
+		{"POST", "/revocations", `{"user":"alice"}`, "bob-web"},
+		{"PATCH", "/users/bob", `{"disabled":true}`, ""},
+		{"DELETE", "/users/bob", "", ""},
+		{"PATCH", "/clients/web", `{"scopes":[]}`, ""},
+		{"DELETE", "/clients/web", "", ""},
+	} {
+		a := w.send(t, act.method, act.path, act.body)
+		w.api.Wait()
+		if a.status >= 300 {
+			t.Errorf("%s %s: %d %s", act.method, act.path, a.status, a.body)
+		}
+		w.store.full.Store(false)
+		if living := w.living(t); living != act.living {
+			t.Errorf("%s %s: these live: %s, want %s", act.method, act.path, living, act.living)
+		}
+		w.store.full.Store(true)
+	}
+	for _, e := range w.events.all()[began:] {
+		if e.Outcome != storage.Accepted {
+			t.Errorf("told as failed: %+v", e)
+		}
+	}
+	if unswept, err := w.store.Unswept(t.Context()); err != nil || len(unswept) != 0 {
+		t.Errorf("unswept: %+v, %v", unswept, err)
+	}
+}
+
+// A receipt that couldn't be kept at first is kept after the sweep.
+func TestAReceiptIsKeptAfterTheSweep(t *testing.T) {
+	w := newWorld(t)
+	w.store.full.Store(true)
+	goesOn := func() error { w.store.full.Store(false); return nil }
+	w.store.sweep.Store(&goesOn)
+	if r := w.revoke(t, `{"user":"alice"}`); r.Status != "complete" || r.Grants.Ended != 3 || r.Verified == nil {
+		t.Errorf("the receipt: %+v", r)
 	}
 }
 

@@ -27,6 +27,8 @@ type Sweeper struct {
 	background sync.WaitGroup
 
 	looking chan struct{} // full when enough verifications are under way
+	asking  sync.Mutex
+	asked   map[string]*verification // by the receipt's id: those under way or waiting
 
 	resuming sync.Mutex
 	open     time.Time                 // no receipt from before is open; zero: not known
@@ -38,14 +40,16 @@ type Sweeper struct {
 func NewSweeper(store storage.Store, note func(context.Context, error), now func() time.Time) *Sweeper {
 	s := &Sweeper{
 		store: store, note: note, now: func() time.Time { return now().UTC() },
-		looking: make(chan struct{}, maxLooking),
+		looking: make(chan struct{}, maxLooking), asked: map[string]*verification{},
 	}
 	s.working, s.stop = context.WithCancel(context.Background())
 	return s
 }
 
-// maxLooking is how many verifications look for survivors at the same time.
-const maxLooking = 2
+const (
+	maxLooking = 2  // verifications that look for survivors at the same time
+	maxAsked   = 32 // verifications that look or wait for their turn
+)
 
 // Wait returns when the sweeps in the background are done. Nobody may call End
 // meanwhile.
@@ -69,10 +73,10 @@ type Ending struct {
 
 // End ends the grants. They are dead when it returns. What it returns is the
 // receipt as it is then, and a channel that gives it as it is when the sweep has
-// ended, well or not.
+// ended, well or not. A receipt that can't be kept fails nothing: the sweep begins
+// without, and keeps it when it ends.
 //
-// On an error the grants may still be good, or may be dead without a receipt:
-// repeating the call is safe.
+// On an error the grants may still be good: repeating the call is safe.
 func (s *Sweeper) End(ctx context.Context, e Ending) (storage.Receipt, <-chan storage.Receipt, error) {
 	counted := s.count(ctx, e.Target)
 	revocation, err := s.store.Revoke(ctx, e.Target)
@@ -85,18 +89,30 @@ func (s *Sweeper) End(ctx context.Context, e Ending) (storage.Receipt, <-chan st
 		Username: e.Username, By: e.By, Cause: e.Cause,
 		Expected: <-counted, Sweeping: now, Revision: 1,
 	}
-	if err := s.store.CreateReceipt(ctx, r); err != nil {
-		return r, nil, fmt.Errorf("keeping the receipt: %w", err)
-	}
+	kept := s.keep(ctx, r)
 	done := make(chan storage.Receipt, 1)
 	s.background.Go(func() {
 		swept, err := s.run(s.working, r)
 		if err != nil {
 			s.note(s.working, fmt.Errorf("clearing away ended grants: %w", err))
 		}
+		if !kept {
+			s.keep(s.working, swept)
+		}
 		done <- swept
 	})
 	return r, done, nil
+}
+
+// keep keeps a new receipt and reports whether it could. The grants are dead
+// without it, so nobody is told that ending them failed; the log is.
+func (s *Sweeper) keep(ctx context.Context, r storage.Receipt) bool {
+	err := s.store.CreateReceipt(ctx, r)
+	if err == nil || errors.Is(err, storage.ErrExists) { // kept by a call whose answer was lost
+		return true
+	}
+	s.note(s.working, fmt.Errorf("keeping the receipt: %w", err))
+	return false
 }
 
 // count counts the target's grants while they are being revoked, for nobody should
@@ -116,6 +132,36 @@ func (s *Sweeper) count(ctx context.Context, t storage.Target) <-chan int {
 		counted <- n
 	}()
 	return counted
+}
+
+// verification is one look for survivors, for all who ask for it while it goes on.
+type verification struct {
+	done    chan struct{} // closed at the end; the rest is read after that
+	receipt storage.Receipt
+	err     error
+}
+
+// ask verifies in the background, or joins the verification of the receipt that is
+// under way. It returns nil when too many others are.
+func (s *Sweeper) ask(r storage.Receipt) *verification {
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	if v := s.asked[r.ID]; v != nil {
+		return v
+	}
+	if len(s.asked) >= maxAsked {
+		return nil
+	}
+	v := &verification{done: make(chan struct{})}
+	s.asked[r.ID] = v
+	s.background.Go(func() {
+		v.receipt, v.err = s.Verify(s.working, r)
+		s.asking.Lock()
+		delete(s.asked, r.ID)
+		s.asking.Unlock()
+		close(v.done)
+	})
+	return v
 }
 
 // Verify counts what survived the revocation, and puts it into the receipt.

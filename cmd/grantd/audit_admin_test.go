@@ -151,6 +151,65 @@ func TestTheTrailWhenMemoryIsFull(t *testing.T) {
 	}
 }
 
+// Nor does ending access, its receipts and their sweeps need any.
+func TestAccessEndsWhenMemoryIsFull(t *testing.T) {
+	s, server := onARedis(t)
+	r := s.start(t)
+	token := adminToken(t, r.URL)
+	grant := func(user string) (access, id string) {
+		status, answer := tokenFor(t, r.URL, "demo", "demo-secret", passwordForm(user, map[string]string{"alice": "secret123", "bob": "builder456"}[user], ""))
+		if status != http.StatusOK {
+			t.Fatalf("%s signs in: %d %v", user, status, answer)
+		}
+		var page struct{ Grants []struct{ ID string } }
+		got := admins(t, r.URL, token, "GET", "/grants?user="+user, "").want(t, http.StatusOK)
+		if err := json.Unmarshal([]byte(got.body), &page); err != nil || len(page.Grants) == 0 {
+			t.Fatalf("%s, %v", got.body, err)
+		}
+		return tokenIn(answer, "access_token"), page.Grants[0].ID
+	}
+	first, single := grant("alice")
+	second, _ := grant("alice")
+	third, _ := grant("bob")
+	if err := server.Client().ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	admins(t, r.URL, token, "DELETE", "/grants/"+single, "").want(t, http.StatusNoContent)
+	a := admins(t, r.URL, token, "POST", "/revocations", `{"user":"alice"}`)
+	if a.status != http.StatusOK && a.status != http.StatusAccepted {
+		t.Errorf("revocation: %d %s", a.status, a.body)
+	}
+	admins(t, r.URL, token, "PATCH", "/users/bob", `{"disabled":true}`).want(t, http.StatusOK)
+	admins(t, r.URL, token, "DELETE", "/users/bob", "").want(t, http.StatusNoContent)
+	for i, access := range []string{first, second, third} {
+		if status, _ := getUsersMe(t, r.URL, access); status != http.StatusUnauthorized {
+			t.Errorf("token %d: status %d, want 401", i, status)
+		}
+	}
+	admins(t, r.URL, token, "DELETE", "/clients/demo", "").want(t, http.StatusNoContent) // last: the admin's grant is of it
+	var causes []string
+	store := s.open(t)
+	await(t, 5*time.Second, "swept", func() bool {
+		receipts, err := store.ListReceipts(t.Context(), "", 10)
+		unswept, err2 := store.Unswept(t.Context())
+		causes = nil
+		for _, receipt := range receipts {
+			causes = append(causes, string(receipt.Cause))
+			if receipt.Completed.IsZero() {
+				return false
+			}
+		}
+		return err == nil && err2 == nil && len(unswept) == 0
+	})
+	slices.Sort(causes)
+	if want := []string{"client.delete", "grant.end", "revocation", "user.delete", "user.update"}; !slices.Equal(causes, want) {
+		t.Errorf("receipts of %q, want %q", causes, want)
+	}
+	if kept := s.kept(t); strings.Contains(kept, string(storage.Failure)) {
+		t.Errorf("told as failed: %s", kept)
+	}
+}
+
 // auditServer serves the admin API on a fresh store, on connections with those
 // limits.
 func auditServer(t *testing.T, l limits) (base string, store storage.Store) {

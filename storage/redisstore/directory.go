@@ -1,7 +1,6 @@
 package redisstore
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,34 +56,35 @@ func (d directory[T]) create(ctx context.Context, name string, record T) error {
 	return d.list(ctx, name)
 }
 
-// add is create in one round trip, where names and records are on one node. Repeating
-// a call that succeeded succeeds then.
+// add is create that works when memory is full as well, in one round trip where names
+// and records are on one node. Repeating a call that succeeded succeeds.
 func (d directory[T]) add(ctx context.Context, name string, record T) error {
-	if _, cluster := d.client.(*redis.ClusterClient); cluster {
-		return d.create(ctx, name, record)
-	}
 	text, err := json.Marshal(record)
 	if err != nil {
 		return fmt.Errorf("redisstore: %w", err)
 	}
-	var isNew *redis.BoolCmd
-	_, err = d.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.ZAdd(ctx, d.index, redis.Z{Member: name})
-		isNew = p.SetNX(ctx, d.prefix+name, text, 0)
-		return nil
-	})
-	if err != nil || isNew.Val() {
-		return unavailable(ctx, err)
+	if _, cluster := d.client.(*redis.ClusterClient); !cluster {
+		return d.keep(ctx, []string{d.prefix + name, d.index}, text, name)
 	}
-	kept, err := d.client.Get(ctx, d.prefix+name).Bytes()
-	if err == nil && !bytes.Equal(kept, text) || isNil(err) {
+	if err := d.list(ctx, name); err != nil {
+		return err
+	}
+	if err := d.keep(ctx, []string{d.prefix + name}, text, name); err != nil {
+		return err
+	}
+	return d.list(ctx, name)
+}
+
+func (d directory[T]) keep(ctx context.Context, keys []string, text []byte, name string) error {
+	kept, err := keepScript.Run(ctx, d.client, keys, text, name).Int()
+	if err == nil && kept == 0 {
 		return storage.ErrExists
 	}
 	return unavailable(ctx, err)
 }
 
 func (d directory[T]) list(ctx context.Context, name string) error {
-	return unavailable(ctx, d.client.ZAdd(ctx, d.index, redis.Z{Member: name}).Err())
+	return unavailable(ctx, listScript.Run(ctx, d.client, []string{d.index}, name).Err())
 }
 
 // unlist takes the name out of the index, and back in if the record is there

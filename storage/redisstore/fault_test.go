@@ -182,6 +182,49 @@ func TestNoAnswerOfRedisPassesForAnAnswerOfTheStore(t *testing.T) {
 	})
 }
 
+// A revocation has its receipt, and a user or a client can be deleted with it, when
+// no node has memory left.
+func TestReceiptsWhenMemoryIsFull(t *testing.T) {
+	single, cluster := redistest.Single(t), redistest.Cluster(t)
+	for name, r := range map[string]struct {
+		url   string
+		nodes []*redistest.Server
+	}{"single": {single.URL(), []*redistest.Server{single}}, "cluster": {cluster.URL(), cluster.Nodes}} {
+		t.Run(name, func(t *testing.T) {
+			s, clock := open(t, r.url)
+			user, client := storage.User{ID: "usr_1", Name: "alice"}, storage.Client{ID: "web"}
+			if err := errors.Join(s.CreateUser(t.Context(), user), s.CreateClient(t.Context(), client)); err != nil {
+				t.Fatal(err)
+			}
+			for _, node := range r.nodes {
+				node.Client().ConfigSet(t.Context(), "maxmemory", "1")
+			}
+			if err := s.CreateUser(t.Context(), storage.User{ID: "usr_2", Name: "bob"}); !errors.Is(err, storage.ErrUnavailable) {
+				t.Fatalf("it isn't full: %v", err)
+			}
+			receipt := storage.Receipt{ID: storage.NewReceiptID(clock.Now()), By: "root", Revision: 1}
+			gone := storage.Receipt{ID: storage.NewReceiptID(clock.Now()), By: "root"}
+			for name, err := range map[string]error{
+				"create": s.CreateReceipt(t.Context(), receipt), "again": s.CreateReceipt(t.Context(), receipt),
+				"update": s.UpdateReceipt(t.Context(), receipt), "another": s.CreateReceipt(t.Context(), gone),
+				"delete": s.DeleteReceipt(t.Context(), gone.ID),
+				"user":   s.DeleteUser(t.Context(), user.Name), "client": s.DeleteClient(t.Context(), client.ID),
+			} {
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			found, err := s.ListReceipts(t.Context(), "", 10)
+			if err != nil || len(found) != 1 || found[0].ID != receipt.ID || found[0].Revision != 2 {
+				t.Errorf("listed: %+v, %v", found, err)
+			}
+			if users, err := s.ListUsers(t.Context(), "", 10); err != nil || len(users) != 0 {
+				t.Errorf("the users: %+v, %v", users, err)
+			}
+		})
+	}
+}
+
 func TestACallerThatGaveUpIsToldSo(t *testing.T) {
 	server := redistest.Single(t)
 	s, clock := open(t, server.URL())

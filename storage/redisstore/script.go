@@ -48,6 +48,14 @@ var (
 	auditText   string
 	auditScript = redis.NewScript(auditText)
 
+	//go:embed script/keep.lua
+	keepText   string
+	keepScript = redis.NewScript(keepText)
+
+	//go:embed script/list.lua
+	listText   string
+	listScript = redis.NewScript(listText)
+
 	//go:embed script/update.lua
 	updateText string // run by EVAL: see directory.update
 )

@@ -80,7 +80,7 @@ const (
 )
 
 func (s *Store) end(ctx context.Context, field string) error {
-	return unavailable(ctx, s.client.HSet(ctx, s.key(endedKey), field, s.now().Unix()).Err())
+	return unavailable(ctx, endScript.Run(ctx, s.client, []string{s.key(endedKey)}, field, s.now().Unix()).Err())
 }
 
 func (s *Store) endBefore(ctx context.Context, field string, before time.Time) error {

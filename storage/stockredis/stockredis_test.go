@@ -315,6 +315,27 @@ func TestRevocationComesBetween(t *testing.T) {
 	}
 }
 
+// Ending access needs no memory.
+func TestRevocationWhenMemoryIsFull(t *testing.T) {
+	b := newBench(t)
+	covered := b.Cover(b.inner)
+	token := b.issue(nil)
+	if err := b.redis.Client().ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	alice := storage.Target{UserID: "usr_alice"}
+	_, all := covered.Revoke(t.Context(), alice)
+	alice.Before = time.Now().Add(-time.Hour)
+	_, some := covered.Revoke(t.Context(), alice)
+	err := errors.Join(all, some, b.EndGrant(t.Context(), storage.NewGrantID("usr_alice")), covered.DeleteUser(t.Context(), "gone"))
+	if err != nil {
+		t.Error(err)
+	}
+	if _, err := b.AccessGrant(t.Context(), token.Access); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("the token: %v, want ErrNotFound", err)
+	}
+}
+
 // A single grant that was ended, by who has no token of it, stays ended, whatever a
 // request does that was under way.
 func TestAnEndedGrantDoesNotComeBack(t *testing.T) {
