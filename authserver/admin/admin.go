@@ -56,6 +56,12 @@ type Config struct {
 	// again, with storage.Failure. It must be safe for concurrent use.
 	Audit func(context.Context, storage.AuditEvent) error
 
+	// ClientChanged is told the id of a client whose record was changed, or may have
+	// been, for who remembers clients in the same process; before its grants are
+	// ended and the act is answered. It must be safe for concurrent use. Default:
+	// nobody is told.
+	ClientChanged func(id string)
+
 	// Note is told, once for each request that wasn't answered as asked, why, with
 	// the context of the request; and why work in the background failed, with a
 	// context of no request. The error holds no secret. It must be safe for
@@ -110,6 +116,9 @@ type API struct {
 func New(c Config) (*API, error) {
 	if c.Note == nil {
 		c.Note = func(context.Context, error) {}
+	}
+	if c.ClientChanged == nil {
+		c.ClientChanged = func(string) {}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

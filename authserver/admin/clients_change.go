@@ -139,7 +139,9 @@ func (a *API) changeClient(ctx context.Context, r *http.Request, was storage.Cli
 		if reflect.DeepEqual(next, c) {
 			return c, nil
 		}
-		if err = a.cfg.Store.UpdateClient(ctx, next); err == nil {
+		err = a.cfg.Store.UpdateClient(ctx, next)
+		a.cfg.ClientChanged(next.ID) // on an error too: it may have been changed
+		if err == nil {
 			next.Revision++
 			return next, nil
 		}
@@ -272,6 +274,7 @@ func (a *API) deleteClient(w http.ResponseWriter, r *http.Request) error {
 		if err := a.endGrants(ctx, endClient(storage.ActClientDelete, c)); err != nil {
 			return err
 		}
+		defer a.cfg.ClientChanged(c.ID)
 		return a.cfg.Store.DeleteClient(ctx, c.ID)
 	})
 	if err != nil {
