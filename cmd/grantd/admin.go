@@ -54,6 +54,7 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	c := p.config.adminAPI(p.store, p.hasher)
 	c.Path = issuer.Path
 	c.Actor, c.Audit, c.Note = actor, p.audit.keep, p.noteAdmin
+	c.Tell = func(_ context.Context, e storage.AuditEvent) { p.audit.tell(e) }
 	c.ClientChanged = p.auth.ForgetClient
 	if !p.unthrottled {
 		c.Throttle = throttle.New(p.store, p.keys, time.Now)
