@@ -35,12 +35,13 @@ func (s *Server) authenticateClient(r *http.Request, form params) (storage.Clien
 func (s *Server) authenticateRecent(r *http.Request, form params) (storage.Client, error) {
 	return s.authenticate(r, form, func(c credentials) (storage.Client, error) {
 		now := s.now()
-		if client, known := s.clients.recent(c.id, now); known && c.of(client, now) {
+		client, known, forgets := s.clients.recent(c.id, now)
+		if known && c.of(client, now) {
 			return client, nil
 		}
 		client, err := s.verifyClient(r.Context(), c)
 		if err == nil {
-			s.clients.remember(client, now)
+			s.clients.remember(client, now, forgets)
 		}
 		return client, err
 	})

@@ -123,3 +123,34 @@ func TestAChangedClientIsNoticed(t *testing.T) {
 		wantToken(t, ask(t, f, basic("late", "a late secret")))
 	})
 }
+
+// What was done in the same process counts at once for introspection, also for a
+// request that loaded the client just before.
+func TestAForgottenClientIsNoticedAtOnce(t *testing.T) {
+	introspect := func(t *testing.T, f *fixture, token string) answer {
+		t.Helper()
+		return f.send(t, http.MethodPost, "/introspect", form("token", token).Encode(), basic("rs1", "rs1-secret"))
+	}
+	end := func(t *testing.T, f *fixture) {
+		t.Helper()
+		if err := f.store.DeleteClient(t.Context(), "rs1"); err != nil {
+			t.Error(err)
+		}
+		f.server.ForgetClient("rs1")
+	}
+	t.Run("though it was remembered", func(t *testing.T) {
+		f := newFixture(t)
+		token := signIn(t, f).text("access_token")
+		active(t, introspect(t, f, token))
+		end(t, f)
+		wantError(t, introspect(t, f, token), http.StatusUnauthorized, "invalid_client")
+	})
+	t.Run("though it was being loaded", func(t *testing.T) {
+		f := newFixture(t)
+		token := signIn(t, f).text("access_token")
+		f.store.set(func(s *faultyStore) { s.afterClient = func() { end(t, f) } })
+		active(t, introspect(t, f, token))
+		f.store.set(func(s *faultyStore) { s.afterClient = nil })
+		wantError(t, introspect(t, f, token), http.StatusUnauthorized, "invalid_client")
+	})
+}

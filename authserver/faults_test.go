@@ -28,7 +28,14 @@ func (s *faultyStore) LoadClient(ctx context.Context, id string) (storage.Client
 	if err := s.failing(); err != nil {
 		return storage.Client{}, err
 	}
-	return s.Store.LoadClient(ctx, id)
+	c, err := s.Store.LoadClient(ctx, id)
+	s.mu.Lock()
+	after := s.afterClient
+	s.mu.Unlock()
+	if after != nil {
+		after()
+	}
+	return c, err
 }
 
 func (s *faultyStore) SwapGuesses(ctx context.Context, key storage.GuessKey, old, next []byte, expiry time.Time) ([]byte, error) {

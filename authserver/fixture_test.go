@@ -25,6 +25,7 @@ import (
 // requirements speak of, and the hand that moves its clock.
 type fixture struct {
 	url    string
+	server *authserver.Server
 	store  *faultyStore
 	keys   *opaque.Keyring
 	events *events
@@ -78,6 +79,7 @@ func newFixture(t *testing.T, options ...option) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.server = s
 	server := httptest.NewServer(s.Handler())
 	t.Cleanup(server.Close)
 	f.url = server.URL
@@ -163,6 +165,7 @@ type faultyStore struct {
 	fault        error
 	guesses      error // of what a throttle asks for
 	beforeCreate func()
+	afterClient  func() // LoadClient found it
 }
 
 func (s *faultyStore) set(change func(*faultyStore)) {

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -55,6 +56,17 @@ type Config struct {
 	// the act isn't done and the answer is 503. When the act fails it is called
 	// again, with storage.Failure. It must be safe for concurrent use.
 	Audit func(context.Context, storage.AuditEvent) error
+
+	// Tell is told what users did themselves, which is done whether or not the event
+	// can be kept, and returns at once. It must be safe for concurrent use. Default:
+	// Audit, of whose errors Note is told.
+	Tell func(context.Context, storage.AuditEvent)
+
+	// ClientChanged is told the id of a client whose record was changed, or may have
+	// been, for who remembers clients in the same process; before its grants are
+	// ended and the act is answered. It must be safe for concurrent use. Default:
+	// nobody is told.
+	ClientChanged func(id string)
 
 	// Note is told, once for each request that wasn't answered as asked, why, with
 	// the context of the request; and why work in the background failed, with a
@@ -110,6 +122,16 @@ type API struct {
 func New(c Config) (*API, error) {
 	if c.Note == nil {
 		c.Note = func(context.Context, error) {}
+	}
+	if c.Tell == nil {
+		c.Tell = func(ctx context.Context, ev storage.AuditEvent) {
+			if lost := c.Audit(ctx, ev); lost != nil {
+				c.Note(ctx, fmt.Errorf("keeping the audit event: %w", lost))
+			}
+		}
+	}
+	if c.ClientChanged == nil {
+		c.ClientChanged = func(string) {}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -139,7 +139,9 @@ func (a *API) changeClient(ctx context.Context, r *http.Request, was storage.Cli
 		if reflect.DeepEqual(next, c) {
 			return c, nil
 		}
-		if err = a.cfg.Store.UpdateClient(ctx, next); err == nil {
+		err = a.cfg.Store.UpdateClient(ctx, next)
+		a.cfg.ClientChanged(next.ID) // on an error too: it may have been changed
+		if err == nil {
 			next.Revision++
 			return next, nil
 		}
@@ -175,21 +177,16 @@ func (a *API) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 	if err := ifMatch(r, clientTag(c)); err != nil {
 		return err
 	}
+	if err := a.keepPrevious(r, c, overlap); err != nil {
+		return err
+	}
 	verifier, made := newSecret(brought)
 	detail := "without overlap"
 	if overlap > 0 {
 		detail = "with overlap"
 	}
 	err = a.act(r.Context(), aboutClient(storage.ActClientSecret, c, detail), func(ctx context.Context) (err error) {
-		c, err = a.changeClient(ctx, r, c, func(c storage.Client) storage.Client {
-			c.PreviousSecret, c.PreviousUntil = storage.SecretVerifier{}, time.Time{}
-			if overlap > 0 {
-				c.PreviousSecret, c.PreviousUntil = c.Secret, a.now().Add(time.Duration(overlap)*time.Second)
-			}
-			c.Secret = verifier
-			return c
-		})
-		if err != nil || overlap > 0 {
+		if c, err = a.replaceSecret(ctx, r, c, verifier, overlap); err != nil || overlap > 0 {
 			return err
 		}
 		return a.endGrants(ctx, endClient(storage.ActClientSecret, c))
@@ -200,6 +197,49 @@ func (a *API) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("ETag", clientTag(c))
 	return writeJSON(w, http.StatusOK, NewSecret{made, c.PreviousUntil})
 }
+
+// replaceSecret changes the record, unless keepPrevious refuses what became of it
+// meanwhile.
+func (a *API) replaceSecret(ctx context.Context, r *http.Request, c storage.Client, verifier storage.SecretVerifier, overlap int64) (storage.Client, error) {
+	var refused error
+	c, err := a.changeClient(ctx, r, c, func(c storage.Client) storage.Client {
+		if refused = a.keepPrevious(r, c, overlap); refused != nil {
+			return c
+		}
+		c.PreviousSecret, c.PreviousUntil = storage.SecretVerifier{}, time.Time{}
+		if overlap > 0 {
+			c.PreviousSecret, c.PreviousUntil = c.Secret, a.now().Add(time.Duration(overlap)*time.Second)
+		}
+		c.Secret = verifier
+		return c
+	})
+	if err == nil {
+		return c, refused
+	}
+	var told *problem
+	if !errors.As(err, &told) && asProblem(err).code == errUnavailable.code {
+		err = errUnknownSecret.because(err)
+	}
+	return c, err
+}
+
+// keepPrevious refuses a rotation with an overlap while one is under way: who
+// repeats a request whose answer got lost, or runs the same job twice, would end
+// the secret that everybody has. With the ETag of now it is on purpose; without an
+// overlap all of them are to end.
+func (a *API) keepPrevious(r *http.Request, c storage.Client, overlap int64) error {
+	if overlap == 0 || !a.now().Before(c.PreviousUntil) || namesTag(r) {
+		return nil
+	}
+	return errOverlapping
+}
+
+var (
+	errOverlapping = errConflict.saying("The secret before the current one is still good, and this would end it. Wait until it ends, " +
+		"which the client's previous_secret_expires tells, or rotate without an overlap; with If-Match and the client's ETag it ends now.")
+	errUnknownSecret = errUnavailable.saying("The client may have a new secret, which isn't told any more. Repeating the request ends no " +
+		"secret before its time: with an overlap it is refused as a conflict if the secret is new.")
+)
 
 // NewSecret is the answer to the rotation of a client's secret.
 type NewSecret struct {
@@ -234,6 +274,7 @@ func (a *API) deleteClient(w http.ResponseWriter, r *http.Request) error {
 		if err := a.endGrants(ctx, endClient(storage.ActClientDelete, c)); err != nil {
 			return err
 		}
+		defer a.cfg.ClientChanged(c.ID)
 		return a.cfg.Store.DeleteClient(ctx, c.ID)
 	})
 	if err != nil {

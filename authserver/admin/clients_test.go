@@ -331,10 +331,10 @@ func TestNarrowedClient(t *testing.T) {
 func TestRotateSecret(t *testing.T) {
 	f := newFixture(t)
 	first := f.addClient(t, `{"client_id":"web","grant_types":["password"]}`).Secret
-	rotate := func(body string) admin.NewSecret {
+	rotate := func(body string, headers ...string) admin.NewSecret {
 		t.Helper()
 		var s admin.NewSecret
-		a := f.send(t, "POST", "/clients/web/secret", body).want(t, 200)
+		a := f.send(t, "POST", "/clients/web/secret", body, headers...).want(t, 200)
 		a.into(t, &s)
 		if tag := f.send(t, "GET", "/clients/web", "").header.Get("ETag"); a.header.Get("ETag") != tag {
 			t.Errorf("ETag is %s, want %s", a.header.Get("ETag"), tag)
@@ -356,8 +356,18 @@ func TestRotateSecret(t *testing.T) {
 	if !f.lives(t, grant) || !slices.Equal(good(first, second.Secret), []bool{true, true}) {
 		t.Errorf("with overlap: the grant lives: %t; good are %v", f.lives(t, grant), good(first, second.Secret))
 	}
-	t.Run("the one before the one before is not good", func(t *testing.T) {
-		third := rotate(`{"overlap":60}`).Secret
+	t.Run("a repeated request ends no secret before its time", func(t *testing.T) {
+		events := len(f.events.all())
+		for _, header := range []string{"X: y", "If-Match: *"} {
+			f.send(t, "POST", "/clients/web/secret", `{"overlap":3600}`, header).problem(t, 409, "conflict")
+		}
+		if got := good(first, second.Secret); !slices.Equal(got, []bool{true, true}) || len(f.events.all()) != events {
+			t.Errorf("good are %v; there are %d more events", got, len(f.events.all())-events)
+		}
+	})
+	t.Run("with the ETag of now the one before the one before is not good", func(t *testing.T) {
+		tag := f.send(t, "GET", "/clients/web", "").header.Get("ETag")
+		third := rotate(`{"overlap":60}`, "If-Match: "+tag).Secret
 		if got := good(first, second.Secret, third); !slices.Equal(got, []bool{false, true, true}) {
 			t.Errorf("good are %v", got)
 		}
@@ -452,6 +462,45 @@ func TestAuditFailureRefusesClients(t *testing.T) {
 	}
 	if after := f.send(t, "GET", "/clients", "").body; after != before || !f.lives(t, grant) || !f.authenticates(t, "web", secret) {
 		t.Errorf("the clients were %s, and are %s; the grant lives: %t", before, after, f.lives(t, grant))
+	}
+}
+
+// Of any number of rotations with an overlap one is made, and the secret from before
+// them stays good.
+func TestRotationTwice(t *testing.T) {
+	f := newFixture(t)
+	secret := f.addClient(t, `{"client_id":"web","grant_types":["password"]}`).Secret
+	var won atomic.Int64
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			a := f.send(t, "POST", "/clients/web/secret", `{"overlap":60}`)
+			if a.status == http.StatusOK {
+				won.Add(1)
+				return
+			}
+			a.problem(t, 409, "conflict")
+		})
+	}
+	all.Wait()
+	if won.Load() != 1 || !f.authenticates(t, "web", secret) {
+		t.Errorf("%d rotated; the secret from before is good: %t", won.Load(), f.authenticates(t, "web", secret))
+	}
+}
+
+// A rotation whose write can't be told to have worked may be repeated, as its answer says.
+func TestRotationInDoubt(t *testing.T) {
+	f := newFixture(t)
+	secret := f.addClient(t, `{"client_id":"web","grant_types":["password"]}`).Secret
+	f.store.doubt.Store(true)
+	p := f.send(t, "POST", "/clients/web/secret", `{"overlap":60}`).problem(t, 503, "unavailable")
+	f.store.doubt.Store(false)
+	if !strings.Contains(p.Detail, "refused as a conflict if the secret is new") {
+		t.Errorf("the answer says %q", p.Detail)
+	}
+	f.send(t, "POST", "/clients/web/secret", `{"overlap":60}`).problem(t, 409, "conflict")
+	if !f.authenticates(t, "web", secret) {
+		t.Error("the secret from before isn't good any more")
 	}
 }
 

@@ -83,6 +83,7 @@ func decodeObject(body []byte, into members) error {
 		return errRequest.saying("The body has to be a JSON object.")
 	}
 	var faults []FieldError
+	var madeUp []string
 	seen := map[string]bool{}
 	for d.More() {
 		name, value, err := nextMember(d)
@@ -91,10 +92,13 @@ func decodeObject(body []byte, into members) error {
 		}
 		if fault := setMember(name, value, into, seen); fault != "" {
 			faults = append(faults, FieldError{fieldName(name), fault})
+			if _, known := into[name]; !known {
+				madeUp = append(madeUp, fieldName(name))
+			}
 		}
 	}
 	if len(faults) > 0 {
-		return wrongFields(faults)
+		return wrongFields(faults).hiding(madeUp)
 	}
 	return nil
 }

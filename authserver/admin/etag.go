@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,6 +51,11 @@ func nextTag(list string) (member, rest string) {
 		return "", ""
 	}
 	return prefix + list[:end+2], list[end+2:]
+}
+
+// namesTag reports whether the request says of which state it speaks: "*" is any.
+func namesTag(r *http.Request) bool {
+	return !slices.Contains([]string{"", "*"}, strings.Trim(strings.Join(r.Header.Values("If-Match"), ","), " \t"))
 }
 
 // ifMatch is matches as an error.

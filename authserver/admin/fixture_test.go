@@ -40,6 +40,7 @@ type faultyStore struct {
 	revoke atomic.Bool // Revoke fails
 	users  atomic.Bool // LoadUser fails
 	full   atomic.Bool // CreateReceipt and, of grants that were ended, LoadGrant fail
+	doubt  atomic.Bool // UpdateClient works, and says that it can't tell
 
 	updated atomic.Pointer[func()]       // called after UpdateUser
 	sweep   atomic.Pointer[func() error] // called before Sweep, which doesn't begin on an error
@@ -58,6 +59,14 @@ func (s *faultyStore) UpdateUser(ctx context.Context, u storage.User) error {
 	err := s.Store.UpdateUser(ctx, u)
 	if f := s.updated.Load(); f != nil {
 		(*f)()
+	}
+	return err
+}
+
+func (s *faultyStore) UpdateClient(ctx context.Context, c storage.Client) error {
+	err := s.Store.UpdateClient(ctx, c)
+	if s.doubt.Load() {
+		err = errors.Join(err, errDown)
 	}
 	return err
 }

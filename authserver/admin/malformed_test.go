@@ -1,11 +1,15 @@
 package admin_test
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/grantd/grantd/authserver/admin"
 )
@@ -181,5 +185,28 @@ func TestRoutesAreThePaths(t *testing.T) {
 		if a := f.send(t, r.Method, path, ""); a.status == 405 {
 			t.Errorf("%s %s is answered 405", r.Method, r.Pattern)
 		}
+	}
+}
+
+// A secret that got in the place of a name is told to whoever sent it, and not to
+// the log.
+func TestMadeUpNamesAreNotLogged(t *testing.T) {
+	const secret = "gat_AkcHQCPZ9Yl7hunter2"
+	var notes []string
+	var mu sync.Mutex
+	f := newFixture(t, func(c *admin.Config) {
+		c.Note = func(_ context.Context, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			notes = append(notes, err.Error())
+		}
+	})
+	f.send(t, "POST", "/users", `{"`+secret+`":1,"admin":"yes"}`).problem(t, 400, "invalid_field", secret, "admin")
+	f.send(t, "GET", "/grants?limit=&"+secret, "").problem(t, 400, "invalid_field", secret, "limit")
+	mu.Lock()
+	defer mu.Unlock()
+	want := []string{"invalid_field admin (an unknown name)", "invalid_field limit (an unknown name)"}
+	if d := cmp.Diff(want, notes); d != "" {
+		t.Errorf("the log is told (-want +got):\n%s", d)
 	}
 }

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -70,9 +69,7 @@ func (a *API) tell(ctx context.Context, ev storage.AuditEvent, err error) {
 	if err != nil {
 		ev.Outcome = storage.Failure
 	}
-	if lost := a.cfg.Audit(ctx, a.by(ctx, ev)); lost != nil {
-		a.cfg.Note(ctx, fmt.Errorf("keeping the audit event: %w", lost))
-	}
+	a.cfg.Tell(ctx, a.by(ctx, ev))
 }
 
 // self is the user who asks, as the record is now.

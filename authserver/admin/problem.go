@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,6 +41,7 @@ type problem struct {
 	title      string
 	detail     string
 	fields     []FieldError
+	madeUp     []string // of fields, the names that the API doesn't know
 	allow      string // the Allow header, for 405
 	retryAfter int    // seconds, the Retry-After header; 0 sends none
 	cause      error  // logged, never sent
@@ -77,11 +79,17 @@ var (
 	errServer = &problem{status: http.StatusInternalServerError, code: "server_error", title: "The server met an unexpected condition"}
 )
 
-// Error tells the code and, for the log, the fields and the cause.
+// Error tells the code and, for the log, the fields and the cause. Names that the
+// API doesn't know aren't told: a token or a password may have got in their place.
 func (p *problem) Error() string {
 	text := p.code
 	for _, f := range p.fields {
-		text += " " + f.Field
+		if !slices.Contains(p.madeUp, f.Field) {
+			text += " " + f.Field
+		}
+	}
+	if len(p.madeUp) > 0 {
+		text += " (an unknown name)"
 	}
 	if p.cause != nil {
 		text += ": " + p.cause.Error()
@@ -118,6 +126,13 @@ func wrong(field, detail string) *problem { return wrongFields([]FieldError{{fie
 func wrongFields(fields []FieldError) *problem {
 	c := *errFields
 	c.fields = fields
+	return &c
+}
+
+// hiding returns a copy of p that keeps these names of its fields from the log.
+func (p *problem) hiding(madeUp []string) *problem {
+	c := *p
+	c.madeUp = madeUp
 	return &c
 }
 

@@ -18,11 +18,13 @@ func checkQuery(r *http.Request, known []string) error {
 		return errRequest.saying("The query isn't well-formed.")
 	}
 	var faults []FieldError
+	var madeUp []string
 	for name, values := range q {
 		fault := ""
 		switch {
 		case !slices.Contains(known, name):
 			fault = "is no parameter of this"
+			madeUp = append(madeUp, fieldName(name))
 		case len(values) > 1:
 			fault = "is there twice"
 		case values[0] == "":
@@ -38,7 +40,7 @@ func checkQuery(r *http.Request, known []string) error {
 		return nil
 	}
 	slices.SortFunc(faults, func(a, b FieldError) int { return strings.Compare(a.Field, b.Field) })
-	return wrongFields(faults)
+	return wrongFields(faults).hiding(madeUp)
 }
 
 // queryBool returns what the parameter says, nil when it is absent.

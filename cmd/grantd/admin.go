@@ -40,7 +40,7 @@ func (c *config) deploymentKeys(store storage.Keys) *opaque.Keys {
 }
 
 // adminHandlers are the admin API, by pattern, for tokens with the scope admin
-// that are for the resource server as a whole.
+// that are for the resource server as a whole. They need p.auth.
 func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	base, _ := p.config.resources()
 	guard, err := p.guard(base, "grantd")
@@ -54,6 +54,8 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	c := p.config.adminAPI(p.store, p.hasher)
 	c.Path = issuer.Path
 	c.Actor, c.Audit, c.Note = actor, p.audit.keep, p.noteAdmin
+	c.Tell = func(_ context.Context, e storage.AuditEvent) { p.audit.tell(e) }
+	c.ClientChanged = p.auth.ForgetClient
 	if !p.unthrottled {
 		c.Throttle = throttle.New(p.store, p.keys, time.Now)
 	}

@@ -224,6 +224,37 @@ func adminClient(t *testing.T, base, token string) {
 	}
 }
 
+// On the node that did it nobody introspects any more as a client that may not.
+func TestAClientIntrospectsNoLonger(t *testing.T) {
+	g := startDev(t, "--memory")
+	token := adminToken(t, g.URL)
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+	}{
+		{"POST", "/clients/rs/secret", "", http.StatusUnauthorized},
+		{"PATCH", "/clients/rs", `{"introspect":false}`, http.StatusForbidden},
+		{"DELETE", "/clients/rs", "", http.StatusUnauthorized},
+	} {
+		admins(t, g.URL, token, "DELETE", "/clients/rs", "")
+		made := admins(t, g.URL, token, "POST", "/clients", `{"client_id":"rs","grant_types":["client_credentials"],"introspect":true}`)
+		secret := made.want(t, http.StatusCreated).member(t, "client_secret")
+		ask := func() int {
+			status, _ := postForm(t, g.URL+"/introspect", "rs", secret, url.Values{"token": {token}})
+			return status
+		}
+		if status := ask(); status != http.StatusOK {
+			t.Fatalf("introspection is answered %d", status)
+		}
+		if a := admins(t, g.URL, token, c.method, c.path, c.body); a.status >= http.StatusMultipleChoices {
+			t.Fatalf("%s %s: %d %s", c.method, c.path, a.status, a.body)
+		}
+		if status := ask(); status != c.status {
+			t.Errorf("after %s %s introspection is answered %d, want %d", c.method, c.path, status, c.status)
+		}
+	}
+}
+
 // Names stand in paths, so those of the admin API may be escaped; no others.
 func TestPathsOfTheAdminAPI(t *testing.T) {
 	g := startDev(t, "--memory")

@@ -154,7 +154,8 @@ func clientRotateSecretCommand() *cobra.Command {
 	})
 	c.Long = `Give a client a new secret, which is printed once unless --secret-file brings one.
 With --overlap the old one is good for so long besides, and the client's grants
-live on; without, the old one and all the client's grants end at once.` + whereItActs
+live on; without, the old one and all the client's grants end at once. While two
+secrets are good, another rotation with --overlap is refused.` + whereItActs
 	c.Example = "  grantd client rotate-secret web --overlap 24h\n  grantd client rotate-secret web --yes"
 	c.Flags().DurationVar(&overlap, "overlap", 0, "how long the old secret is good besides, such as 24h (default: not at all)")
 	c.Flags().StringVar(&file, "secret-file", "", "file with the new secret")

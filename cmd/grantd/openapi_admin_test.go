@@ -202,6 +202,7 @@ func (a adminTalk) clients() {
 	a.ask("updateClient", clients+"/nobody", `{}`, 404)
 	a.ask("rotateSecret", shop+"/secret", `{"overlap":3600}`, 200)
 	a.ask("getClient", shop, "", 200) // tells until when the old one is good
+	a.ask("rotateSecret", shop+"/secret", `{"overlap":3600}`, 409)
 	a.ask("rotateSecret", shop+"/secret", "", 200)
 	a.ask("rotateSecret", shop+"/secret", `{"client_secret":"`+secret32+`"}`, 200)
 	a.ask("rotateSecret", shop+"/secret", `{"overlap":604801}`, 400)

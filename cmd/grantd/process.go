@@ -35,7 +35,8 @@ type process struct {
 	keys   *gate
 	health *health
 	audit  *auditor
-	admin  *admin.API // nil where it isn't offered
+	auth   *authserver.Server // nil where it isn't offered
+	admin  *admin.API         // likewise
 
 	// unthrottled: guessing is not limited.
 	unthrottled bool
@@ -164,6 +165,7 @@ func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, e
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
+	p.auth = server
 	found := map[string]http.Handler{}
 	for _, path := range server.Paths() {
 		found[path] = server.Handler()
