@@ -419,9 +419,6 @@ func (b *revokeBench) revokeBig(ctx context.Context) error {
 		answers, firsts, alive = append(answers, took), append(firsts, first), alive+n+left
 		sweeps, ended, survivors = append(sweeps, r.Completed.Sub(r.Requested)), ended+r.Grants.Ended, survivors+r.Verified.Survivors
 	}
-	if bad := t.bad.Load(); bad > 0 {
-		return fmt.Errorf("%d answers to the others weren't 200", bad)
-	}
 	b.note(fmt.Sprintf("under load, a user with %d grants: POST is answered", b.o.big), "%s", spread(answers))
 	b.note("… and the first 401 after it", "%s", spread(firsts))
 	b.note("… tokens that were taken after it", "%d of %d", alive, b.o.bigs*min(501, b.o.big))
@@ -429,6 +426,7 @@ func (b *revokeBench) revokeBig(ctx context.Context) error {
 	b.note("… ended, and survived", "%d, %d", ended, survivors)
 	b.note("… others' /users/me, before", "%s", rates(before))
 	b.note("… others' /users/me, during the sweep", "%s, %s of before", rates(during), ratio(during, before))
+	b.note("… others' answers that weren't 200", "%s", t.failures())
 	return nil
 }
 
@@ -500,9 +498,6 @@ func (b *revokeBench) revokeAll(ctx context.Context) error {
 		return failed
 	}
 	after := t.rate(nil, b.o.quiet)
-	if bad := t.bad.Load(); bad > 0 {
-		return fmt.Errorf("%d answers to the others weren't 200", bad)
-	}
 	b.note("under load, everything: POST is answered", "%.1f ms", took.Seconds()*1e3)
 	b.note("… and the first 401 after it", "%.1f ms", first.Seconds()*1e3)
 	b.note("… tokens that were taken after it", "%d of %d", alive, len(b.others))
@@ -511,6 +506,7 @@ func (b *revokeBench) revokeAll(ctx context.Context) error {
 	b.note("… others' /users/me, before", "%.0f a second", before)
 	b.note("… others' /users/me, during the sweep", "%.0f a second, %.2f of before", during, during/before)
 	b.note("… others' /users/me, after the sweep", "%.0f a second", after)
+	b.note("… others' answers that weren't 200", "%s", t.failures())
 	return nil
 }
 

@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,20 +17,23 @@ import (
 // traffic is GET /users/me over connections that are always busy. It costs little
 // beside what it measures: each connection writes the same bytes again and again.
 type traffic struct {
-	good, bad atomic.Int64 // answers with 200, and with anything else
-	stop      atomic.Bool
-	running   sync.WaitGroup
+	good    atomic.Int64 // answers with 200
+	stop    atomic.Bool
+	running sync.WaitGroup
+
+	mu  sync.Mutex
+	bad map[int]int // answers with another status, by that; 0: the connection broke
 }
 
 // newTraffic begins. Each connection takes one of the tokens.
 func newTraffic(addr string, connections int, tokens []string) *traffic {
-	t := &traffic{}
+	t := &traffic{bad: map[int]int{}}
 	for i := range connections {
 		request := fmt.Appendf(nil, "GET /users/me HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", addr, tokens[i%len(tokens)])
 		t.running.Go(func() {
 			for !t.stop.Load() {
 				if err := t.drive(addr, request); err != nil {
-					t.bad.Add(1)
+					t.note(0)
 					time.Sleep(10 * time.Millisecond)
 				}
 			}
@@ -58,17 +64,37 @@ func (t *traffic) drive(addr string, request []byte) error {
 		if answer.StatusCode == http.StatusOK {
 			t.good.Add(1)
 		} else {
-			t.bad.Add(1)
+			t.note(answer.StatusCode)
 		}
 	}
 	return nil
 }
 
-// end stops the traffic and returns how many answers weren't 200.
-func (t *traffic) end() int64 {
+func (t *traffic) note(status int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.bad[status]++
+}
+
+// failures tells of the answers that weren't 200. On a machine that others use too
+// some may be 503, when Redis doesn't get to answer in time.
+func (t *traffic) failures() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.bad) == 0 {
+		return "none"
+	}
+	var all []string
+	for _, status := range slices.Sorted(maps.Keys(t.bad)) {
+		all = append(all, fmt.Sprintf("%d × %d", t.bad[status], status))
+	}
+	return strings.Join(all, ", ")
+}
+
+// end stops the traffic.
+func (t *traffic) end() {
 	t.stop.Store(true)
 	t.running.Wait()
-	return t.bad.Load()
 }
 
 // rate is the throughput until done is closed, or for the time at most, in

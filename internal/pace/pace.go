@@ -24,7 +24,7 @@ type Pace struct {
 const (
 	// busyShare is how much of the time the work takes when others are busy. It is
 	// about what they lose of a machine that they use to the full.
-	busyShare = 0.06
+	busyShare = 0.05
 
 	// quiet is what others may have had done in a second when they count as idle.
 	quiet = 20

@@ -36,10 +36,10 @@ func TestPaceRestsLongWhenOthersAreBusy(t *testing.T) {
 	}{
 		"nobody":                        {0, 10 * ms, 10 * ms, 400 * ms, 400 * ms},
 		"hardly anybody":                {10, 10 * ms, 10 * ms, 400 * ms, 400 * ms},
-		"some":                          {100, 10 * ms, 10 * ms, 3000 * ms, 3400 * ms},
-		"many":                          {10_000, 10 * ms, 10 * ms, 3300 * ms, 3400 * ms},
-		"many, in the way of the steps": {10_000, 30 * ms, 10 * ms, 3700 * ms, 3800 * ms},
-		"who can't be seen":             {-1, 10 * ms, 10 * ms, 3300 * ms, 3400 * ms},
+		"some":                          {100, 10 * ms, 10 * ms, 3600 * ms, 4000 * ms},
+		"many":                          {10_000, 10 * ms, 10 * ms, 3900 * ms, 4000 * ms},
+		"many, in the way of the steps": {10_000, 30 * ms, 10 * ms, 4350 * ms, 4450 * ms},
+		"who can't be seen":             {-1, 10 * ms, 10 * ms, 3900 * ms, 4000 * ms},
 		"a step that was held up":       {-1, 10 * time.Second, 10 * ms, 220 * time.Second, 221 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,10 +14,15 @@ import (
 // sweepFree is how long a sweep works before it rests: a small one is done by then.
 const sweepFree = 50 * time.Millisecond
 
+// step is how many grants a sweep goes through at a time, and how many one script
+// ends at most: few enough that Redis has not long been away from others, who have
+// work of their own to do meanwhile.
+const step = 64
+
 // usual is about what it takes to look at some grants and delete some of them, for
 // Redis and this process together.
 func usual(looked, deleted int) time.Duration {
-	return time.Millisecond + time.Duration(looked)*5*time.Microsecond + time.Duration(deleted)*20*time.Microsecond
+	return 300*time.Microsecond + time.Duration(looked)*5*time.Microsecond + time.Duration(deleted)*20*time.Microsecond
 }
 
 // newPace is the pace of work on that node: it rests longer when others, of any

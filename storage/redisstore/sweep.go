@@ -170,7 +170,7 @@ func (w *sweeping) eachIndexed(ctx context.Context, partition byte, p *pace.Pace
 	last, err := index.last(ctx)
 	for err == nil && index.after.before(last) {
 		err = p.Do(ctx, func() (time.Duration, error) {
-			b, err := index.next(ctx, pipelined)
+			b, err := index.next(ctx, step)
 			if err != nil || b.len == 0 {
 				last = index.after // all the rest is gone
 				return 0, err
@@ -196,15 +196,11 @@ func (w *sweeping) dead(grants []storage.Grant) []storage.Grant {
 // tellEvery is how often a sweep tells how far it has come.
 const tellEvery = time.Second
 
-// forgotten is how many grants one run of forgetScript ends: others wait for it some
-// hundred microseconds.
-const forgotten = 64
-
 // forget deletes the grants.
 func (w *sweeping) forget(ctx context.Context, dead []storage.Grant) error {
 	var calls []call
 	for together := range w.inOneSlot(dead) {
-		for some := range slices.Chunk(together, forgotten) {
+		for some := range slices.Chunk(together, step) {
 			calls = append(calls, forget(some, w.r.Epochs))
 		}
 	}
@@ -363,8 +359,9 @@ func (s *Store) scan(ctx context.Context, pattern string, do func(context.Contex
 	})
 }
 
-// scanCount is how many keys Redis looks at for one answer of SCAN.
-const scanCount = 2 * pipelined
+// scanCount is how many keys Redis looks at for one answer of SCAN. Most are grants,
+// so that gives about a step.
+const scanCount = step
 
 func (s *Store) cluster() bool {
 	_, cluster := s.client.(*redis.ClusterClient)
