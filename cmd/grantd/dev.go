@@ -106,7 +106,9 @@ func dev(ctx context.Context, f devFlags, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p.unthrottled = f.throttle == throttleOff
+	if f.throttle == throttleOff {
+		p.throttle = nil
+	}
 	p.prepare = func(ctx context.Context) error { return seedDemo(ctx, p.store, p.hasher) }
 	p.announce = func(net.Addr) {
 		printDev(out, c.Issuer)
