@@ -33,10 +33,12 @@ func (s *Server) authenticateClient(r *http.Request, form params) (storage.Clien
 // authenticateRecent is authenticateClient for a refresh and for introspection: a
 // client that was loaded a moment ago counts, see clientCache.
 func (s *Server) authenticateRecent(r *http.Request, form params) (storage.Client, error) {
-	return s.authenticate(r, form, func(c credentials) (storage.Client, error) {
+	known := ""
+	client, err := s.authenticate(r, form, func(c credentials) (storage.Client, error) {
 		now := s.now()
-		client, known, forgets := s.clients.recent(c.id, now)
-		if known && c.of(client, now) {
+		client, recent, forgets := s.clients.recent(c.id, now)
+		if recent && c.of(client, now) {
+			known = client.ID
 			return client, nil
 		}
 		client, err := s.verifyClient(r.Context(), c)
@@ -45,10 +47,17 @@ func (s *Server) authenticateRecent(r *http.Request, form params) (storage.Clien
 		}
 		return client, err
 	})
+	if err != nil && known != "" { // it was refused all the same: that has to take as long as with a wrong secret
+		_, _ = s.loadClient(r.Context(), known)
+	}
+	return client, err
 }
 
 // authenticate tries each reading of the request's credentials, unless too many
 // failed before: then even the right one is refused, or it would be one guess more.
+// Every reading counts, for the client that it names. Those that are tried at the same
+// time don't wait for each other; what failed meanwhile is looked at before a right
+// one is let in, and a wrong one told so.
 //
 // A request without a secret guesses none: it doesn't count and isn't refused,
 // which is how public clients pass. Tokens aren't counted, at /introspect neither:
@@ -63,22 +72,38 @@ func (s *Server) authenticate(r *http.Request, form params, verify func(credenti
 	if readings[0].secret == "" {
 		return tryReadings(readings, verify)
 	}
-	network, id := throttle.NetworkOf(s.cfg.RemoteAddr(r)), readings[0].id
-	if len(id) > maxClientID {
-		id = "" // of no client: only the network counts
-	}
-	if wait := s.limiter.ClientWait(network, id); wait > 0 {
-		return storage.Client{}, throttled(wait)
+	trial, err := s.try(r, readings)
+	if err != nil {
+		return storage.Client{}, err
 	}
 	client, err := tryReadings(readings, verify)
+	if err == nil {
+		if err := trial.Succeeded(r.Context()); err != nil {
+			return storage.Client{}, throttled(err)
+		}
+		return client, nil
+	}
 	if !errors.Is(err, ErrInvalidClient) {
 		return client, err
 	}
-	last, uncounted := s.limiter.ClientFailed(r.Context(), network, id)
+	last, uncounted := trial.Failed(r.Context())
 	if uncounted != nil {
-		return client, uncounted
+		return client, throttled(uncounted)
 	}
 	return client, guessed(err, last)
+}
+
+// try takes what the readings cost if all are wrong into account: an id that no
+// client can have counts for the network alone.
+func (s *Server) try(r *http.Request, readings []credentials) (*throttle.Trial, error) {
+	ids := make([]string, len(readings))
+	for i, c := range readings {
+		if len(c.id) <= maxClientID {
+			ids[i] = c.id
+		}
+	}
+	trial, err := s.limiter.Try(throttle.NetworkOf(s.cfg.RemoteAddr(r)), ids...)
+	return trial, throttled(err)
 }
 
 // tryReadings fails with the error of the last reading, or of one that named a

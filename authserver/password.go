@@ -85,7 +85,7 @@ func (s *Server) verifyUser(ctx context.Context, req tokenRequest, user storage.
 	case !result.OK:
 		return false, s.wrong(ctx, req, place, "wrong password")
 	}
-	return result.Rehash, place.Succeeded(ctx)
+	return result.Rehash, refused(place.Succeeded(ctx))
 }
 
 // beginning is what a sign-in rests on: the id that its grant will have, the

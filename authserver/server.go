@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,13 +108,18 @@ type Config struct {
 
 	// Unthrottled turns off the limits on guessing, for tests that guess freely.
 	// They are on by default, shared by all servers on the store, and answered
-	// with 429 before anything is looked at. Those on passwords are told in package
+	// with 429, whether right or wrong. Those on passwords are told in package
 	// throttle. Those on failed client authentications are 20 of one client id
 	// and 120 in all from one network, an IPv4 address or an IPv6 /64, with one
 	// back every 3 s, and every half second. The network is RemoteAddr's; without
 	// one only a user's limit over all networks holds, since others would be
 	// everybody's.
 	Unthrottled bool
+
+	// Throttle is what limits guessing unless Unthrottled. An admin.Config of the
+	// same process should have the same, so that what one changes the other
+	// knows at once. Defaults to one of the server's own.
+	Throttle *throttle.Limiter
 
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
@@ -172,7 +178,7 @@ func New(c Config) (*Server, error) {
 		identifier: identifier,
 	}
 	if !c.Unthrottled {
-		s.limiter = throttle.New(c.Store, c.Keys, s.now)
+		s.limiter = cmp.Or(c.Throttle, throttle.New(c.Store, c.Keys, s.now))
 	}
 	s.document = wellknown.NewDocument(s.describe())
 	return s, nil

@@ -25,9 +25,14 @@ var (
 	}
 )
 
-// throttled returns errThrottled with the seconds to wait.
-func throttled(wait time.Duration) *Error {
-	return errThrottled.reason("too many failed client authentications from the network").after(wait)
+// throttled is the answer to a client authentication that was refused, and any other
+// error as it is.
+func throttled(err error) error {
+	var r *throttle.Refusal
+	if errors.As(err, &r) {
+		return errThrottled.reason("too many failed client authentications from the network").after(r.Wait)
+	}
+	return err
 }
 
 // refused is the answer to a guess that was refused, and any other error as it is.

@@ -168,6 +168,72 @@ func TestGuessingWithManyClientIDsIsThrottled(t *testing.T) {
 	wantThrottled(t, try("another"), 1)
 }
 
+// atOnce sends the requests at the same time, and returns how many had which status.
+func atOnce(n int, send func(i int) answer) map[int]int {
+	statuses := make(chan int, n)
+	for i := range n {
+		go func() { statuses <- send(i).status }()
+	}
+	counts := map[int]int{}
+	for range n {
+		counts[<-statuses]++
+	}
+	return counts
+}
+
+func TestGuessesOfSecretsAtOnceAreNoMoreThanInTurn(t *testing.T) {
+	f, _ := newThrottledFixture(t)
+	credentials := form("grant_type", "client_credentials")
+	service := func(int) answer { return f.post(t, credentials, basic("svc", "s3cret3")) }
+	wrong := func(i int) answer { return f.post(t, credentials, basic("svc", fmt.Sprint("wrong", i))) }
+	t.Run("right ones all pass", func(t *testing.T) {
+		if got := atOnce(150, service); got[http.StatusOK] != 150 {
+			t.Errorf("got %v", got)
+		}
+	})
+	t.Run("6749-2.3.1-07 wrong ones are told as many times as in turn", func(t *testing.T) {
+		got := atOnce(150, wrong)
+		if got[http.StatusUnauthorized] != guessesOfOneClient || got[http.StatusTooManyRequests] != 150-guessesOfOneClient {
+			t.Errorf("got %v", got)
+		}
+	})
+	t.Run("6749-2.3.1-07 and one, when one came back", func(t *testing.T) {
+		f.advance(3 * time.Second)
+		if got := atOnce(50, wrong); got[http.StatusUnauthorized] != 1 || got[http.StatusTooManyRequests] != 49 {
+			t.Errorf("got %v", got)
+		}
+	})
+	t.Run("right ones all pass, when one came back", func(t *testing.T) {
+		f.advance(3 * time.Second)
+		if got := atOnce(150, service); got[http.StatusOK] != 150 {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// Basic credentials that can be read in two ways are two guesses.
+func TestBothReadingsCount(t *testing.T) {
+	raw := func(id, secret string) change {
+		return func(r *http.Request) { r.SetBasicAuth(id, secret) }
+	}
+	credentials := form("grant_type", "client_credentials")
+	t.Run("6749-2.3.1-07 of the secret", func(t *testing.T) {
+		f, _ := newThrottledFixture(t)
+		for i := range guessesOfOneClient / 2 {
+			wantError(t, f.post(t, credentials, raw("svc", fmt.Sprint("a+b", i))), http.StatusUnauthorized, "invalid_client")
+		}
+		wantThrottled(t, f.post(t, credentials, basic("svc", "wrong")), 3)
+	})
+	t.Run("6749-2.3.1-07 of the id", func(t *testing.T) {
+		f, _ := newThrottledFixture(t)
+		for i := range guessesOfOneClient {
+			id := []string{"odd+id", "odd%2bid"}[i%2]
+			wantError(t, f.post(t, credentials, raw(id, fmt.Sprint("wrong", i))), http.StatusUnauthorized, "invalid_client")
+		}
+		wantThrottled(t, f.post(t, form("grant_type", "client_credentials", "client_id", "odd+id", "client_secret", "x")), 3)
+	})
+}
+
 func TestWhatIsNoGuessIsNotThrottled(t *testing.T) {
 	f, at := newThrottledFixture(t)
 	rs1 := basic("rs1", "rs1-secret")

@@ -61,7 +61,6 @@ func TestThrottleIsSeenAndLifted(t *testing.T) {
 	if got := list(); len(got.Throttled) != 0 {
 		t.Errorf("afterwards: %+v", got)
 	}
-	time.Sleep(100 * time.Millisecond) // for as long the other node may go by what it saw
 	if err := fail("192.0.2.7", "y"); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}

@@ -41,13 +41,29 @@ func (b bucket) rate() rate {
 	return networkRate
 }
 
+// charge is how many failures of a bucket an attempt costs if it fails.
+type charge struct {
+	bucket
+	n int
+}
+
 // maxBuckets bounds the memory: of more, those that are nearest to full go.
 const maxBuckets = 8192
 
 // buckets are those that this node knows of. It is safe for concurrent use.
 type buckets struct {
 	mu    sync.Mutex
-	known map[bucket]level
+	known map[bucket]*gauge
+}
+
+// gauge is where the failures of one bucket are counted in this process: one after
+// another, so that only nodes compete for the record, and so that what is counted
+// for one is known before the next is answered.
+type gauge struct {
+	turn
+
+	users int // guarded by buckets.mu
+	level     // guarded by buckets.mu
 }
 
 // level is a bucket's state, and the record that the store had of it.
@@ -56,103 +72,181 @@ type level struct {
 	record []byte
 }
 
-func (t *buckets) at(b bucket) level {
+// open returns the gauge of that bucket, which must be closed.
+func (t *buckets) open(b bucket) *gauge {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.known[b]
+	g := t.known[b]
+	if g == nil {
+		if len(t.known) >= maxBuckets {
+			t.forgetOne()
+		}
+		if t.known == nil {
+			t.known = make(map[bucket]*gauge)
+		}
+		g = &gauge{turn: newTurn()}
+		t.known[b] = g
+	}
+	g.users++
+	return g
 }
 
-func (t *buckets) wait(b bucket, now time.Time) time.Duration {
-	return b.rate().wait(t.at(b).full, now)
-}
-
-// adopt takes over what the store has, unless more is known already.
-func (t *buckets) adopt(b bucket, l level) {
+// find is open for a bucket that failures were counted for, else nil.
+func (t *buckets) find(b bucket) *gauge {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	had, known := t.known[b]
-	switch {
-	case t.known == nil:
-		t.known = make(map[bucket]level)
-	case !known && len(t.known) >= maxBuckets:
-		t.forgetOne()
+	g := t.known[b]
+	if g != nil {
+		g.users++
 	}
-	if !had.full.After(l.full) {
-		t.known[b] = l
-	}
+	return g
 }
 
-// forgetOne forgets the bucket nearest to full among some that the map happens
-// to begin with: so the buckets of one who guesses a lot stay.
-func (t *buckets) forgetOne() {
-	const sample = 8
-	var oldest bucket
-	looked := 0
-	for b, l := range t.known {
-		if looked == 0 || l.full.Before(t.known[oldest].full) {
-			oldest = b
-		}
-		if looked++; looked == sample {
-			break
-		}
-	}
-	delete(t.known, oldest)
+func (t *buckets) close(g *gauge) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	g.users--
 }
 
-// ClientWait returns how long the network has to wait before it may authenticate
-// as that client, or as one that can't exist, ""; zero: not at all. It asks no
-// store, and knows what other nodes counted up to the last failure here.
-func (l *Limiter) ClientWait(network netip.Prefix, client string) time.Duration {
-	if l == nil || !network.IsValid() {
-		return 0
-	}
-	now := l.now()
-	wait := l.buckets.wait(bucket{kind: kindClients, network: network}, now)
-	if client != "" {
-		wait = max(wait, l.buckets.wait(bucket{kindClient, network, client}, now))
+func (t *buckets) at(g *gauge) level {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return g.level
+}
+
+// wait is how long one of the buckets has too little left.
+func (t *buckets) wait(charges []charge, now time.Time) (wait time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range charges {
+		if g := t.known[c.bucket]; g != nil {
+			wait = max(wait, c.rate().waitFor(c.n, g.full, now))
+		}
 	}
 	return wait
 }
 
-// ClientFailed counts that the network brought a wrong secret for that client, and
-// reports whether no more will be looked at for now. Requests that are under way
-// at the same time may overdraw a bucket by as many as they are.
-func (l *Limiter) ClientFailed(ctx context.Context, network netip.Prefix, client string) (last bool, err error) {
-	if l == nil || !network.IsValid() {
-		return false, nil
+// adopt takes over what the store has, unless more is known already.
+func (t *buckets) adopt(g *gauge, l level) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !g.full.After(l.full) {
+		g.level = l
 	}
-	ctx, done := settling(ctx)
-	defer done()
-	last, err = l.spend(ctx, bucket{kind: kindClients, network: network})
-	if client != "" {
-		lastOfClient, errOfClient := l.spend(ctx, bucket{kindClient, network, client})
-		last, err = last || lastOfClient, errors.Join(err, errOfClient)
-	}
-	return last, err
 }
 
-// spend counts a failure, here and in the store, and reports whether it emptied the
-// bucket: of all nodes only one is told so. What the store can't count is counted
-// here.
-func (l *Limiter) spend(ctx context.Context, b bucket) (emptied bool, err error) {
-	r, now, had := b.rate(), l.now(), l.buckets.at(b)
-	defer func() {
-		if err != nil {
-			l.buckets.adopt(b, level{full: r.spend(had.full, now), record: had.record})
+// forgetOne forgets the bucket nearest to full among some that the map happens
+// to begin with: so the buckets of one who guesses a lot stay. One that is in use
+// stays too.
+func (t *buckets) forgetOne() {
+	const sample = 8
+	var (
+		nearest bucket
+		least   *gauge
+		looked  int
+	)
+	for b, g := range t.known {
+		if g.users == 0 && (least == nil || g.full.Before(least.full)) {
+			nearest, least = b, g
 		}
-	}()
-	key, err := l.key(ctx, b.kind, b.network.String()+" "+b.client)
+		if looked++; looked >= sample && least != nil {
+			break
+		}
+	}
+	if least != nil {
+		delete(t.known, nearest)
+	}
+}
+
+// room returns a [Refusal] when the failures that were counted up to now leave too
+// little, those included that are just being counted: it waits for them. Without
+// any it costs nothing.
+//
+// This is asked once more when a guess turned out right, and a wrong one is refused
+// as well when there is nothing left to count it in. So of many guesses that were
+// judged at once no more are answered than in turn, and what isn't answered hasn't
+// told whether it was right; none has to wait for another as long as all are right.
+func (l *Limiter) room(ctx context.Context, charges []charge) error {
+	for _, c := range charges {
+		g := l.buckets.find(c.bucket)
+		if g == nil {
+			continue
+		}
+		err := g.enter(ctx)
+		if err == nil {
+			g.leave()
+		}
+		l.buckets.close(g)
+		if err != nil {
+			return err
+		}
+	}
+	return l.refusal(charges)
+}
+
+// refusal is room by what is counted already.
+func (l *Limiter) refusal(charges []charge) error {
+	if wait := l.buckets.wait(charges, l.now()); wait > 0 {
+		return &Refusal{wait}
+	}
+	return nil
+}
+
+// spend counts failures, here and in the store, and reports whether they emptied the
+// bucket: of all nodes only one is told so. It returns a [Refusal], and counts
+// nothing, when the bucket holds too few. What the store can't count is counted here.
+// isNew, which may be nil, tells whether it counts at all; whoever is judged later waits
+// for that as well.
+func (l *Limiter) spend(ctx context.Context, c charge, isNew func() (bool, error)) (emptied bool, err error) {
+	g := l.buckets.open(c.bucket)
+	defer l.buckets.close(g)
+	if err := g.enter(ctx); err != nil {
+		l.countHere(g, c)
+		return false, err
+	}
+	defer g.leave()
+	if err := l.refusal([]charge{c}); err != nil {
+		return false, err
+	}
+	if isNew != nil {
+		if counts, err := isNew(); !counts || err != nil {
+			return false, err
+		}
+	}
+	emptied, err = l.count(ctx, g, c)
+	if err != nil && !errors.As(err, new(*Refusal)) {
+		l.countHere(g, c)
+	}
+	return emptied, err
+}
+
+func (l *Limiter) countHere(g *gauge, c charge) {
+	had := l.buckets.at(g)
+	l.buckets.adopt(g, level{c.rate().spendSome(c.n, had.full, l.now()), had.record})
+}
+
+// count is spend in the store. The turn is the caller's.
+func (l *Limiter) count(ctx context.Context, g *gauge, c charge) (emptied bool, err error) {
+	key, err := l.key(ctx, c.kind, c.network.String()+" "+c.client)
 	if err != nil {
 		return false, err
 	}
+	r, now, had := c.rate(), l.now(), l.buckets.at(g)
 	record := had.record
 	for range maxSwaps {
 		before := decodeFull(record)
-		after := level{full: r.spend(before, now)}
+		if wait := r.waitFor(c.n, before, now); wait > 0 { // others emptied it
+			l.buckets.adopt(g, level{before, record})
+			return false, &Refusal{wait}
+		}
+		if before.Before(had.full) { // the store couldn't be told then
+			before = had.full
+		}
+		after := level{full: r.spendSome(c.n, before, now)}
 		after.record = encodeFull(after.full)
 		kept, err := l.store.SwapGuesses(ctx, key, record, after.record, after.full)
 		if err == nil {
-			l.buckets.adopt(b, after)
+			l.buckets.adopt(g, after)
 			return r.wait(before, now) == 0 && r.wait(after.full, now) > 0, nil
 		}
 		if !errors.Is(err, storage.ErrConflict) {

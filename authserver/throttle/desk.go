@@ -9,34 +9,40 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// desk is where the guesses at one user queue in this process: one at a time reads
-// and writes the record, so that only nodes compete for it, and not requests.
-type desk struct {
-	turn    chan struct{} // of one: who may touch what follows
-	record  []byte        // as it was last seen
-	seen    time.Time
-	changed chan struct{} // closed when a guess of this process has ended
+// turn is held by one at a time.
+type turn chan struct{}
 
-	users int // guarded by desks.mu
-}
-
-// fresh is how long a record that was seen may be taken for the one that there is.
-// A change is made by compare and swap, and doesn't depend on it.
-const fresh = 50 * time.Millisecond
+func newTurn() turn { return make(turn, 1) }
 
 // enter waits for the caller's turn; leave ends it.
-func (d *desk) enter(ctx context.Context) error {
+func (t turn) enter(ctx context.Context) error {
 	select {
-	case d.turn <- struct{}{}:
+	case t <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("throttle: %w: %w", storage.ErrUnavailable, context.Cause(ctx))
 	}
 }
 
-func (d *desk) leave() { <-d.turn }
+func (t turn) leave() { <-t }
 
-func (d *desk) saw(record []byte) { d.record, d.seen = record, time.Now() }
+// desk is where the guesses at one user queue in this process: one at a time reads
+// and writes the record, so that only nodes compete for it, and not requests.
+type desk struct {
+	turn                  // of who may touch what follows
+	record  []byte        // as it was last seen
+	seen    time.Time     // or later
+	changed chan struct{} // closed when a guess of this process has ended
+
+	users int // guarded by desks.mu
+}
+
+// fresh is how long a record that was seen is good enough to wait by. A change is made
+// by compare and swap, and doesn't depend on it.
+const fresh = 50 * time.Millisecond
+
+// saw remembers what the store answered to a question that was asked then.
+func (d *desk) saw(record []byte, asked time.Time) { d.record, d.seen = record, asked }
 
 // wake lets those try again who wait for a guess to end.
 func (d *desk) wake() {
@@ -60,7 +66,7 @@ func (t *desks) open(key storage.GuessKey) *desk {
 	defer t.mu.Unlock()
 	d := t.known[key]
 	if d == nil {
-		d = &desk{turn: make(chan struct{}, 1), changed: make(chan struct{})}
+		d = &desk{turn: newTurn(), changed: make(chan struct{})}
 		if t.known == nil {
 			t.known = make(map[storage.GuessKey]*desk)
 		}

@@ -14,15 +14,23 @@
 //     is exempt, so that no stranger elsewhere can keep the user out.
 //
 // Successes cost nothing. The same wrong password again, within a quarter of an
-// hour, counts once: client libraries try twice. Guesses that are under way count
-// as if they had failed, and what they leave no room for waits for them, so that
-// many sign-ins at once all succeed, and as many guesses don't.
+// hour, counts once: client libraries try twice. Guesses at a user that are under way
+// count as if they had failed, and what they leave no room for waits for them, so
+// that many sign-ins at once all succeed, and as many guesses don't.
 //
 // What is counted for a user is a record in the store that all nodes share, whose
 // name is a keyed digest: see storage.Guesses. It is the same for a name that
 // nobody has. What is counted for a network, and for the clients that authenticate
 // from it, each node looks up in its own memory, so that it costs nothing, and
-// shares through the store whenever it counts a failure.
+// shares through the store whenever it counts a failure. Many that are judged at once
+// don't wait for each other: the limit is looked at before, and once more before
+// any outcome is told, while failures are counted one by one. So of wrong ones no
+// more are told than in turn, and a right one that comes after the last is refused.
+//
+// A node can't know what others counted since its own last failure. When it took a
+// network for one that may still guess, and the store knows better, the wrong guess by
+// which it learns that is refused, but a right one in its place would have been let
+// in: on each further node it is one guess more, whenever one comes back.
 //
 // Times are those of the node that writes them: clocks that differ by seconds make
 // delays longer or shorter by as much.

@@ -82,10 +82,8 @@ func (l *Limiter) Begin(ctx context.Context, a Attempt) (*Place, error) {
 	if l == nil {
 		return nil, nil
 	}
-	if a.Network.IsValid() {
-		if wait := l.buckets.wait(bucket{kind: kindNetwork, network: a.Network}, l.now()); wait > 0 {
-			return nil, &Refusal{wait}
-		}
+	if err := l.refusal(ofNetwork(a.Network)); err != nil {
+		return nil, err
 	}
 	p, err := l.approach(ctx, a)
 	if err != nil {
@@ -154,11 +152,12 @@ func (l *Limiter) pause(ctx context.Context, changed <-chan struct{}, deadline t
 }
 
 // take takes the place if the verdict admits it; changed is closed when to ask again.
-// A record that was seen before is good enough to be replaced, but to refuse
-// somebody it has to be the present one. Whoever has none takes the same steps as
-// who has one.
+// A record that was seen before is good enough to be replaced, and to wait by for a
+// moment, but to refuse somebody it has to be one that was loaded since: so lifting
+// is in force at once, and of many that are refused at once one asks for all. Whoever
+// has none takes the same steps as who has one.
 func (p *Place) take(ctx context.Context) (v verdict, changed <-chan struct{}, err error) {
-	d := p.desk
+	d, began := p.desk, time.Now()
 	if err := d.enter(ctx); err != nil {
 		return v, nil, err
 	}
@@ -167,13 +166,13 @@ func (p *Place) take(ctx context.Context) (v verdict, changed <-chan struct{}, e
 		now := p.limiter.now()
 		r := decode(d.record, now)
 		v = r.judge(p.network, now)
-		switch age := time.Since(d.seen); {
+		switch {
 		case v.admits() && !d.seen.IsZero():
 			r.enter(p.network, p.id, now)
 			if swapped, err := p.swap(ctx, r, now); swapped || err != nil {
 				return v, nil, err
 			}
-		case age < fresh:
+		case !d.seen.Before(began), v.hold && time.Since(d.seen) < fresh:
 			return v, d.changed, nil
 		default:
 			if err := p.look(ctx); err != nil {
@@ -186,9 +185,10 @@ func (p *Place) take(ctx context.Context) (v verdict, changed <-chan struct{}, e
 
 // look lets the desk see the record that is there.
 func (p *Place) look(ctx context.Context) error {
+	asked := time.Now()
 	record, err := p.limiter.store.LoadGuesses(ctx, p.key)
 	if err == nil {
-		p.desk.saw(record)
+		p.desk.saw(record, asked)
 	}
 	return err
 }
@@ -198,11 +198,12 @@ func (p *Place) look(ctx context.Context) error {
 func (p *Place) swap(ctx context.Context, r *record, now time.Time) (bool, error) {
 	r.tidy(now)
 	next, until := r.encode()
+	asked := time.Now()
 	kept, err := p.limiter.store.SwapGuesses(ctx, p.key, p.desk.record, next, until)
 	if err != nil && !errors.Is(err, storage.ErrConflict) {
 		return false, err
 	}
-	p.desk.saw(kept)
+	p.desk.saw(kept, asked)
 	return err == nil, nil
 }
 
@@ -244,20 +245,24 @@ func (p *Place) close() {
 // Failed says that the password was wrong, or the user can't sign in. It reports
 // whether it was the last failure before guesses are refused. A [Refusal] is what
 // to answer in place of a failure: only a network that the user is known at
-// would have got that far.
+// would have got that far, or others that were under way were too many.
 func (p *Place) Failed(ctx context.Context) (last bool, err error) {
 	if p == nil {
 		return false, nil
 	}
-	var counted bool
-	l, network, others := p.limiter, p.network, p.others
-	err = p.change(ctx, func(r *record, now time.Time) { counted, last = r.fail(network, p.id, p.digest, now) })
-	if err == nil && counted && network.IsValid() {
+	network, others := p.network, p.others
+	fail := func() (counted bool, err error) {
+		err = p.change(ctx, func(r *record, now time.Time) { counted, last = r.fail(network, p.id, p.digest, now) })
+		return counted, err
+	}
+	if network.IsValid() {
 		settled, done := settling(ctx)
 		defer done()
 		var emptied bool
-		emptied, err = l.spend(settled, bucket{kind: kindNetwork, network: network})
+		emptied, err = p.limiter.spend(settled, ofNetwork(network)[0], fail)
 		last = last || emptied
+	} else {
+		_, err = fail()
 	}
 	if err == nil && others > 0 {
 		err = &Refusal{others}
@@ -265,11 +270,23 @@ func (p *Place) Failed(ctx context.Context) (last bool, err error) {
 	return last, err
 }
 
+// ofNetwork is what a failure costs, whoever is guessed at: nothing without an address.
+func ofNetwork(network netip.Prefix) []charge {
+	if !network.IsValid() {
+		return nil
+	}
+	return []charge{{bucket{kind: kindNetwork, network: network}, 1}}
+}
+
 // Succeeded says that the password was right and the user may sign in. The network
-// is the user's from now on.
+// is the user's from now on. It returns a [Refusal] when it must not be told so:
+// wrong ones from the network, that were judged at the same time, were too many.
 func (p *Place) Succeeded(ctx context.Context) error {
 	if p == nil {
 		return nil
+	}
+	if err := p.limiter.room(ctx, ofNetwork(p.network)); err != nil {
+		return err
 	}
 	return p.change(ctx, func(r *record, now time.Time) { r.succeed(p.network, p.id, now) })
 }

@@ -221,7 +221,17 @@ func TestANetworkIsLimitedOverAllUsers(t *testing.T) {
 	if !errors.As(err, &refusal) || refusal.Wait != networkRate.every {
 		t.Errorf("the node of the last failure: %v", err)
 	}
-	fails(n.node(), 1000) // a node that just began learns it from its first failure
+	began := n.node() // a node that just began learns it from its first failure
+	p, err := began.Begin(t.Context(), Attempt{Username: "user1000", Password: "x", Network: home})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last, err := p.Failed(t.Context()); last || !errors.As(err, &refusal) || refusal.Wait != networkRate.every {
+		t.Errorf("a node that just began: last is %v, %v", last, err)
+	}
+	if _, err := began.Begin(t.Context(), Attempt{Username: "bob", Password: "x", Network: home}); !errors.As(err, &refusal) {
+		t.Errorf("a node that learnt it: %v", err)
+	}
 	if p, err := b.Begin(t.Context(), Attempt{Username: "bob", Password: "x", Network: office}); err != nil {
 		t.Errorf("another network: %v", err)
 	} else {
@@ -229,27 +239,307 @@ func TestANetworkIsLimitedOverAllUsers(t *testing.T) {
 	}
 }
 
+// fails is a wrong secret for the client from home; an error may be of either step.
+func fails(t *testing.T, l *Limiter, clients ...string) (last bool, err error) {
+	t.Helper()
+	trial, err := l.Try(home, clients...)
+	if err != nil {
+		return false, err
+	}
+	return trial.Failed(t.Context())
+}
+
+// waits is how long home has to wait as that client.
+func waits(t *testing.T, l *Limiter, clients ...string) time.Duration {
+	t.Helper()
+	_, err := l.Try(home, clients...)
+	var refusal *Refusal
+	if err != nil && !errors.As(err, &refusal) {
+		t.Fatal(err)
+	}
+	if refusal == nil {
+		return 0
+	}
+	return refusal.Wait
+}
+
 func TestClientsShareTheirLimit(t *testing.T) {
 	n := newNodes(t)
 	all := []*Limiter{n.node(), n.node()}
 	for i := range clientRate.burst {
-		last, err := all[i%2].ClientFailed(t.Context(), home, "web")
+		last, err := fails(t, all[i%2], "web")
 		if err != nil || last != (i == clientRate.burst-1) {
 			t.Errorf("failure %d: last is %v, %v", i+1, last, err)
 		}
 	}
-	if wait := all[1].ClientWait(home, "web"); wait != clientRate.every {
+	if wait := waits(t, all[1], "web"); wait != clientRate.every {
 		t.Errorf("the node of the last failure waits %s", wait)
 	}
 	restarted := n.node()
-	if last, err := restarted.ClientFailed(t.Context(), home, "web"); last || err != nil {
+	var refusal *Refusal
+	if last, err := fails(t, restarted, "web"); last || !errors.As(err, &refusal) || refusal.Wait != clientRate.every {
 		t.Errorf("a failure that was one too many: last is %v, %v", last, err)
 	}
-	if wait := restarted.ClientWait(home, "web"); wait != clientRate.every {
+	if wait := waits(t, restarted, "web"); wait != clientRate.every {
 		t.Errorf("a node that just began waits %s after a failure", wait)
 	}
-	if wait := restarted.ClientWait(home, "other"); wait != 0 {
+	if wait := waits(t, restarted, "other"); wait != 0 {
 		t.Errorf("another client waits %s", wait)
+	}
+}
+
+// secretsAtOnce judges n secrets for web at once, all before the outcome of any is told,
+// at the nodes in turn, and returns how many outcomes were told.
+func secretsAtOnce(t *testing.T, n int, nodes []*Limiter, right func(i int) bool) (told int) {
+	t.Helper()
+	trials := make([]*Trial, n)
+	for i := range trials {
+		trials[i], _ = nodes[i%len(nodes)].Try(home, "web")
+	}
+	var wg sync.WaitGroup
+	var count atomic.Int64
+	for i, trial := range trials {
+		if trial == nil {
+			continue // refused
+		}
+		wg.Go(func() {
+			var err error
+			if right(i) {
+				err = trial.Succeeded(t.Context())
+			} else {
+				_, err = trial.Failed(t.Context())
+			}
+			if err == nil {
+				count.Add(1)
+			} else if !errors.As(err, new(*Refusal)) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	return int(count.Load())
+}
+
+func always(right bool) func(int) bool { return func(int) bool { return right } }
+
+func TestSecretsAtOnceAreNoMoreThanInTurn(t *testing.T) {
+	n := newNodes(t)
+	all := []*Limiter{n.node(), n.node(), n.node()}
+	if told := secretsAtOnce(t, 150, all[:1], always(false)); told != clientRate.burst {
+		t.Errorf("%d of 150 wrong secrets at once were told, want %d", told, clientRate.burst)
+	}
+	if wait := waits(t, all[0], "other"); wait != 0 {
+		t.Errorf("what wasn't told was taken from other clients: the wait is %s", wait)
+	}
+	for range 3 {
+		n.advance(clientRate.every)
+		if told := secretsAtOnce(t, 150, all, always(false)); told != 1 {
+			t.Errorf("%d of 150 wrong secrets at once were told later, by three nodes, want 1", told)
+		}
+		if told := secretsAtOnce(t, 150, all, always(true)); told != 0 {
+			t.Errorf("%d of 150 right ones were told then", told)
+		}
+	}
+}
+
+func TestGoodSecretsAtOnceAllPass(t *testing.T) {
+	n := newNodes(t)
+	l := []*Limiter{New(failing{n.store}, n.keys, n.now)} // no store is asked
+	if told := secretsAtOnce(t, 1000, l, always(true)); told != 1000 {
+		t.Errorf("%d of 1000 at once", told)
+	}
+	l[0] = n.node()
+	for range clientRate.burst - 1 {
+		if _, err := fails(t, l[0], "web"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l[0].store = failing{n.store}
+	if told := secretsAtOnce(t, 1000, l, always(true)); told != 1000 {
+		t.Errorf("%d of 1000 at once, when one failure is left", told)
+	}
+}
+
+// A right secret that was judged while the last failure is being counted isn't told.
+func TestARightSecretWaitsForFailuresThatAreBeingCounted(t *testing.T) {
+	n := newNodes(t)
+	a, b := n.node(), n.node()
+	for range clientRate.burst {
+		if _, err := fails(t, a, "web"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slow := &slowStore{Guesses: n.store, asked: make(chan struct{}), answer: make(chan struct{})}
+	b.store = slow
+	wrong, right := mustTry(t, b), mustTry(t, b)
+	done := make(chan error, 2)
+	go func() { _, err := wrong.Failed(t.Context()); done <- err }()
+	<-slow.asked
+	go func() { done <- right.Succeeded(t.Context()) }()
+	select {
+	case err := <-done:
+		t.Errorf("told before the store answered: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(slow.answer)
+	for range 2 {
+		if err := <-done; !errors.As(err, new(*Refusal)) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func mustTry(t *testing.T, l *Limiter) *Trial {
+	t.Helper()
+	trial, err := l.Try(home, "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trial
+}
+
+// slowStore tells when it is asked, and answers when it is let.
+type slowStore struct {
+	storage.Guesses
+	asked, answer chan struct{}
+	once          sync.Once
+}
+
+func (s *slowStore) SwapGuesses(ctx context.Context, k storage.GuessKey, old, next []byte, until time.Time) ([]byte, error) {
+	s.once.Do(func() { close(s.asked) })
+	<-s.answer
+	return s.Guesses.SwapGuesses(ctx, k, old, next, until)
+}
+
+func TestEverySecretOfARequestCounts(t *testing.T) {
+	l := newNodes(t).node()
+	for range clientRate.burst/2 - 1 {
+		if last, err := fails(t, l, "web", "web"); last || err != nil {
+			t.Fatalf("last is %v, %v", last, err)
+		}
+	}
+	if _, err := fails(t, l, "web", "w%65b"); err != nil { // 19 of web
+		t.Fatal(err)
+	}
+	if wait := waits(t, l, "web", "web"); wait != clientRate.every {
+		t.Errorf("two with one left wait %s", wait)
+	}
+	if wait := waits(t, l, "web"); wait != 0 {
+		t.Errorf("one with one left waits %s", wait)
+	}
+	if last, err := fails(t, l, "web"); !last || err != nil {
+		t.Errorf("the last: %v, %v", last, err)
+	}
+	if left := clientsRate.left(l.buckets.known[bucket{kind: kindClients, network: home}].full, start); left != clientsRate.burst-clientRate.burst-1 {
+		t.Errorf("%d are left for all clients", left)
+	}
+}
+
+// passwordsAtOnce judges passwords for n users from home at once, all before the outcome
+// of any is told, at the nodes in turn, and returns how many outcomes were told.
+func passwordsAtOnce(t *testing.T, n int, user string, nodes []*Limiter, right bool) (told int) {
+	t.Helper()
+	places := make([]*Place, n)
+	for i := range places {
+		a := Attempt{Username: fmt.Sprint(user, i), Password: "x", Network: home}
+		places[i], _ = nodes[i%len(nodes)].Begin(t.Context(), a)
+	}
+	var wg sync.WaitGroup
+	var count atomic.Int64
+	for _, p := range places {
+		if p == nil {
+			continue // refused
+		}
+		wg.Go(func() {
+			defer p.Leave(t.Context())
+			var err error
+			if right {
+				err = p.Succeeded(t.Context())
+			} else {
+				_, err = p.Failed(t.Context())
+			}
+			if err == nil {
+				count.Add(1)
+			} else if !errors.As(err, new(*Refusal)) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	return int(count.Load())
+}
+
+func TestGuessesAtManyUsersAtOnceAreNoMoreThanInTurn(t *testing.T) {
+	n := newNodes(t)
+	all := []*Limiter{n.node(), n.node()}
+	if told := passwordsAtOnce(t, 150, "at first", all[:1], true); told != 150 {
+		t.Errorf("%d of 150 sign-ins at once succeeded", told)
+	}
+	if told := passwordsAtOnce(t, 150, "a", all[:1], false); told != networkRate.burst {
+		t.Errorf("%d of 150 guesses at once were told, want %d", told, networkRate.burst)
+	}
+	for i := range 3 {
+		n.advance(networkRate.every)
+		if told := passwordsAtOnce(t, 40, fmt.Sprint("b", i), all, false); told != 1 {
+			t.Errorf("%d of 40 guesses at once were told later, by two nodes, want 1", told)
+		}
+	}
+	n.advance(networkRate.every)
+	if told := passwordsAtOnce(t, 40, "c", all, true); told != 40 {
+		t.Errorf("%d of 40 sign-ins at once succeeded, when one failure is left", told)
+	}
+}
+
+// As the secret above: a wrong password takes its turn before it is told to the user's record.
+func TestARightPasswordWaitsForFailuresThatAreBeingCounted(t *testing.T) {
+	n := newNodes(t)
+	l := n.node()
+	begin := func(user string) *Place {
+		t.Helper()
+		p, err := l.Begin(t.Context(), Attempt{Username: user, Password: "x", Network: home})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if told := passwordsAtOnce(t, networkRate.burst-1, "a", []*Limiter{l}, false); told != networkRate.burst-1 {
+		t.Fatalf("%d were told", told)
+	}
+	wrong, right := begin("bob"), begin("alice")
+	slow := &slowStore{Guesses: n.store, asked: make(chan struct{}), answer: make(chan struct{})}
+	l.store = slow
+	failed, succeeded := make(chan error, 1), make(chan error, 1)
+	go func() { _, err := wrong.Failed(t.Context()); failed <- err }()
+	<-slow.asked
+	go func() { succeeded <- right.Succeeded(t.Context()) }()
+	time.Sleep(20 * time.Millisecond)
+	close(slow.answer)
+	if err := <-failed; err != nil {
+		t.Errorf("the wrong one: %v", err)
+	}
+	if err := <-succeeded; !errors.As(err, new(*Refusal)) {
+		t.Errorf("the right one: %v", err)
+	}
+	right.Leave(t.Context())
+}
+
+// A right password that was judged while others emptied the bucket isn't told, and the
+// network isn't the user's because of it.
+func TestARightPasswordThatCameTooLateIsNotTold(t *testing.T) {
+	l := newNodes(t).node()
+	p, err := l.Begin(t.Context(), at(home, "right"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told := passwordsAtOnce(t, 150, "a", []*Limiter{l}, false); told != networkRate.burst {
+		t.Errorf("%d were told", told)
+	}
+	if err := p.Succeeded(t.Context()); !errors.As(err, new(*Refusal)) {
+		t.Errorf("got %v", err)
+	}
+	p.Leave(t.Context())
+	if record, err := l.store.LoadGuesses(t.Context(), mustKey(t, l)); record != nil || err != nil {
+		t.Errorf("left is %s, %v", record, err)
 	}
 }
 
@@ -267,12 +557,20 @@ func TestWithoutAStore(t *testing.T) {
 		t.Errorf("Begin: %v", err)
 	}
 	for range clientRate.burst {
-		if _, err := l.ClientFailed(t.Context(), home, "web"); !errors.Is(err, storage.ErrUnavailable) {
-			t.Errorf("ClientFailed: %v", err)
+		if _, err := fails(t, l, "web"); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("Failed: %v", err)
 		}
 	}
-	if wait := l.ClientWait(home, "web"); wait != clientRate.every {
+	if wait := waits(t, l, "web"); wait != clientRate.every {
 		t.Errorf("what the store couldn't count isn't counted here: the wait is %s", wait)
+	}
+	l.store = n.store
+	n.advance(clientRate.every)
+	if last, err := fails(t, l, "web"); !last || err != nil {
+		t.Errorf("when the store is back: %v, %v", last, err)
+	}
+	if _, err := fails(t, n.node(), "web"); !errors.As(err, new(*Refusal)) {
+		t.Errorf("another node isn't told then: %v", err)
 	}
 }
 
@@ -280,15 +578,24 @@ func TestWithoutAStore(t *testing.T) {
 // who guesses a lot.
 func TestMemoryIsBounded(t *testing.T) {
 	var b buckets
-	guessed := bucket{kindClient, home, "web"}
-	b.adopt(guessed, level{full: start.Add(clientRate.span())})
+	guessed, used := charge{bucket{kindClient, home, "web"}, 1}, bucket{kindClient, home, "used"}
+	count := func(of bucket, full time.Time) {
+		g := b.open(of)
+		b.adopt(g, level{full: full})
+		b.close(g)
+	}
+	count(guessed.bucket, start.Add(clientRate.span()))
+	inUse := b.open(used)
 	for i := range 3 * maxBuckets {
-		b.adopt(bucket{kindClient, stranger(i), fmt.Sprint(i)}, level{full: start.Add(clientRate.every)})
+		count(bucket{kindClient, stranger(i), fmt.Sprint(i)}, start.Add(clientRate.every))
 	}
 	if n := len(b.known); n > maxBuckets {
 		t.Errorf("%d buckets, want %d at most", n, maxBuckets)
 	}
-	if wait := b.wait(guessed, start); wait != clientRate.every {
+	if b.find(used) != inUse {
+		t.Error("the bucket in use is forgotten")
+	}
+	if wait := b.wait([]charge{guessed}, start); wait != clientRate.every {
 		t.Errorf("the guesser waits %s, want %s", wait, clientRate.every)
 	}
 	var d desks
@@ -330,7 +637,6 @@ func TestListAndLift(t *testing.T) {
 	if all := list(); len(all) != 0 {
 		t.Errorf("afterwards: %+v", all)
 	}
-	time.Sleep(fresh)
 	if !try(t, l, at(home, "0"), false) {
 		t.Error("still refused")
 	}

@@ -30,11 +30,14 @@ func (r rate) left(full, now time.Time) int {
 
 // wait is how long such a bucket has nothing left. A time that lies too far ahead,
 // because some clock was wrong, counts as that of an empty bucket.
-func (r rate) wait(full, now time.Time) time.Duration {
+func (r rate) wait(full, now time.Time) time.Duration { return r.waitFor(1, full, now) }
+
+// waitFor is how long it has fewer than n left.
+func (r rate) waitFor(n int, full, now time.Time) time.Duration {
 	if !full.After(now) {
 		return 0
 	}
-	return max(0, min(full.Sub(now), r.span())-r.span()+r.every)
+	return max(0, min(full.Sub(now), r.span())-r.span()+time.Duration(n)*r.every)
 }
 
 // spend takes one failure out of the bucket, if there is one.
@@ -45,6 +48,14 @@ func (r rate) spend(full, now time.Time) time.Time {
 	full = full.Add(r.every)
 	if most := now.Add(r.span()); full.After(most) {
 		return most
+	}
+	return full
+}
+
+// spendSome takes n failures out of the bucket.
+func (r rate) spendSome(n int, full, now time.Time) time.Time {
+	for range n {
+		full = r.spend(full, now)
 	}
 	return full
 }

@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/grantd/grantd/authserver"
 	"github.com/grantd/grantd/authserver/admin"
 	"github.com/grantd/grantd/authserver/passhash"
-	"github.com/grantd/grantd/authserver/throttle"
 	"github.com/grantd/grantd/internal/wellknown"
 	"github.com/grantd/grantd/resource"
 	"github.com/grantd/grantd/storage"
@@ -56,10 +54,7 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	c.Actor, c.Audit, c.Note = actor, p.audit.keep, p.noteAdmin
 	c.Tell = func(_ context.Context, e storage.AuditEvent) { p.audit.tell(e) }
 	c.ClientChanged = p.auth.ForgetClient
-	if !p.unthrottled {
-		c.Throttle = throttle.New(p.store, p.keys, time.Now)
-	}
-	c.Tokens = p.keys
+	c.Tokens, c.Throttle = p.keys, p.throttle
 	if p.stock != nil {
 		c.Legacy = p.stock
 	}

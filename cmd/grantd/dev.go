@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -106,7 +108,9 @@ func dev(ctx context.Context, f devFlags, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p.unthrottled = f.throttle == throttleOff
+	if f.throttle == throttleOff {
+		p.throttle = nil
+	}
 	p.prepare = func(ctx context.Context) error { return seedDemo(ctx, p.store, p.hasher) }
 	p.announce = func(net.Addr) {
 		printDev(out, c.Issuer)
@@ -127,6 +131,17 @@ func (f devFlags) issuer(a net.Addr) string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
+// selfAdmins are the clients that get the scope admin for themselves. A client's scopes
+// hold for all its grant types, and most demo clients have admin for a user's sake.
+func selfAdmins() (ids []string) {
+	for _, c := range demoClients {
+		if slices.Contains(c.grants, "client_credentials") && slices.Contains(c.scopes, "admin") {
+			ids = append(ids, c.id)
+		}
+	}
+	return ids
+}
+
 // printDev prints what to try, ready to paste. Other programs read the address
 // from the first line.
 func printDev(w io.Writer, url string) {
@@ -142,7 +157,8 @@ func printDev(w io.Writer, url string) {
 		}
 		fmt.Fprintf(w, "  %-12s %s\n", c.id, secret)
 	}
-	fmt.Fprintln(w, "\nClients with the password grant see passwords, which RFC 9700 section 2.4 advises against.")
+	fmt.Fprintf(w, "\nThe scope admin is given by client_credentials, to who asks for it, to %s.\n", strings.Join(selfAdmins(), ", "))
+	fmt.Fprintln(w, "Clients with the password grant see passwords, which RFC 9700 section 2.4 advises against.")
 	fmt.Fprintf(w, `
 try
   curl -u demo:demo-secret -d grant_type=password -d username=alice -d password=secret123 %[1]s/token

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,14 @@ func TestDevServesTheDemoSet(t *testing.T) {
 	adminForm := url.Values{"grant_type": {"client_credentials"}, "scope": {"admin"}}
 	if status, answer := tokenFor(t, g.URL, "demo-admin", "demo-admin-secret", adminForm); status != 200 || answer["scope"] != "admin" {
 		t.Errorf("demo-admin: %d %v", status, answer)
+	}
+	_, told, _ := strings.Cut(g.Stdout(), "client_credentials, to who asks for it, to ")
+	told, _, _ = strings.Cut(told, ".\n")
+	for _, c := range demoClients {
+		_, answer := tokenFor(t, g.URL, c.id, c.secret, adminForm)
+		if isTold := slices.Contains(strings.Split(told, ", "), c.id); isTold != (answer["scope"] == "admin") {
+			t.Errorf("%s gets %v for itself, and dev printed %q", c.id, answer["scope"], told)
+		}
 	}
 	if status, answer := tokenFor(t, g.URL, "demo-api", "demo-api-secret", clientForm); status != 400 || answer["error"] != "unauthorized_client" {
 		t.Errorf("demo-api may get no token: %d %v", status, answer)

@@ -33,7 +33,7 @@ func aProcess(t *testing.T, log io.Writer) (p *process, addr string) {
 	if p, err = newProcess(t.Context(), c, log); err != nil {
 		t.Fatal(err)
 	}
-	p.unthrottled = true
+	p.throttle = nil
 	p.prepare = func(ctx context.Context) error { return seedDemo(ctx, p.store, p.hasher) }
 	listening := make(chan string, 1)
 	p.announce = func(a net.Addr) { listening <- a.String() }

@@ -17,6 +17,7 @@ import (
 	"github.com/grantd/grantd/authserver"
 	"github.com/grantd/grantd/authserver/admin"
 	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/authserver/throttle"
 	"github.com/grantd/grantd/internal/wellknown"
 	"github.com/grantd/grantd/resource"
 	"github.com/grantd/grantd/storage"
@@ -38,8 +39,8 @@ type process struct {
 	auth   *authserver.Server // nil where it isn't offered
 	admin  *admin.API         // likewise
 
-	// unthrottled: guessing is not limited.
-	unthrottled bool
+	// throttle limits guessing, of all that is offered here; nil: nothing does.
+	throttle *throttle.Limiter
 
 	// prepare is what must succeed, once, before anybody is let in. It is
 	// repeated while the store can't answer; any other error ends the process.
@@ -76,20 +77,22 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 	if err != nil {
 		return nil, err
 	}
+	keys := &gate{source: opaque.NewLoader(store, sealer, opaque.WithNote(func(err error) {
+		log.Warn("deployment keys", "error", err.Error())
+	}))}
 	return &process{
-		config: c,
-		log:    log,
-		flush:  lines.flush,
-		store:  store,
-		stock:  stock,
-		hasher: hasher,
-		keys: &gate{source: opaque.NewLoader(store, sealer, opaque.WithNote(func(err error) {
-			log.Warn("deployment keys", "error", err.Error())
-		}))},
-		health:  &health{ping: store.Ping},
-		audit:   newAuditor(log, store, c),
-		prepare: func(context.Context) error { return nil },
-		ready:   func(context.Context) {},
+		config:   c,
+		log:      log,
+		flush:    lines.flush,
+		store:    store,
+		stock:    stock,
+		hasher:   hasher,
+		keys:     keys,
+		health:   &health{ping: store.Ping},
+		audit:    newAuditor(log, store, c),
+		throttle: throttle.New(store, keys, time.Now),
+		prepare:  func(context.Context) error { return nil },
+		ready:    func(context.Context) {},
 		announce: func(a net.Addr) {
 			log.Info("listening", "addr", a.String(), "version", versionText())
 		},
@@ -158,7 +161,8 @@ func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, e
 		RetryWindow:     p.config.RetryWindow,
 		Strict:          p.config.strict(),
 		DefaultClient:   defaultClient,
-		Unthrottled:     p.unthrottled,
+		Unthrottled:     p.throttle == nil,
+		Throttle:        p.throttle,
 		RemoteAddr:      remoteAddr,
 		Note:            p.audit.note,
 	})

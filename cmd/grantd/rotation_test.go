@@ -97,10 +97,16 @@ func startNode(t *testing.T, c *config) node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.throttle = nil
+	return offerNode(t, p)
+}
+
+// offerNode starts the process, with the demo set, but for its listener.
+func offerNode(t *testing.T, p *process) node {
+	t.Helper()
 	p.prepare = func(ctx context.Context) error {
 		return seedDemo(ctx, p.store, p.hasher)
 	}
-	p.unthrottled = true
 	if err := p.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,16 @@
 package main
 
 import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/grantd/grantd/authserver/throttle"
 )
 
 // guessSecrets asks for tokens with wrong secrets and counts the answers 429.
@@ -45,4 +52,54 @@ func TestThrottle(t *testing.T) {
 			t.Errorf("%d guesses were refused", n)
 		}
 	})
+}
+
+// What a process counts is known to all that it offers: a network that may not sign in
+// may not try passwords where they are changed either.
+func TestOneLimiterForAll(t *testing.T) {
+	c, err := devFlags{addr: "127.0.0.1:0", memory: true}.config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Issuer, c.PasswordHash = "http://127.0.0.1:8080", hashConfig{Memory: 64, Time: 1, Threads: 1}
+	p, err := newProcess(t.Context(), c, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := offerNode(t, p)
+	defer n.close()
+	send := func(path, contentType, body string, authorize func(*http.Request)) *httptest.ResponseRecorder {
+		t.Helper()
+		r, w := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body)), httptest.NewRecorder()
+		r.Header.Set("Content-Type", contentType)
+		authorize(r)
+		n.handler.ServeHTTP(w, r)
+		return w
+	}
+	demo := func(r *http.Request) { r.SetBasicAuth("demo", "demo-secret") }
+	signIn := func() *httptest.ResponseRecorder {
+		t.Helper()
+		return send("/token", "application/x-www-form-urlencoded", passwordForm("alice", "secret123", "").Encode(), demo)
+	}
+	_, after, _ := strings.Cut(signIn().Body.String(), `"access_token":"`)
+	token, _, _ := strings.Cut(after, `"`)
+
+	from := throttle.NetworkOf(netip.MustParseAddr("192.0.2.1")) // of httptest
+	for i := range 100 {
+		place, err := p.throttle.Begin(t.Context(), throttle.Attempt{Username: fmt.Sprint("user", i), Password: "x", Network: from})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := place.Failed(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w := signIn(); w.Code != http.StatusTooManyRequests {
+		t.Errorf("signing in: %d %s", w.Code, w.Body)
+	}
+	change := `{"old_password":"secret123","new_password":"battery staple"}`
+	w := send("/users/me/password", "application/json", change, func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) })
+	if w.Code != http.StatusTooManyRequests {
+		t.Errorf("changing the password: %d %s", w.Code, w.Body)
+	}
 }
