@@ -58,7 +58,7 @@ func clientAddCommand() *cobra.Command {
 func (f *clientFlags) addTo(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.grants, "grant", nil, "grant_type it may use: password, refresh_token or client_credentials; repeatable")
 	c.Flags().StringArrayVar(&f.scopes, "scope", nil, "scope it may be granted; repeatable (default: default_scopes)")
-	c.Flags().StringArrayVar(&f.redirects, "redirect-uri", nil, "redirection URI; repeatable")
+	c.Flags().StringArrayVar(&f.redirects, "redirect-uri", nil, "redirection URI, kept for the authorization code grant, which isn't offered yet; repeatable")
 	c.Flags().StringArrayVar(&f.audiences, "audience", nil,
 		"resource server its tokens are for (RFC 8707), and whose tokens it may introspect; repeatable (default: every one)")
 	c.Flags().StringArrayVar(&f.origins, "origin", nil, "origin of a page in browsers that may call /token and /revoke as this client, such as https://app.example; repeatable")
@@ -133,7 +133,10 @@ func (f *clientFlags) add(a *api, cmd *cobra.Command, id string, body map[string
 	if err != nil {
 		return f.explain(err)
 	}
-	return showSecret(cmd, id, document, f.secretFile == "" && !f.public)
+	if f.public || f.secretFile != "" {
+		return say(cmd, document, "client %s added", id)
+	}
+	return showSecret(cmd, id, document, true)
 }
 
 // explain words a refusal in terms of the flags: the server names fields, and
@@ -159,6 +162,7 @@ func (f *clientFlags) explain(err error) error {
 			continue
 		}
 		p.Errors[i].Field = flag.name
+		p.Errors[i].Detail = strings.Replace(e.Detail, "or introspect", "or --introspect", 1)
 		if n, err := strconv.Atoi(index); listed && err == nil && n >= 0 && n < len(flag.values) {
 			p.Errors[i].Field += " " + strconv.Quote(flag.values[n])
 		}

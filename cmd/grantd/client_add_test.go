@@ -76,7 +76,7 @@ func TestKindsOfClients(t *testing.T) {
 	}
 	code, stdout, stderr := clientAdd(t, dir, "app", "--public", "--grant", "password")
 	t.Run("6749-10.1-01 no secret is made for a public client", func(t *testing.T) {
-		if code != 0 || stdout != "client_id  app\n" || stderr != "" {
+		if code != 0 || stdout != "client app added\n" || stderr != "" {
 			t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 		}
 	})
