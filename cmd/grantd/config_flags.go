@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -38,6 +40,11 @@ func addConfigFlags(cmd *cobra.Command, names ...string) {
 // loadConfig returns the configuration of a command that has those flags, or one
 // error that lists every fault, check's included.
 func loadConfig(cmd *cobra.Command, check func(*config, *faults)) (*config, error) {
+	if file := configFile(cmd); file != "" {
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			return nil, usagef("there is no file %s", file)
+		}
+	}
 	f := &faults{}
 	c := readLayers(cmd, f)
 	c.Unknown = unknownVariables(environment())
@@ -49,17 +56,21 @@ func loadConfig(cmd *cobra.Command, check func(*config, *faults)) (*config, erro
 	return c, nil
 }
 
+// configFile is the file that the command is to read, or "".
+func configFile(cmd *cobra.Command) string {
+	if cmd.Flags().Changed("config") {
+		return cmd.Flags().Lookup("config").Value.String()
+	}
+	return environment()[envPrefix+"CONFIG"]
+}
+
 func readLayers(cmd *cobra.Command, f *faults) *config {
 	flags := cmd.Flags()
 	environ := environment()
-	file := environ[envPrefix+"CONFIG"]
-	if flags.Changed("config") {
-		file = flags.Lookup("config").Value.String()
-	}
 	if flags.Changed("data") && flags.Changed("redis") {
 		f.addf("--data", "and --redis exclude each other")
 	}
-	c := layers{file: file, environ: environ, flags: func(c *config) {
+	c := layers{file: configFile(cmd), environ: environ, flags: func(c *config) {
 		for name, o := range overrides {
 			if flags.Changed(name) {
 				o.set(c, flags.Lookup(name).Value.String())
