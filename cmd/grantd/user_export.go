@@ -31,6 +31,9 @@ It acts on a store, which --config, --data or --redis names, not through a serve
 			"  grantd user export --data old.db | grantd user import - --redis redis://127.0.0.1:6379/0",
 		Args: cobra.NoArgs,
 		RunE: withNamedStore(func(t *tools, cmd *cobra.Command, _ []string) error {
+			if err := absent(output); err != nil {
+				return err
+			}
 			fmt.Fprintln(cmd.ErrOrStderr(), "This holds the password hashes of all users: keep it as you keep the store.")
 			n := 0
 			fill := func(w io.Writer) error {
@@ -54,19 +57,28 @@ It acts on a store, which --config, --data or --redis names, not through a serve
 	return c
 }
 
-// fillNew makes a private file. It looks first: an export can take a while.
+// absent is a failure when there is such a file; an empty path names none. It is
+// asked first, since an export can take a while.
+func absent(path string) error {
+	if _, err := os.Lstat(path); path == "" || err != nil {
+		return nil
+	}
+	return existsAlready(path)
+}
+
+func existsAlready(path string) error {
+	return failedf("%s is there already", path).withHint("choose another name, or remove it first")
+}
+
+// fillNew makes a private file.
 func fillNew(path string, fill func(io.Writer) error) error {
 	const private fs.FileMode = 0o600
-	exists := failedf("%s is there already", path).withHint("choose another name, or remove it first")
-	if _, err := os.Lstat(path); err == nil {
-		return exists
-	}
 	made, err := fillFile(path, private, fill)
 	if err != nil {
 		return failedf("writing %s: %w", path, err)
 	}
 	if !made {
-		return exists
+		return existsAlready(path)
 	}
 	return nil
 }
