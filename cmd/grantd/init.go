@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ func runInit(t *tools, cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	file := cmd.Flags().Lookup("password-file").Value.String()
+	_, noClient := t.store.LoadClient(cmd.Context(), loginClient)
 	who, made, err := ensureAdmin(cmd.Context(), t.store, newAdmin{
 		name:   name,
 		login:  t.config.offersLogin(),
@@ -57,11 +59,18 @@ func runInit(t *tools, cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	state := "is an admin already"
-	if made {
-		state = "is the first admin"
+	if !made {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s is an admin already\n", who)
+		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s %s\n", who, state)
+	text := "user " + who + " is the first admin\n"
+	if t.config.offersLogin() {
+		if errors.Is(noClient, storage.ErrNotFound) {
+			text += "client " + loginClient + " made\n"
+		}
+		text += "sign in with: grantd login --server " + cmp.Or(t.config.Issuer, "ISSUER") + " --username " + who + "\n"
+	}
+	_, err = fmt.Fprint(cmd.OutOrStdout(), text)
 	return err
 }
 
