@@ -164,6 +164,7 @@ try
   curl -u demo:demo-secret -d grant_type=password -d username=alice -d password=secret123 %[1]s/token
   curl -u demo:demo-secret -d grant_type=refresh_token -d refresh_token=grt_... %[1]s/token
   curl -u demo:demo-secret -d grant_type=client_credentials %[1]s/token
+  curl -u demo-admin:demo-admin-secret -d grant_type=client_credentials -d scope=admin %[1]s/token
   curl -H "Authorization: Bearer gat_..." %[1]s/users/me
   curl -u demo-api:demo-api-secret -d token=gat_... %[1]s/introspect
   curl -u demo:demo-secret -d token=grt_... %[1]s/revoke
