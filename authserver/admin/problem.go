@@ -42,9 +42,9 @@ type problem struct {
 	detail     string
 	fields     []FieldError
 	madeUp     []string // of fields, the names that the API doesn't know
-	allow      string // the Allow header, for 405
-	retryAfter int    // seconds, the Retry-After header; 0 sends none
-	cause      error  // logged, never sent
+	allow      string   // the Allow header, for 405
+	retryAfter int      // seconds, the Retry-After header; 0 sends none
+	cause      error    // logged, never sent
 }
 
 var (
