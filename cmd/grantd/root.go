@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -40,9 +41,30 @@ func newRoot() *cobra.Command {
 	root.Version = versionText()
 	root.SetVersionTemplate("grantd {{.Version}} " + runtime.Version() + "\n")
 	root.SilenceErrors, root.SilenceUsage = true, true
+	addHelpCommand(root)
 	root.InitDefaultCompletionCmd()
 	addCompletionExamples(root)
 	return root
+}
+
+// noArgs is for commands that take no argument.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no argument", c.CommandPath()).withHint(c.CommandPath() + " --help says how it is called")
+	}
+	return nil
+}
+
+// addHelpCommand adds the command help, for commands that there are.
+func addHelpCommand(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"}) // it was just added
+	help.Args = func(_ *cobra.Command, args []string) error {
+		if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+			return usagef("there is no command %q", strings.Join(args, " ")).withHint(root.Name() + " --help lists the commands")
+		}
+		return nil
+	}
 }
 
 // noun is a command that only holds others.

@@ -27,7 +27,7 @@ Whoever has the hashes can guess the passwords at leisure: keep the file as you
 keep the store. With --output only the user who runs this can read it.`,
 		Example: "  grantd user export --config grantd.yaml --output users.jsonl\n" +
 			"  grantd user export --data old.db | grantd user import - --redis redis://127.0.0.1:6379/0",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: withTools(func(t *tools, cmd *cobra.Command, _ []string) error {
 			fmt.Fprintln(cmd.ErrOrStderr(), "This holds the password hashes of all users: keep it as you keep the store.")
 			n := 0
