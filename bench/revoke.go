@@ -32,7 +32,7 @@ type revokeOptions struct {
 	big     int           // of them, of each user whose grants are revoked under load
 	bigs    int           // how many such users
 	small   int           // users with a few grants, who are revoked one after the other
-	quiet   time.Duration // of traffic before and after
+	quiet   time.Duration // of traffic before
 	longest time.Duration // that a sweep may take
 }
 
@@ -47,7 +47,7 @@ func revocations(ctx context.Context, args []string) error {
 	f.IntVar(&o.bigs, "bigs", 5, "users who are revoked under load")
 	f.IntVar(&o.small, "small", 50, "users with ten grants, revoked without load")
 	f.IntVar(&o.connections, "connections", 32, "connections that are busy at once")
-	f.DurationVar(&o.quiet, "quiet", 10*time.Second, "how long throughput is measured before and after")
+	f.DurationVar(&o.quiet, "quiet", 10*time.Second, "how long throughput is measured before each revocation")
 	f.DurationVar(&o.longest, "longest", 20*time.Minute, "how long a sweep may take")
 	f.StringVar(&o.grantd, "grantd", "../bin/grantd", "the grantd to measure")
 	f.StringVar(&o.write, "write", "", "a Markdown file whose table to replace")
@@ -73,6 +73,7 @@ type revokeBench struct {
 	others     []string            // tokens of the traffic
 	held       map[string][]string // tokens of the users who are revoked, by name
 	rows       [][2]string         // what was found
+	load0      string              // load average before anything ran
 }
 
 func (b *revokeBench) close() error {
@@ -109,6 +110,8 @@ func (b *revokeBench) run(ctx context.Context) error {
 func (b *revokeBench) start(ctx context.Context) (err error) {
 	w := &world{access: map[*server][]string{}}
 	b.world = w
+	average, _ := os.ReadFile("/proc/loadavg")
+	b.load0, _, _ = strings.Cut(string(average), " ")
 	if w.dir, err = os.MkdirTemp("", "grantd-bench-"); err != nil {
 		return err
 	}
@@ -324,20 +327,28 @@ func (b *revokeBench) refused(ctx context.Context, held []string) (alive int, fi
 	return alive, first, nil
 }
 
+// progress reads the receipt.
+func (b *revokeBench) progress(ctx context.Context, admin, id string) (r receipt, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.serverAddr+"/admin/v1/revocations/"+id, nil)
+	if err != nil {
+		return r, err
+	}
+	request.Header.Set("Authorization", "Bearer "+admin)
+	status, err := answer(request, &r)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("status %d", status)
+	}
+	if err != nil {
+		return r, fmt.Errorf("reading the receipt: %w", err)
+	}
+	return r, nil
+}
+
 // complete waits for the sweep.
 func (b *revokeBench) complete(ctx context.Context, admin, id string) (r receipt, err error) {
 	for end := time.Now().Add(b.o.longest); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.serverAddr+"/admin/v1/revocations/"+id, nil)
-		if err != nil {
+		if r, err = b.progress(ctx, admin, id); err != nil || r.Status == "complete" {
 			return r, err
-		}
-		request.Header.Set("Authorization", "Bearer "+admin)
-		status, err := answer(request, &r)
-		if err != nil || status != http.StatusOK {
-			return r, fmt.Errorf("reading the receipt: status %d, %w", status, err)
-		}
-		if r.Status == "complete" {
-			return r, nil
 		}
 	}
 	return r, errors.New("the sweep takes too long")
@@ -452,7 +463,8 @@ func ratio(a, b []float64) string {
 }
 
 // revokeAll revokes everything. The others sign in anew at once, and their throughput
-// during the sweep is compared with that before the revocation, and after the sweep.
+// beside the sweep is compared with that before the revocation. Then they stop, and
+// the sweep ends alone.
 func (b *revokeBench) revokeAll(ctx context.Context) error {
 	admin, err := b.admin(ctx)
 	if err != nil {
@@ -460,7 +472,7 @@ func (b *revokeBench) revokeAll(ctx context.Context) error {
 	}
 	t := newTraffic(b.serverAddr, b.o.connections, b.others)
 	t.rate(nil, time.Second)
-	before := t.rate(nil, b.o.quiet)
+	before := t.windows(b.o.quiet)
 	r, took, err := b.post(ctx, admin, `{"all":true}`)
 	if err != nil {
 		return err
@@ -470,50 +482,58 @@ func (b *revokeBench) revokeAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if admin, err = b.admin(ctx); err != nil { // the admin's token is dead too
-		return err
-	}
-	var anew []string
-	for i := range tokens {
-		held, err := b.signIn(ctx, fmt.Sprintf("other-%d", i), 1)
-		if errors.Is(err, storage.ErrRevoked) { // as it has to be: the epoch was another
-			held, err = b.signIn(ctx, fmt.Sprintf("other-%d", i), 1)
-		}
-		if err != nil {
-			return err
-		}
-		anew = append(anew, held...)
-	}
-	t = newTraffic(b.serverAddr, b.o.connections, anew)
-	defer t.end()
-	done := make(chan struct{})
-	var failed error
-	go func() {
-		defer close(done)
-		r, failed = b.complete(ctx, admin, r.ID)
-	}()
-	during := t.rate(done, b.o.longest)
-	<-done
-	if failed != nil {
-		return failed
-	}
-	after := t.rate(nil, b.o.quiet)
 	b.note("under load, everything: POST is answered", "%.1f ms", took.Seconds()*1e3)
 	b.note("… and the first 401 after it", "%.1f ms", first.Seconds()*1e3)
 	b.note("… tokens that were taken after it", "%d of %d", alive, len(b.others))
-	b.note("… the sweep takes", "%s", r.Completed.Sub(r.Requested).Round(100*time.Millisecond))
-	b.note("… ended, and survived", "%d, %d", r.Grants.Ended, r.Verified.Survivors)
-	b.note("… others' /users/me, before", "%.0f a second", before)
-	b.note("… others' /users/me, during the sweep", "%.0f a second, %.2f of before", during, during/before)
-	b.note("… others' /users/me, after the sweep", "%.0f a second", after)
+	if admin, err = b.admin(ctx); err != nil { // the admin's token is dead too
+		return err
+	}
+	anew, err := b.signInAnew(ctx)
+	if err != nil {
+		return err
+	}
+	t = newTraffic(b.serverAddr, b.o.connections, anew)
+	t.rate(nil, time.Second)
+	during := t.windows(b.o.quiet)
+	t.end()
+	beside := r.Requested
+	if r, err = b.progress(ctx, admin, r.ID); err != nil {
+		return err
+	}
+	swept := float64(r.Grants.Ended) / time.Since(beside).Seconds()
+	if r, err = b.complete(ctx, admin, r.ID); err != nil {
+		return err
+	}
+	b.note("… others' /users/me, before", "%s", rates(before))
+	b.note("… others' /users/me, beside the sweep", "%s, %.2f of before", rates(during), middle(during)/middle(before))
 	b.note("… others' answers that weren't 200", "%s", t.failures())
+	b.note("… the sweep beside them ends", "%.0f grants a second", swept)
+	b.note("… it takes in all, most of it alone", "%s", r.Completed.Sub(r.Requested).Round(100*time.Millisecond))
+	b.note("… ended, and survived", "%d, %d", r.Grants.Ended, r.Verified.Survivors)
 	return nil
+}
+
+// signInAnew leaves a grant behind for each of the others, and returns the tokens.
+func (b *revokeBench) signInAnew(ctx context.Context) ([]string, error) {
+	var anew []string
+	for i := range tokens {
+		user := fmt.Sprintf("other-%d", i)
+		held, err := b.signIn(ctx, user, 1)
+		if errors.Is(err, storage.ErrRevoked) { // as it has to be: the epoch was another
+			held, err = b.signIn(ctx, user, 1)
+		}
+		if err != nil {
+			return nil, err
+		}
+		anew = append(anew, held...)
+	}
+	return anew, nil
 }
 
 func (b *revokeBench) report() error {
 	var text strings.Builder
-	fmt.Fprintf(&text, "\n%s, %s, %d processors, %s; %d live grants, %d busy connections.\n\n| | |\n|---|--:|\n",
-		time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), processor(), b.o.grants, b.o.connections)
+	fmt.Fprintf(&text, "\n%s, %s, %d processors, %s; %d live grants, %d busy connections; load average when it began: %s.\n\n| | |\n|---|--:|\n",
+		time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), processor(), b.o.grants, b.o.connections, b.load0)
 	for _, row := range b.rows {
 		fmt.Fprintf(&text, "| %s | %s |\n", row[0], row[1])
 	}

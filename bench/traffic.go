@@ -107,3 +107,12 @@ func (t *traffic) rate(done <-chan struct{}, most time.Duration) float64 {
 	}
 	return float64(t.good.Load()-before) / time.Since(began).Seconds()
 }
+
+// windows is the throughput in each of five parts of the time.
+func (t *traffic) windows(whole time.Duration) []float64 {
+	var rates []float64
+	for range 5 {
+		rates = append(rates, t.rate(nil, whole/5))
+	}
+	return rates
+}

@@ -271,6 +271,37 @@ func TestIfMatch(t *testing.T) {
 	}
 }
 
+// What has no tag is matched by "*" if it is there, and by nothing else: RFC 9110
+// section 13.1.1.
+func TestIfMatchOfWhatHasNoTag(t *testing.T) {
+	w := newWorld(t)
+	w.send(t, "POST", "/keys", "").want(t, 201)
+	w.clock = w.clock.Add(time.Minute)
+	w.send(t, "POST", "/keys", "").want(t, 201)
+	w.clock = w.clock.Add(time.Minute) // the first one mints no more
+	grant := "/grants/" + w.grants["alice-web"].String()
+	for path, gone := range map[string]bool{grant: true, "/keys/1": true, "/users/alice/throttle": false} {
+		began := len(w.events.all())
+		for _, condition := range []string{`"x"`, `"untagged"`, "untagged", `W/"*"`, `"x", *`, ","} {
+			w.send(t, "DELETE", path, "", "If-Match: "+condition).problem(t, 412, "stale")
+		}
+		if events := w.events.all()[began:]; len(events) > 0 {
+			t.Errorf("DELETE %s: something was done: %+v", path, events)
+		}
+		w.send(t, "DELETE", path, "", "If-Match: *").want(t, 204)
+		if gone {
+			w.send(t, "DELETE", path, "", "If-Match: *").problem(t, 412, "stale")
+		}
+		w.send(t, "DELETE", path, "").want(t, 204)
+	}
+	for _, path := range []string{"/grants/x", "/keys/x"} {
+		w.send(t, "DELETE", path, "", "If-Match: *").problem(t, 412, "stale")
+	}
+	if w.lives(t, w.grants["alice-web"]) {
+		t.Error("the grant lives")
+	}
+}
+
 // Of any number of changes with the same If-Match exactly one is made.
 func TestIfMatchRace(t *testing.T) {
 	f := newFixture(t)

@@ -51,6 +51,11 @@ type Config struct {
 	// by many goroutines at once.
 	Actor func(context.Context) Actor
 
+	// Guard lets through the requests of those who may use the API, and answers the
+	// others. The handler is guarded by it before it is called; it asks once more for
+	// what a request had to wait for. Default: everybody may.
+	Guard func(http.Handler) http.Handler
+
 	// Audit keeps the event, and returns once it is kept. It is called before each
 	// act that changes something, with the outcome storage.Accepted; on an error
 	// the act isn't done and the answer is 503. When the act fails it is called
@@ -129,6 +134,9 @@ func New(c Config) (*API, error) {
 				c.Note(ctx, fmt.Errorf("keeping the audit event: %w", lost))
 			}
 		}
+	}
+	if c.Guard == nil {
+		c.Guard = func(next http.Handler) http.Handler { return next }
 	}
 	if c.ClientChanged == nil {
 		c.ClientChanged = func(string) {}

@@ -51,11 +51,19 @@ func (a *API) listAudit(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	page, err := a.findEvents(r.Context(), query, limit)
-	if err == nil && len(page.Events) == 0 && wait > 0 {
-		prolong(w, wait)
-		query.After = page.Next
-		page, err = a.awaitEvents(r.Context(), query, limit, wait)
+	if err != nil || len(page.Events) > 0 || wait == 0 {
+		return writeEvents(w, query, page, err)
 	}
+	prolong(w, wait)
+	query.After = page.Next
+	page, err = a.awaitEvents(r.Context(), query, limit, wait)
+	// Whoever asked may have lost access meanwhile, perhaps by the very events found.
+	answer := a.endpoint(func(w http.ResponseWriter, _ *http.Request) error { return writeEvents(w, query, page, err) })
+	a.cfg.Guard(answer).ServeHTTP(w, r)
+	return nil
+}
+
+func writeEvents(w http.ResponseWriter, query storage.AuditQuery, page storage.AuditPage, err error) error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		field := "after"

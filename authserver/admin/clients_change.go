@@ -252,10 +252,7 @@ type NewSecret struct {
 func (a *API) deleteClient(w http.ResponseWriter, r *http.Request) error {
 	c, err := a.client(r)
 	if errors.Is(err, errNoClient) {
-		if err := ifMatch(r, ""); err != nil {
-			return err
-		}
-		return writeNothing(w)
+		return deleted(w, r)
 	}
 	if err != nil {
 		return err

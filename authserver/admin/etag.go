@@ -58,6 +58,25 @@ func namesTag(r *http.Request) bool {
 	return !slices.Contains([]string{"", "*"}, strings.Trim(strings.Join(r.Header.Values("If-Match"), ","), " \t"))
 }
 
+// ifThere is ifMatch for what is there and has no tag: "*" matches it, and no tag
+// does.
+func ifThere(r *http.Request) error {
+	const untagged = "untagged" // without quotes, as no member of a list is
+	if !matches(r, untagged) {
+		return errStale.saying("It has no ETag, so only If-Match: * can hold.")
+	}
+	return nil
+}
+
+// deleted answers the DELETE of what isn't there, which is no error unless a
+// precondition says that it is there.
+func deleted(w http.ResponseWriter, r *http.Request) error {
+	if err := ifMatch(r, ""); err != nil {
+		return err
+	}
+	return writeNothing(w)
+}
+
 // ifMatch is matches as an error.
 func ifMatch(r *http.Request, tag string) error {
 	if !matches(r, tag) {

@@ -79,9 +79,12 @@ func (a *API) getGrant(w http.ResponseWriter, r *http.Request) error {
 func (a *API) deleteGrant(w http.ResponseWriter, r *http.Request) error {
 	g, err := a.grant(r)
 	if errors.Is(err, errNoGrant) {
-		return writeNothing(w)
+		return deleted(w, r)
 	}
 	if err != nil {
+		return err
+	}
+	if err := ifThere(r); err != nil {
 		return err
 	}
 	receipt := storage.NewReceiptID(a.now())

@@ -66,14 +66,17 @@ func (a *API) rotateKey(w http.ResponseWriter, r *http.Request) error {
 func (a *API) deleteKey(w http.ResponseWriter, r *http.Request) error {
 	id, err := strconv.ParseUint(r.PathValue("id"), 10, 8)
 	if err != nil {
-		return writeNothing(w) // no key can have that id
+		return deleted(w, r) // no key can have that id
 	}
 	err = a.cfg.Keys.MayDelete(r.Context(), byte(id))
 	if errors.Is(err, storage.ErrNotFound) {
-		return writeNothing(w)
+		return deleted(w, r)
 	}
 	if err != nil {
 		return keyProblem(err)
+	}
+	if err := ifThere(r); err != nil {
+		return err
 	}
 	err = a.act(r.Context(), aboutKey(storage.ActKeyDelete, byte(id)), func(ctx context.Context) error {
 		return keyProblem(a.cfg.Keys.Delete(ctx, byte(id)))

@@ -74,6 +74,10 @@ func (a *API) Paths() []string {
 // Handler serves the API, at Paths.
 func (a *API) Handler() http.Handler { return a.handler }
 
+// NotFound answers 404, as the API does where there is nothing, for who finds before
+// it that a path below Root is none.
+func (a *API) NotFound() http.Handler { return a.resource(nil) }
+
 func (a *API) mux() http.Handler {
 	mux := http.NewServeMux()
 	resources := map[string][]Route{} // by pattern

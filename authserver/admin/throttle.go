@@ -48,6 +48,9 @@ func (a *API) liftThrottle(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := ifThere(r); err != nil {
+		return err
+	}
 	err = a.act(r.Context(), aboutUser(storage.ActThrottleOff, u, ""), func(ctx context.Context) error {
 		return a.cfg.Throttle.Lift(ctx, u.Name)
 	})

@@ -156,10 +156,7 @@ func (a *API) setPassword(w http.ResponseWriter, r *http.Request) error {
 func (a *API) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	u, err := a.user(r)
 	if errors.Is(err, errNoUser) {
-		if err := ifMatch(r, ""); err != nil {
-			return err
-		}
-		return writeNothing(w)
+		return deleted(w, r)
 	}
 	if err != nil {
 		return err

@@ -52,6 +52,7 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	c := p.config.adminAPI(p.store, p.hasher)
 	c.Path = issuer.Path
 	c.Actor, c.Audit, c.Note = actor, p.audit.keep, p.noteAdmin
+	c.Guard = guard.Require(authserver.AdminScope)
 	c.Tell = func(_ context.Context, e storage.AuditEvent) { p.audit.tell(e) }
 	c.ClientChanged = p.auth.ForgetClient
 	c.Tokens, c.Throttle = p.keys, p.throttle
@@ -61,7 +62,7 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	if p.admin, err = admin.New(c); err != nil {
 		return nil, err
 	}
-	guarded := guard.Require(authserver.AdminScope)(p.admin.Handler())
+	guarded := c.Guard(p.admin.Handler())
 	found := map[string]http.Handler{}
 	for _, path := range p.admin.Paths() {
 		found[path] = guarded

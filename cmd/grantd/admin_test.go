@@ -268,8 +268,14 @@ func TestPathsOfTheAdminAPI(t *testing.T) {
 			t.Errorf("%q is found as %q", name, got)
 		}
 	}
+	for _, path := range []string{"/", "/users/", "/../v1/users", "/users//alice", "/users/%2e%2e/../alice"} {
+		a := admins(t, g.URL, "", "GET", path, "").want(t, http.StatusNotFound)
+		if a.header.Get("Content-Type") != "application/problem+json" || !strings.Contains(a.body, "urn:grantd:problem:not_found") {
+			t.Errorf("GET /admin/v1%s: %s", path, a.body)
+		}
+	}
 	for _, path := range []string{
-		"/admin%2Fv1/users", "/admin/v1/users/", "/%61dmin/v1/users", "/admin/v1/../v1/users", "/admin//v1/users", "/admin/v1/users/%2e%2e/../alice", "/admin/v2/users", "/admin",
+		"/admin%2Fv1/users", "/%61dmin/v1/users", "/admin//v1/users", "/admin/v2/users", "/admin",
 	} {
 		status, body := get(t, g.URL+path)
 		if status != http.StatusNotFound || body != `{"error":"not_found","error_description":"There is nothing at this path."}` {

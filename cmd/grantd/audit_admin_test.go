@@ -263,6 +263,25 @@ func TestFollowingOutlastsTheDeadlinesOfTheConnection(t *testing.T) {
 	}
 }
 
+// Whoever loses access while waiting isn't told of it by the events.
+func TestFollowingEndsWithTheToken(t *testing.T) {
+	g := startDev(t, "--memory")
+	waiting, other := adminToken(t, g.URL), adminToken(t, g.URL)
+	await(t, 5*time.Second, "in the trail", func() bool { return len(auditOf(t, g.URL, other, "").Events) == 2 })
+	next := auditOf(t, g.URL, other, "").Next
+	answers := make(chan adminAnswer)
+	go func() {
+		var a adminAnswer
+		defer func() { answers <- a }()
+		a = admins(t, g.URL, waiting, "GET", "/audit?wait=25&after="+url.QueryEscape(next), "")
+	}()
+	time.Sleep(300 * time.Millisecond)
+	admins(t, g.URL, other, "POST", "/revocations", `{"token":"`+waiting+`"}`).want(t, http.StatusOK)
+	if a := <-answers; a.status != http.StatusUnauthorized || strings.Contains(a.body, "events") {
+		t.Errorf("who waited was answered %d: %s", a.status, a.body)
+	}
+}
+
 // Who waits for events doesn't hold up the end of the server.
 func TestFollowingEndsWithTheServer(t *testing.T) {
 	server := redistest.Single(t)

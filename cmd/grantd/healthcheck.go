@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,11 +20,14 @@ func healthcheckCommand() *cobra.Command {
 configured to listen on, and exit with 0 when it is ready, else with 1. It is for
 the health checks of containers, which have no other program to ask with.`,
 		Example: "  grantd healthcheck\n  grantd healthcheck --url http://127.0.0.1:8081/readyz",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			url := cmd.Flags().Lookup("url").Value.String()
-			if url != "" {
-				return healthcheck(cmd.Context(), http.DefaultTransport, url)
+			if asked := cmd.Flags().Lookup("url").Value.String(); asked != "" {
+				u, err := url.Parse(asked)
+				if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+					return usagef("--url must be a URL such as http://127.0.0.1:8081/readyz")
+				}
+				return healthcheck(cmd.Context(), http.DefaultTransport, asked)
 			}
 			f := &faults{}
 			c := readLayers(cmd, f)
@@ -59,10 +63,10 @@ func localURL(c *config) string {
 	return scheme + "://" + net.JoinHostPort(host, port) + "/readyz"
 }
 
-func healthcheck(ctx context.Context, t http.RoundTripper, url string) error {
+func healthcheck(ctx context.Context, t http.RoundTripper, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return usagef("--url: %w", err)
 	}

@@ -100,7 +100,7 @@ func (c *causes) explain(err error) error {
 	if cause == nil || !errors.As(err, &p) || p.status < http.StatusInternalServerError {
 		return err
 	}
-	return fmt.Errorf("%s (%w)", p, cause)
+	return fmt.Errorf("%w (%w)", p, cause)
 }
 
 // inProcess answers requests by calling the handler.

@@ -226,6 +226,7 @@ func (a adminTalk) keys() {
 	a.ask("rotateKey", "", `{}`, 201)
 	a.ask("rotateKey", "", "", 409) // one waits already
 	a.ask("deleteKey", keys+"/1", "", 409)
+	a.ask("deleteKey", keys+"/200", "", 412, "If-Match: *")
 	a.ask("deleteKey", keys+"/200", "", 204)
 }
 
@@ -259,7 +260,8 @@ func (a adminTalk) grants() {
 	one := grants + "/" + page.Grants[0].ID
 	a.ask("getGrant", one, "", 200)
 	a.same("getGrant", one)
-	a.ask("endGrant", one, "", 204)
+	a.ask("endGrant", one, "", 412, `If-Match: "x"`)
+	a.ask("endGrant", one, "", 204, "If-Match: *")
 	a.ask("endGrant", one, "", 204)
 	a.ask("getGrant", one, "", 404)
 	a.ask("getGrant", grants+"/x", "", 404)
@@ -304,6 +306,7 @@ func (a adminTalk) guesses() {
 	})
 	a.ask("getThrottle", alice, "", 200)
 	a.same("getThrottle", alice)
+	a.ask("liftThrottle", alice, "", 412, `If-Match: "x"`)
 	a.ask("liftThrottle", alice, "", 204)
 	a.ask("getThrottle", "/admin/v1/users/nobody/throttle", "", 404)
 	a.ask("liftThrottle", "/admin/v1/users/nobody/throttle", "", 404)

@@ -169,7 +169,7 @@ func TestOpenAPIOfAnAdminListener(t *testing.T) {
 	}))
 	handler, h := offered(t, p, func() (handlers, error) { return p.offerAll("") })
 	samePaths(t, p, openAPIOf(t, handler, "/t1/openapi.json"), h)
-	h = handlers{oauth: h.admin, escaped: h.escaped}
+	h = handlers{oauth: h.admin, escaped: h.escaped, nothing: h.nothing}
 	handler, _ = offered(t, p, func() (handlers, error) { return h, nil })
 	for _, at := range []string{"/openapi.json", "/t1/openapi.json"} {
 		doc := openAPIOf(t, handler, at)

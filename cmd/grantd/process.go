@@ -115,6 +115,7 @@ func (p *process) offerAll(defaultClient string) (handlers, error) {
 	if h.admin, err = p.adminHandlers(); err != nil {
 		return handlers{}, err
 	}
+	h.nothing = p.admin.NotFound()
 	for pattern := range h.admin {
 		if strings.HasSuffix(pattern, "/") {
 			h.escaped = append(h.escaped, pattern)
@@ -304,7 +305,7 @@ func (p *process) services(ctx context.Context, addr string, ln net.Listener, h 
 	if err != nil {
 		return nil, err
 	}
-	second, err := p.service(p.config.AdminAddr, adminLn, handlers{oauth: h.admin, escaped: h.escaped})
+	second, err := p.service(p.config.AdminAddr, adminLn, handlers{oauth: h.admin, escaped: h.escaped, nothing: h.nothing})
 	if err != nil {
 		return nil, errors.Join(err, adminLn.Close())
 	}

@@ -37,6 +37,7 @@ func newRoot() *cobra.Command {
 	root.Version = versionText()
 	root.SetVersionTemplate("grantd {{.Version}} " + runtime.Version() + "\n")
 	root.SilenceErrors, root.SilenceUsage = true, true
+	addHelpCommand(root)
 	root.InitDefaultCompletionCmd()
 	addCompletionExamples(root)
 	root.SetFlagErrorFunc(explainFlag)
@@ -88,6 +89,26 @@ func argsFault(c *cobra.Command, args []string) *failure {
 		return usagef("one argument is too many")
 	}
 	return usagef("%d arguments are too many", len(args)-len(names))
+}
+
+// noArgs is for commands that take no argument.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no argument", c.CommandPath()).withHint(c.CommandPath() + " --help says how it is called")
+	}
+	return nil
+}
+
+// addHelpCommand adds the command help, for commands that there are.
+func addHelpCommand(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"}) // it was just added
+	help.Args = func(_ *cobra.Command, args []string) error {
+		if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+			return usagef("there is no command %q", strings.Join(args, " ")).withHint(root.Name() + " --help lists the commands")
+		}
+		return nil
+	}
 }
 
 // noun is a command that only holds others.

@@ -19,6 +19,9 @@ type handlers struct {
 	// escaped is what the paths of the admin API begin with: below it names stand in
 	// paths, which may hold anything.
 	escaped []string
+
+	// nothing answers what is below one of escaped, and untidy.
+	nothing http.Handler
 }
 
 // routes is everything that is answered. Only health is served to requests that
@@ -38,7 +41,7 @@ func (h handlers) routes(guard func(http.Handler) http.Handler) http.Handler {
 		handle(path, guard(handler))
 	}
 	handle("/", http.HandlerFunc(notFound))
-	return plainPaths(mux, h.escaped)
+	return plainPaths(mux, h.escaped, h.nothing)
 }
 
 // plainPaths answers 404 where the mux would redirect to a tidied path: a POST
@@ -46,14 +49,21 @@ func (h handlers) routes(guard func(http.Handler) http.Handler) http.Handler {
 // So is what has no path, as OPTIONS *, which the mux refuses without JSON. What is
 // escaped though it need not be is another path, but for what begins with one of
 // escaped as it stands; it is tidy when its spelling is.
-func plainPaths(mux http.Handler, escaped []string) http.Handler {
+func plainPaths(mux http.Handler, escaped []string, nothing http.Handler) http.Handler {
+	below := func(path string) bool {
+		return slices.ContainsFunc(escaped, func(begin string) bool { return strings.HasPrefix(path, begin) })
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, raw := r.URL.Path, r.URL.RawPath
-		if raw != "" && slices.ContainsFunc(escaped, func(begin string) bool { return strings.HasPrefix(raw, begin) }) {
+		if raw != "" && below(raw) {
 			p, raw = raw, ""
 		}
 		if p != "/" && (!strings.HasPrefix(p, "/") || path.Clean(p) != p || raw != "") {
 			r.Pattern = "/"
+			if below(p) && raw == "" {
+				nothing.ServeHTTP(w, r)
+				return
+			}
 			notFound(w, r)
 			return
 		}

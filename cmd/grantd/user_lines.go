@@ -102,6 +102,9 @@ func newDecoder(format, first string) (d decoder, header bool, err error) {
 }
 
 func decodeJSON(text string) (p portableUser, err error) {
+	if err := checkNames(text); err != nil {
+		return p, err
+	}
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.DisallowUnknownFields()
 	err = dec.Decode(&p)
@@ -119,6 +122,34 @@ func decodeJSON(text string) (p portableUser, err error) {
 		return p, errors.New("the JSON object has no end")
 	}
 	return p, errors.New(strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// checkNames refuses what isn't an object and what package json takes: a name that
+// is there twice, and one in another case. What isn't JSON passes.
+func checkNames(text string) error {
+	d := json.NewDecoder(strings.NewReader(text))
+	start, err := d.Token()
+	if err == nil && start != json.Delim('{') {
+		return errors.New("must be a JSON object")
+	}
+	seen := map[string]bool{}
+	for err == nil && d.More() {
+		var token json.Token
+		if token, err = d.Token(); err != nil {
+			break
+		}
+		name, _ := token.(string)
+		if !slices.Contains(columns, name) {
+			return fmt.Errorf("unknown field %q", printable(name, 80))
+		}
+		if seen[name] {
+			return fmt.Errorf("%s is there twice", name)
+		}
+		seen[name] = true
+		var value json.RawMessage
+		err = d.Decode(&value)
+	}
+	return nil //nolint:nilerr // decodeJSON says what isn't JSON
 }
 
 var columns = []string{"id", "username", "password_hash", "disabled", "admin", "created"}
