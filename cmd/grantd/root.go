@@ -103,6 +103,7 @@ func noArgs(c *cobra.Command, args []string) error {
 func addHelpCommand(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"}) // it was just added
+	help.Example = "  grantd help user list"
 	help.Args = func(_ *cobra.Command, args []string) error {
 		if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
 			return usagef("there is no command %q", strings.Join(args, " ")).withHint(root.Name() + " --help lists the commands")
