@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,10 +35,16 @@ func (f *auditFilter) addTo(c *cobra.Command) {
 	c.Flags().StringVar(&f.user, "user", "", "only what the user did or what concerns the user")
 	c.Flags().StringVar(&f.client, "client", "", "only what the client did or what concerns the client")
 	completeFlags(c)
+	if err := c.RegisterFlagCompletionFunc("action", cobra.FixedCompletions(auditActions, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the command has no such flag
+	}
 }
 
 func (f auditFilter) query() (url.Values, error) {
 	query := url.Values{}
+	if f.action != "" && !slices.Contains(auditActions, f.action) {
+		return nil, usagef("there is no action %q", f.action).withHint("one of " + strings.Join(auditActions, ", "))
+	}
 	if f.user != "" {
 		name, err := username(f.user)
 		if err != nil {
@@ -87,14 +94,35 @@ func (t auditTrail) newest(ctx context.Context, n int) (events []json.RawMessage
 	}
 }
 
+// auditActions are the actions that --action takes.
+var auditActions = []string{
+	string(storage.ActSignIn), string(storage.ActRefresh), string(storage.ActRetry), string(storage.ActReuse),
+	string(storage.ActRevoke), string(storage.ActClientAuth), string(storage.ActThrottleOn), string(storage.ActThrottleOff),
+	string(storage.ActPasswordChange), string(storage.ActUserCreate), string(storage.ActUserUpdate), string(storage.ActUserPassword),
+	string(storage.ActUserDelete), string(storage.ActUserImport), string(storage.ActUserExport), string(storage.ActClientCreate),
+	string(storage.ActClientUpdate), string(storage.ActClientSecret), string(storage.ActClientDelete), string(storage.ActGrantEnd),
+	string(storage.ActRevocation), string(storage.ActKeyRotate), string(storage.ActKeyDelete), string(storage.ActMigrate),
+}
+
+// whatIsAudited is part of the help of the commands.
+func whatIsAudited() string {
+	const perLine = 6
+	lines := "\n\nThe actions are"
+	for some := range slices.Chunk(auditActions, perLine) {
+		lines += "\n  " + strings.Join(some, " ")
+	}
+	return lines
+}
+
 func auditListCommand() *cobra.Command {
 	var f auditFilter
 	var limit int
 	c := addJSONFlag(addAPIFlags(&cobra.Command{
 		Use:     "list",
 		Short:   "List the newest events of the audit trail, the newest last",
+		Long:    "List the newest events of the audit trail, the newest last." + whatIsAudited(),
 		Example: "  grantd audit list --limit 1000 --json\n  grantd audit list --user alice --action signin",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			query, err := f.query()
 			if err != nil {
@@ -146,8 +174,9 @@ func auditRow(document json.RawMessage) ([]any, error) {
 	if e.Address.IsValid() {
 		address = e.Address.String()
 	}
+	user, client := cmp.Or(e.Username, e.ActorUser), cmp.Or(e.ClientID, e.ActorClient)
 	return []any{
-		e.Time, e.Action, e.Outcome, by, e.Username, e.ClientID, cmp.Or(e.GrantID, e.Object), address, e.Detail,
+		e.Time, e.Action, e.Outcome, by, user, client, cmp.Or(e.GrantID, e.Object), address, e.Detail,
 	}, nil
 }
 
@@ -158,9 +187,9 @@ func auditTailCommand() *cobra.Command {
 	c := addJSONFlag(addAPIFlags(&cobra.Command{
 		Use:     "tail",
 		Short:   "Print the last events of the audit trail, and those that come",
-		Long:    "Print the last events of the audit trail, with --follow also those that come, as\nthey come. --json prints a document a line.",
+		Long:    "Print the last events of the audit trail, with --follow also those that come, as\nthey come. --json prints a document a line." + whatIsAudited(),
 		Example: "  grantd audit tail --follow\n  grantd audit tail --follow --user alice --json",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			query, err := f.query()
 			if err != nil {
@@ -238,5 +267,5 @@ func writeColumns(w io.Writer, row []any) {
 	for i, cell := range row {
 		texts[i] = cellText(cell)
 	}
-	fmt.Fprintf(w, "%-20s  %-15s  %-8s  %-12s  %-12s  %-12s  %-22s  %-15s  %s\n", texts...)
+	fmt.Fprintf(w, "%-20s  %-15s  %-8s  %-12s  %-12s  %-12s  %-30s  %-15s  %s\n", texts...)
 }

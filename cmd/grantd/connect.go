@@ -81,10 +81,15 @@ func openAPI(cmd *cobra.Command) (*api, error) {
 		return onStore(cmd)
 	case environ[tokenVariable] != "" || environ[serverVariable] != "":
 		return onServer(serverVariable, environ[serverVariable])
-	case environ[envPrefix+"CONFIG"] != "" || environ[variable("data")] != "" || environ[variable("redis.url")] != "":
+	case storeInEnvironment(environ):
 		return onStore(cmd)
 	}
 	return onServer("", "")
+}
+
+// storeInEnvironment reports whether the environment names a store.
+func storeInEnvironment(environ map[string]string) bool {
+	return environ[envPrefix+"CONFIG"] != "" || environ[variable("data")] != "" || environ[variable("redis.url")] != ""
 }
 
 func anyChanged(cmd *cobra.Command, names ...string) bool {

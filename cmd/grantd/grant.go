@@ -40,7 +40,7 @@ func grantListCommand() *cobra.Command {
 		Example: "  grantd grant list --user alice\n" +
 			"  grantd grant list --client web --older-than 720h --json\n" +
 			"  grantd grant list --address 192.0.2.0/24",
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			query, err := f.query(cmd)
 			if err != nil {
@@ -163,6 +163,7 @@ clear their records away, which this waits for. It prints the receipt.`,
 	c.Flags().StringVar(&f.client, "client", "", "all those of the client")
 	c.Flags().BoolVar(&f.all, "all", false, "all there are")
 	c.Flags().StringVar(&f.before, "issued-before", "", "of these only those whose tokens were issued before, such as 2026-01-31T12:00:00Z")
+	c.Flags().Lookup("yes").Usage = "don't ask, which only --all does; needed for it without a terminal"
 	c.Flags().BoolVar(&f.noWait, "no-wait", false, "don't wait until their records are cleared away")
 	completeFlags(c)
 	return c
@@ -216,6 +217,8 @@ func revoke(a *api, cmd *cobra.Command, body map[string]any, wait bool) error {
 		return noClient(body["client"].(string))
 	case isProblem(err, "not_found") && body["grant"] != nil:
 		return noGrant()
+	case isProblem(err, "invalid_field") && body["grant"] != nil:
+		return usagef("%q isn't the id of a grant", body["grant"]).withHint("grantd grant list shows which there are")
 	case err != nil:
 		return err
 	}

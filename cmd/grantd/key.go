@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -21,28 +24,39 @@ func keyListCommand() *cobra.Command {
 		Long: `List the deployment keys. One is minting: new tokens are made under it. Tokens
 made under those that are accepted are good as long as they live.`,
 		Example: "  grantd key list",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
-			var answer struct {
-				Keys []json.RawMessage `json:"keys"`
-			}
-			if err := a.get(cmd.Context(), "/keys", nil, &answer); err != nil {
+			keys, documents, err := loadKeys(cmd.Context(), a)
+			if err != nil {
 				return err
 			}
 			if asJSON(cmd) {
-				return writeIndented(cmd.OutOrStdout(), answer.Keys)
+				return writeIndented(cmd.OutOrStdout(), documents)
 			}
 			rows := [][]any{{"ID", "STATE", "CREATED", "MINTS FROM"}}
-			for _, document := range answer.Keys {
-				var k admin.Key
-				if err := understand(document, &k); err != nil {
-					return err
-				}
+			for _, k := range keys {
 				rows = append(rows, []any{k.ID, k.State, k.Created, k.MintsFrom})
 			}
 			return writeTable(cmd.OutOrStdout(), rows)
 		}),
 	}))
+}
+
+// loadKeys returns the keys, and the documents that say so.
+func loadKeys(ctx context.Context, a *api) ([]admin.Key, []json.RawMessage, error) {
+	var answer struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := a.get(ctx, "/keys", nil, &answer); err != nil {
+		return nil, nil, err
+	}
+	keys := make([]admin.Key, len(answer.Keys))
+	for i, document := range answer.Keys {
+		if err := understand(document, &keys[i]); err != nil {
+			return nil, nil, err
+		}
+	}
+	return keys, answer.Keys, nil
 }
 
 func keyRotateCommand() *cobra.Command {
@@ -52,7 +66,7 @@ func keyRotateCommand() *cobra.Command {
 		Long: `Make a new deployment key. It mints once every server has read it; tokens made
 under the others stay good.`,
 		Example: "  grantd key rotate",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			var document json.RawMessage
 			var k admin.Key
@@ -75,16 +89,32 @@ func keyDeleteCommand() *cobra.Command {
 		Example: "  grantd key delete 1 --yes",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id := args[0]
-			if err := confirm(cmd, "Delete key "+printable(id, longestCell)+", and with it all tokens made under it?"); err != nil {
-				return err
+			id, err := strconv.ParseUint(args[0], 10, 31)
+			if err != nil {
+				return usagef("%q isn't the id of a key", args[0]).withHint("grantd key list shows which there are")
 			}
 			return withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
-				if err := a.send(cmd.Context(), http.MethodDelete, "/keys/"+segment(id), nil, nil); err != nil {
-					return err
-				}
-				return say(cmd, map[string]string{"id": id}, "key %s is deleted", id)
+				return deleteKey(a, cmd, int(id))
 			})(cmd, args)
 		},
 	})))
+}
+
+// deleteKey looks first: the API says nothing of a key that isn't there.
+func deleteKey(a *api, cmd *cobra.Command, id int) error {
+	keys, _, err := loadKeys(cmd.Context(), a)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(keys, func(k admin.Key) bool { return k.ID == id }) {
+		return failedf("there is no key %d", id).withHint("grantd key list shows which there are")
+	}
+	name := strconv.Itoa(id)
+	if err := confirm(cmd, "Delete key "+name+", and with it all tokens made under it?"); err != nil {
+		return err
+	}
+	if err := a.send(cmd.Context(), http.MethodDelete, "/keys/"+name, nil, nil); err != nil {
+		return err
+	}
+	return say(cmd, map[string]string{"id": name}, "key %s is deleted", name)
 }

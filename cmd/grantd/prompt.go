@@ -78,7 +78,7 @@ func secretInput(cmd *cobra.Command, what, file string) (string, error) {
 		file = "-"
 	}
 	if file == "" {
-		return typePassword(cmd.Context(), what+": ")
+		return typePassword(cmd.Context(), strings.ToUpper(what[:1])+what[1:]+": ")
 	}
 	return readPassword(cmd, what, file)
 }

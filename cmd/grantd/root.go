@@ -17,13 +17,9 @@ func execute(ctx context.Context, args []string) error {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 
-	// What fails before a command runs is the call: an unknown command or
-	// flag, a missing argument.
+	// What fails before a command runs is the call.
 	var known *failure
 	if err != nil && !running && !errors.As(err, &known) {
-		if hours := inHours(err.Error()); hours != "" {
-			return usagef("%w", err).withHint(hours)
-		}
 		return usagef("%w", err).withHint("grantd --help lists the commands, grantd COMMAND --help their flags")
 	}
 	return err
@@ -44,27 +40,71 @@ func newRoot() *cobra.Command {
 	addHelpCommand(root)
 	root.InitDefaultCompletionCmd()
 	addCompletionExamples(root)
+	root.SetFlagErrorFunc(explainFlag)
+	explainArgs(root)
 	return root
-}
-
-// noArgs is for commands that take no argument.
-func noArgs(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("%s takes no argument", c.CommandPath()).withHint(c.CommandPath() + " --help says how it is called")
-	}
-	return nil
 }
 
 // addHelpCommand adds the command help, for commands that there are.
 func addHelpCommand(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"}) // it was just added
+	help.Example = "  grantd help user add"
 	help.Args = func(_ *cobra.Command, args []string) error {
 		if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
 			return usagef("there is no command %q", strings.Join(args, " ")).withHint(root.Name() + " --help lists the commands")
 		}
 		return nil
 	}
+}
+
+// explainFlag says of a flag that isn't right how to go on.
+func explainFlag(c *cobra.Command, err error) error {
+	hint := inHours(err.Error())
+	if hint == "" {
+		hint = c.CommandPath() + " --help lists them"
+	}
+	return usagef("%w", err).withHint(hint)
+}
+
+// explainArgs makes the command, and those below it, say which argument is missing,
+// or how many there are too many.
+func explainArgs(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		explainArgs(sub)
+	}
+	check := c.Args
+	if check == nil {
+		return
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		err := check(c, args)
+		var known *failure
+		if err == nil || errors.As(err, &known) {
+			return err
+		}
+		return argsFault(c, args).withHint("usage: " + c.UseLine())
+	}
+}
+
+// argsFault is what is wrong with the number of arguments.
+func argsFault(c *cobra.Command, args []string) *failure {
+	var names []string
+	for _, word := range strings.Fields(c.Use)[1:] {
+		if !strings.HasPrefix(word, "-") {
+			names = append(names, word)
+		}
+	}
+	if len(names) == 0 {
+		return usagef("%s takes no argument", c.CommandPath())
+	}
+	if len(args) < len(names) {
+		return usagef("%s is missing", names[len(args)])
+	}
+	if len(args) == len(names)+1 {
+		return usagef("one argument is too many")
+	}
+	return usagef("%d arguments are too many", len(args)-len(names))
 }
 
 // noun is a command that only holds others.

@@ -231,7 +231,7 @@ func (s *session) explainSignIn(err error) error {
 	if !errors.As(err, &refused) {
 		return unreachable(s.Server, err)
 	}
-	f := failedf("signing in at %s: %s", s.Server, signInText(refused))
+	f := failedf("signing in at %s: %s", s.Server, s.refusal(refused))
 	switch refused.ErrorCode {
 	case "invalid_client":
 		return f.withHint(fmt.Sprintf("is there a client %s, and is its secret right? See grantd login --help", s.ClientID))
@@ -246,6 +246,18 @@ func (s *session) explainSignIn(err error) error {
 		return f.withHint(fmt.Sprintf("try again in %s", time.Duration(wait)*time.Second))
 	}
 	return f
+}
+
+// refusal is why, as far as the code of the error tells: any user who isn't an admin
+// is refused the scope, and so is a client other than grantd-cli that lacks it.
+func (s *session) refusal(e *oauth2.RetrieveError) string {
+	switch {
+	case e.ErrorCode == "invalid_grant" && s.Username != "":
+		return "wrong name or password"
+	case e.ErrorCode == "invalid_scope" && s.Username != "" && s.ClientID == loginClient:
+		return printable(s.Username, longestCell) + " is no admin"
+	}
+	return signInText(e)
 }
 
 // signInText is the server's own, without what it may say to a terminal.

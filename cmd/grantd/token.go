@@ -23,23 +23,29 @@ func tokenText(s string) bool { return tokenShape.MatchString(s) }
 // tokenArgument refuses one without repeating it.
 func tokenArgument() error {
 	return usagef("a token is no argument: others on this machine see those, and shells keep them").
-		withHint("use --token-file FILE, or pipe it in")
+		withHint("use --token-file FILE, or pipe it in: -")
 }
 
 // tokenVerb is a command on a token, which never is an argument.
 func tokenVerb(verb, short string, run func(a *api, cmd *cobra.Command, token string) error) *cobra.Command {
 	var file string
 	c := addJSONFlag(addAPIFlags(&cobra.Command{
-		Use:   verb,
+		Use:   verb + " [-]",
 		Short: short,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
+			switch {
+			case len(args) == 0:
+				return nil
+			case len(args) > 1 || args[0] != "-":
 				return tokenArgument()
+			case file != "":
+				return usagef("--token-file and - exclude each other")
 			}
+			file = "-" // standard input
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			token, err := secretInput(cmd, "Token", file)
+			token, err := secretInput(cmd, "token", file)
 			if err != nil {
 				return err
 			}

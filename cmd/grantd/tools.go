@@ -68,6 +68,17 @@ func withTools(f toolFunc) func(*cobra.Command, []string) error { return withSto
 // withNewStore is withTools for a command that makes a store where none is.
 func withNewStore(f toolFunc) func(*cobra.Command, []string) error { return withStore(f, true) }
 
+// withNamedStore is withTools for a verb whose neighbours act through a server.
+func withNamedStore(f toolFunc) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if !anyChanged(cmd, "config", "data", "redis") && !storeInEnvironment(environment()) {
+			return usagef("%s acts on a store, not through a server", cmd.Name()).
+				withHint("name it with --config, --data or --redis")
+		}
+		return withTools(f)(cmd, args)
+	}
+}
+
 func withStore(f toolFunc, mayCreate bool) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		t, err := openTools(cmd, mayCreate)

@@ -24,11 +24,13 @@ the password's hash, the flags and when the user was created. Clients, keys and
 sign-ins aren't part of it.
 
 Whoever has the hashes can guess the passwords at leisure: keep the file as you
-keep the store. With --output only the user who runs this can read it.`,
+keep the store. With --output only the user who runs this can read it.
+
+It acts on a store, which --config, --data or --redis names, not through a server.`,
 		Example: "  grantd user export --config grantd.yaml --output users.jsonl\n" +
 			"  grantd user export --data old.db | grantd user import - --redis redis://127.0.0.1:6379/0",
-		Args: noArgs,
-		RunE: withTools(func(t *tools, cmd *cobra.Command, _ []string) error {
+		Args: cobra.NoArgs,
+		RunE: withNamedStore(func(t *tools, cmd *cobra.Command, _ []string) error {
 			fmt.Fprintln(cmd.ErrOrStderr(), "This holds the password hashes of all users: keep it as you keep the store.")
 			n := 0
 			fill := func(w io.Writer) error {

@@ -39,12 +39,14 @@ first good sign-in makes the hash argon2id.
 
 A line that can't be taken is reported and skipped, and the exit code is then 1.
 Users that are there stay as they are, so the command may be run again, after
-an interruption or with corrected lines: it takes what is missing.`,
+an interruption or with corrected lines: it takes what is missing.
+
+It acts on a store, which --config, --data or --redis names, not through a server.`,
 		Example: "  grantd user import users.csv --dry-run --config grantd.yaml\n" +
 			"  grantd user import users.csv --config grantd.yaml\n" +
 			"  jq -c '.[]' users.json | grantd user import - --redis redis://127.0.0.1:6379/0",
 		Args: cobra.ExactArgs(1),
-		RunE: withTools(func(t *tools, cmd *cobra.Command, args []string) error {
+		RunE: withNamedStore(func(t *tools, cmd *cobra.Command, args []string) error {
 			if format != "" && format != "json" && format != "csv" {
 				return usagef("--format must be json or csv")
 			}
