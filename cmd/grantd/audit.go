@@ -122,7 +122,7 @@ func auditListCommand() *cobra.Command {
 		Short:   "List the newest events of the audit trail, the newest last",
 		Long:    "List the newest events of the audit trail, the newest last." + whatIsAudited(),
 		Example: "  grantd audit list --limit 1000 --json\n  grantd audit list --user alice --action signin",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			query, err := f.query()
 			if err != nil {
@@ -189,7 +189,7 @@ func auditTailCommand() *cobra.Command {
 		Short:   "Print the last events of the audit trail, and those that come",
 		Long:    "Print the last events of the audit trail, with --follow also those that come, as\nthey come. --json prints a document a line." + whatIsAudited(),
 		Example: "  grantd audit tail --follow\n  grantd audit tail --follow --user alice --json",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			query, err := f.query()
 			if err != nil {

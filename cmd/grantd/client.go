@@ -86,7 +86,7 @@ func clientListCommand() *cobra.Command {
 see their users' passwords, which RFC 9700 section 2.4 advises against. Off
 means that it has no effect, because the profile is strict.`,
 		Example: "  grantd client list\n  grantd client list --json",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			off := !asJSON(cmd) && a.passwordsOff(cmd.Context())
 			return listing[admin.Client]{

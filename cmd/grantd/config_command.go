@@ -16,7 +16,7 @@ func configCommand() *cobra.Command {
 		Long: `Print the configuration that flags, environment, file and defaults make
 together, with secrets redacted, or everything that is wrong with it (exit 2).`,
 		Example: "  grantd config check --config grantd.yaml",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(cmd, func(c *config, f *faults) { c.checkServe(f) })
 			var wrong *failure

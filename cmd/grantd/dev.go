@@ -36,7 +36,7 @@ func devCommand() *cobra.Command {
 only. It takes no configuration file and no environment. Users, clients and
 tokens are kept in ./.grantd/grantd.db.`,
 		Example: "  grantd dev\n  grantd dev --memory --addr 127.0.0.1:0\n  grantd dev --redis redis://127.0.0.1:6379/0\n  grantd dev --throttle off",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
 				return err

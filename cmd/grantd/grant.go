@@ -40,7 +40,7 @@ func grantListCommand() *cobra.Command {
 		Example: "  grantd grant list --user alice\n" +
 			"  grantd grant list --client web --older-than 720h --json\n" +
 			"  grantd grant list --address 192.0.2.0/24",
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			query, err := f.query(cmd)
 			if err != nil {

@@ -20,7 +20,7 @@ func healthcheckCommand() *cobra.Command {
 configured to listen on, and exit with 0 when it is ready, else with 1. It is for
 the health checks of containers, which have no other program to ask with.`,
 		Example: "  grantd healthcheck\n  grantd healthcheck --url http://127.0.0.1:8081/readyz",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asked := cmd.Flags().Lookup("url").Value.String(); asked != "" {
 				u, err := url.Parse(asked)

@@ -28,7 +28,7 @@ With the first admin it makes the client grantd-cli, by which grantd login signs
 in: a public one, with the password grant for the scope admin alone. In the strict
 profile there is none.`,
 		Example: "  grantd init --config grantd.yaml\n  grantd init --data grantd.db --password-file admin_password",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE:    withNewStore(runInit),
 	}
 	c.Flags().String("name", defaultAdmin, "name of the admin")

@@ -24,7 +24,7 @@ func keyListCommand() *cobra.Command {
 		Long: `List the deployment keys. One is minting: new tokens are made under it. Tokens
 made under those that are accepted are good as long as they live.`,
 		Example: "  grantd key list",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			keys, documents, err := loadKeys(cmd.Context(), a)
 			if err != nil {
@@ -66,7 +66,7 @@ func keyRotateCommand() *cobra.Command {
 		Long: `Make a new deployment key. It mints once every server has read it; tokens made
 under the others stay good.`,
 		Example: "  grantd key rotate",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			var document json.RawMessage
 			var k admin.Key

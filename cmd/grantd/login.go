@@ -34,7 +34,7 @@ without --username.`,
 		Example: "  grantd login\n" +
 			"  grantd login --server https://auth.example.com --username root\n" +
 			"  grantd login --server https://auth.example.com --client-id batch --client-secret-file batch.secret",
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.login(cmd) },
 	}
 	c.Flags().StringVar(&f.server, "server", "", "URL of the server (or GRANTD_SERVER; default "+defaultServer+", that of grantd dev)")
@@ -164,7 +164,7 @@ func logoutCommand() *cobra.Command {
 		Short:   "End the session of grantd login",
 		Long:    "End the session of grantd login at the server, and forget it here.",
 		Example: "  grantd logout",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return logout(cmd) },
 	})
 }

@@ -33,7 +33,7 @@ stays in the configuration as long as tokens of the stock server live.`,
 		Example: `  grantd migrate --dry-run --config grantd.yaml
   grantd migrate --dry-run --config grantd.yaml --from 'redis://stock.internal:6379/0?prefix=oauth:'
   grantd migrate --now --config grantd.yaml`,
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("dry-run") == cmd.Flags().Changed("now") {
 				return usagef("either --dry-run or --now is needed").withHint("grantd migrate --dry-run changes nothing")

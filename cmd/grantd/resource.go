@@ -14,7 +14,7 @@ func resourceCommand() *cobra.Command {
 		Long: `Run GET /users/me alone, as a resource server beside serve, with its metadata.
 Clients reach it at the URL that the key resource of the configuration names.`,
 		Example: "  grantd resource --config grantd.yaml",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(cmd, func(c *config, f *faults) { c.check(f, "resource_addr", c.ResourceAddr) })
 			if err != nil {

@@ -108,7 +108,7 @@ func revocationListCommand() *cobra.Command {
 		Use:     "list",
 		Short:   "List the receipts, the newest first",
 		Example: "  grantd revocation list --limit 20",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			return listing[admin.Receipt]{
 				path: "/revocations", member: "revocations", limit: limit,

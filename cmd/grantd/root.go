@@ -45,6 +45,19 @@ func newRoot() *cobra.Command {
 	return root
 }
 
+// addHelpCommand adds the command help, for commands that there are.
+func addHelpCommand(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"}) // it was just added
+	help.Example = "  grantd help user add"
+	help.Args = func(_ *cobra.Command, args []string) error {
+		if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+			return usagef("there is no command %q", strings.Join(args, " ")).withHint(root.Name() + " --help lists the commands")
+		}
+		return nil
+	}
+}
+
 // explainFlag says of a flag that isn't right how to go on.
 func explainFlag(c *cobra.Command, err error) error {
 	hint := inHours(err.Error())
@@ -82,6 +95,9 @@ func argsFault(c *cobra.Command, args []string) *failure {
 			names = append(names, word)
 		}
 	}
+	if len(names) == 0 {
+		return usagef("%s takes no argument", c.CommandPath())
+	}
 	if len(args) < len(names) {
 		return usagef("%s is missing", names[len(args)])
 	}
@@ -89,27 +105,6 @@ func argsFault(c *cobra.Command, args []string) *failure {
 		return usagef("one argument is too many")
 	}
 	return usagef("%d arguments are too many", len(args)-len(names))
-}
-
-// noArgs is for commands that take no argument.
-func noArgs(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("%s takes no argument", c.CommandPath()).withHint(c.CommandPath() + " --help says how it is called")
-	}
-	return nil
-}
-
-// addHelpCommand adds the command help, for commands that there are.
-func addHelpCommand(root *cobra.Command) {
-	root.InitDefaultHelpCmd()
-	help, _, _ := root.Find([]string{"help"}) // it was just added
-	help.Example = "  grantd help user list"
-	help.Args = func(_ *cobra.Command, args []string) error {
-		if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
-			return usagef("there is no command %q", strings.Join(args, " ")).withHint(root.Name() + " --help lists the commands")
-		}
-		return nil
-	}
 }
 
 // noun is a command that only holds others.

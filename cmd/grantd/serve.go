@@ -20,7 +20,7 @@ It refuses to start with a configuration that is wrong anywhere, and with a
 store that holds the users or clients of grantd dev, whose passwords are public.
 While the store can't answer, requests are answered with 503.`,
 		Example: "  grantd serve --config grantd.yaml\n  GRANTD_CONFIG=/etc/grantd.yaml grantd serve --addr 127.0.0.1:8080",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(cmd, func(c *config, f *faults) { c.checkServe(f) })
 			if err != nil {

@@ -73,7 +73,7 @@ func userListCommand() *cobra.Command {
 		Use:     "list",
 		Short:   "List the users",
 		Example: "  grantd user list\n  grantd user list --prefix al --disabled=false --json",
-		Args:    noArgs,
+		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			query := url.Values{}
 			if prefix != "" {

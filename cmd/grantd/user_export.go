@@ -29,7 +29,7 @@ keep the store. With --output only the user who runs this can read it.
 It acts on a store, which --config, --data or --redis names, not through a server.`,
 		Example: "  grantd user export --config grantd.yaml --output users.jsonl\n" +
 			"  grantd user export --data old.db | grantd user import - --redis redis://127.0.0.1:6379/0",
-		Args: noArgs,
+		Args: cobra.NoArgs,
 		RunE: withNamedStore(func(t *tools, cmd *cobra.Command, _ []string) error {
 			if err := absent(output); err != nil {
 				return err
