@@ -1,0 +1,140 @@
+package main
+
+import (
+	"maps"
+	"net/http"
+	"strings"
+
+	"github.com/grantd/grantd/authserver"
+	"github.com/grantd/grantd/internal/wellknown"
+	"github.com/grantd/grantd/resource"
+)
+
+// offerAll is the authorization server and the resource server on one listener,
+// and the admin API there too or on its own.
+func (p *process) offerAll(defaultClient string) (handlers, error) {
+	auth, err := p.authHandlers(defaultClient)
+	if err != nil {
+		return handlers{}, err
+	}
+	api, err := p.resourceHandlers()
+	if err != nil {
+		return handlers{}, err
+	}
+	maps.Copy(auth, api)
+	h := handlers{oauth: auth}
+	if h.admin, err = p.adminHandlers(); err != nil {
+		return handlers{}, err
+	}
+	h.nothing = p.admin.NotFound()
+	for pattern := range h.admin {
+		if strings.HasSuffix(pattern, "/") {
+			h.escaped = append(h.escaped, pattern)
+		}
+	}
+	password, err := p.passwordHandlers()
+	if err != nil {
+		return handlers{}, err
+	}
+	maps.Copy(auth, password)
+	if p.config.AdminAddr == "" {
+		maps.Copy(auth, h.admin)
+		h.admin = nil
+	}
+	return h, p.describe(p.config.Issuer, h)
+}
+
+// offerResource is the resource server alone.
+func (p *process) offerResource() (handlers, error) {
+	api, err := p.resourceHandlers()
+	if err != nil {
+		return handlers{}, err
+	}
+	h := handlers{oauth: api}
+	base, _ := p.config.resources()
+	return h, p.describe(base, h)
+}
+
+// authHandlers are the authorization server, by path. defaultClient may be empty.
+func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, error) {
+	base, usersMe := p.config.resources()
+	server, err := authserver.New(authserver.Config{
+		Issuer:          p.config.Issuer,
+		Audiences:       []string{base, usersMe},
+		Store:           p.store,
+		Keys:            p.keys,
+		Legacy:          p.legacy(),
+		Passwords:       p.hasher,
+		Scopes:          p.config.Scopes,
+		DefaultScopes:   p.config.DefaultScopes,
+		AccessLifetime:  p.config.AccessLifetime,
+		RefreshIdle:     p.config.RefreshIdle,
+		RefreshAbsolute: p.config.RefreshAbsolute,
+		RetryWindow:     p.config.RetryWindow,
+		Strict:          p.config.strict(),
+		DefaultClient:   defaultClient,
+		Unthrottled:     p.throttle == nil,
+		Throttle:        p.throttle,
+		RemoteAddr:      remoteAddr,
+		Note:            p.audit.note,
+	})
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	p.auth = server
+	found := map[string]http.Handler{}
+	for _, path := range server.Paths() {
+		found[path] = server.Handler()
+	}
+	return found, nil
+}
+
+// resourceHandlers are the resource server, by path. There are two resources, and
+// each has metadata of its own: the server as a whole, and /users/me, which is
+// the URL that clients call and has to be what its metadata names (RFC 9728
+// section 3.3). It answers below the path of the server, and at the root as well, for
+// a proxy that takes the path away.
+func (p *process) resourceHandlers() (map[string]http.Handler, error) {
+	base, _ := p.config.resources()
+	whole, err := p.guard(base, "grantd")
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	me, id, err := p.guardMe()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]http.Handler{
+		"/users/me":           me.UsersMe(),
+		id.Path + "/users/me": me.UsersMe(),
+		me.MetadataPath():     me.Metadata(),
+		whole.MetadataPath():  whole.Metadata(),
+	}, nil
+}
+
+// guardMe is the guard of /users/me, and of what is below it, and the identifier of
+// the server as a whole.
+func (p *process) guardMe() (*resource.Guard, wellknown.Identifier, error) {
+	base, usersMe := p.config.resources()
+	me, err := p.guard(usersMe, "grantd: whom a token speaks for", base)
+	if err != nil {
+		return nil, wellknown.Identifier{}, usagef("%w", err)
+	}
+	id, err := wellknown.Parse(base)
+	if err != nil {
+		return nil, wellknown.Identifier{}, usagef("resource %w", err)
+	}
+	return me, id, nil
+}
+
+// guard is that of the resource with the identifier. Tokens may also be for others.
+func (p *process) guard(identifier, name string, others ...string) (*resource.Guard, error) {
+	return resource.New(resource.Config{
+		Validator:            p.validator(),
+		Resource:             identifier,
+		Audiences:            others,
+		AuthorizationServers: []string{p.config.Issuer},
+		Name:                 name,
+		Note:                 note,
+	})
+}
