@@ -288,26 +288,32 @@ func TestClientsShareTheirLimit(t *testing.T) {
 	}
 }
 
-// secretsAtOnce judges n secrets for web at once, all before the outcome of any is told,
-// at the nodes in turn, and returns how many outcomes were told.
-func secretsAtOnce(t *testing.T, n int, nodes []*Limiter, right func(i int) bool) (told int) {
+// outcome is what becomes of a Place or of a Trial.
+type outcome interface {
+	Succeeded(ctx context.Context) error
+	Failed(ctx context.Context) (last bool, err error)
+}
+
+// tellAll tells n outcomes at once, all of what was judged before any is told, and
+// returns how many were taken. begin returns nil for what is refused.
+func tellAll(t *testing.T, n int, begin func(i int) outcome, right func(i int) bool) (told int) {
 	t.Helper()
-	trials := make([]*Trial, n)
-	for i := range trials {
-		trials[i], _ = nodes[i%len(nodes)].Try(home, "web")
+	begun := make([]outcome, n)
+	for i := range begun {
+		begun[i] = begin(i)
 	}
 	var wg sync.WaitGroup
 	var count atomic.Int64
-	for i, trial := range trials {
-		if trial == nil {
-			continue // refused
+	for i, o := range begun {
+		if o == nil {
+			continue
 		}
 		wg.Go(func() {
 			var err error
 			if right(i) {
-				err = trial.Succeeded(t.Context())
+				err = o.Succeeded(t.Context())
 			} else {
-				_, err = trial.Failed(t.Context())
+				_, err = o.Failed(t.Context())
 			}
 			if err == nil {
 				count.Add(1)
@@ -318,6 +324,18 @@ func secretsAtOnce(t *testing.T, n int, nodes []*Limiter, right func(i int) bool
 	}
 	wg.Wait()
 	return int(count.Load())
+}
+
+// secretsAtOnce judges n secrets for web at once, at the nodes in turn, and returns how
+// many outcomes were told.
+func secretsAtOnce(t *testing.T, n int, nodes []*Limiter, right func(i int) bool) (told int) {
+	t.Helper()
+	return tellAll(t, n, func(i int) outcome {
+		if trial, err := nodes[i%len(nodes)].Try(home, "web"); err == nil {
+			return trial
+		}
+		return nil
+	}, right)
 }
 
 func always(right bool) func(int) bool { return func(int) bool { return right } }
@@ -435,38 +453,17 @@ func TestEverySecretOfARequestCounts(t *testing.T) {
 	}
 }
 
-// passwordsAtOnce judges passwords for n users from home at once, all before the outcome
-// of any is told, at the nodes in turn, and returns how many outcomes were told.
+// passwordsAtOnce judges passwords for n users from home at once, at the nodes in turn,
+// and returns how many outcomes were told.
 func passwordsAtOnce(t *testing.T, n int, user string, nodes []*Limiter, right bool) (told int) {
 	t.Helper()
-	places := make([]*Place, n)
-	for i := range places {
+	return tellAll(t, n, func(i int) outcome {
 		a := Attempt{Username: fmt.Sprint(user, i), Password: "x", Network: home}
-		places[i], _ = nodes[i%len(nodes)].Begin(t.Context(), a)
-	}
-	var wg sync.WaitGroup
-	var count atomic.Int64
-	for _, p := range places {
-		if p == nil {
-			continue // refused
+		if place, err := nodes[i%len(nodes)].Begin(t.Context(), a); err == nil {
+			return place
 		}
-		wg.Go(func() {
-			defer p.Leave(t.Context())
-			var err error
-			if right {
-				err = p.Succeeded(t.Context())
-			} else {
-				_, err = p.Failed(t.Context())
-			}
-			if err == nil {
-				count.Add(1)
-			} else if !errors.As(err, new(*Refusal)) {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	return int(count.Load())
+		return nil
+	}, always(right))
 }
 
 func TestGuessesAtManyUsersAtOnceAreNoMoreThanInTurn(t *testing.T) {
