@@ -218,7 +218,7 @@ func (s *Sweeper) run(ctx context.Context, r storage.Receipt) (storage.Receipt, 
 	alive, rest := context.WithCancel(ctx)
 	var beating sync.WaitGroup
 	beating.Go(func() { w.beat(alive) })
-	err := w.sweep(ctx)
+	err := w.sweep(ctx, r)
 	rest()
 	beating.Wait()
 	if err == nil || errors.Is(err, errComplete) {
@@ -243,22 +243,24 @@ var errComplete = errors.New("the receipt is complete")
 
 // sweep goes through the grants, and once more if something survived, which is
 // only to be feared of a Redis Cluster that moves slots. The store counts anew
-// for each pass, because it forgets the count with the floor.
-func (w *sweep) sweep(ctx context.Context) error {
-	if err := w.expect(ctx); err != nil {
+// for each pass, because it forgets the count with the floor. began is the receipt
+// as it was: what it is of never changes, and the beat changes the rest meanwhile.
+func (w *sweep) sweep(ctx context.Context, began storage.Receipt) error {
+	if err := w.expect(ctx, began); err != nil {
 		return err
 	}
+	revocation := began.Revocation()
 	var earlier storage.Swept
 	survivors := 0
 	for range maxPasses {
-		swept, err := w.store.Sweep(ctx, w.receipt.Revocation(), func(swept storage.Swept) error {
+		swept, err := w.store.Sweep(ctx, revocation, func(swept storage.Swept) error {
 			return w.tell(ctx, earlier.And(swept))
 		})
 		if err != nil {
 			return err
 		}
 		earlier = earlier.And(swept)
-		if survivors, err = w.store.Survivors(ctx, w.receipt.Revocation()); err != nil {
+		if survivors, err = w.store.Survivors(ctx, revocation); err != nil {
 			return err
 		}
 		if survivors == 0 {
@@ -271,11 +273,11 @@ func (w *sweep) sweep(ctx context.Context) error {
 }
 
 // expect counts what there is to end, if nobody did.
-func (w *sweep) expect(ctx context.Context) error {
-	if w.receipt.Expected >= 0 {
+func (w *sweep) expect(ctx context.Context, began storage.Receipt) error {
+	if began.Expected >= 0 {
 		return nil
 	}
-	n, err := w.store.CountGrants(ctx, w.receipt.Target)
+	n, err := w.store.CountGrants(ctx, began.Target)
 	if err != nil || n < 0 {
 		return err
 	}
