@@ -43,7 +43,7 @@ func TestAuditOfUsers(t *testing.T) {
 				t.Fatalf("status %d: %s", a.status, a.body)
 			}
 			want := storage.AuditEvent{
-				Time: f.clock, Action: c.action, Outcome: storage.Accepted,
+				Time: f.now(), Action: c.action, Outcome: storage.Accepted,
 				ActorUser: "root", ActorUserID: "usr_root", ActorClient: "grantd-cli", Address: root.Address, RequestID: "req-1",
 				Username: "alice", UserID: u.ID,
 			}
@@ -264,7 +264,7 @@ func TestIfMatch(t *testing.T) {
 	changed := f.send(t, "PATCH", "/users/alice", `{"admin":true}`, "If-Match: "+tag).want(t, 200).header.Get("ETag")
 	f.send(t, "DELETE", "/users/alice", "", "If-Match: "+tag).problem(t, 412, "stale")
 	f.send(t, "DELETE", "/users/alice", "", "If-Match: "+changed).want(t, 204)
-	f.clock = f.clock.Add(time.Second)
+	f.setClock(f.now().Add(time.Second))
 	anew := f.send(t, "POST", "/users", `{"username":"alice"}`).want(t, 201).header.Get("ETag")
 	if anew == tag || anew == changed {
 		t.Error("two users have the same tag")
@@ -276,9 +276,9 @@ func TestIfMatch(t *testing.T) {
 func TestIfMatchOfWhatHasNoTag(t *testing.T) {
 	w := newWorld(t)
 	w.send(t, "POST", "/keys", "").want(t, 201)
-	w.clock = w.clock.Add(time.Minute)
+	w.setClock(w.now().Add(time.Minute))
 	w.send(t, "POST", "/keys", "").want(t, 201)
-	w.clock = w.clock.Add(time.Minute) // the first one mints no more
+	w.setClock(w.now().Add(time.Minute)) // the first one mints no more
 	grant := "/grants/" + w.grants["alice-web"].String()
 	for path, gone := range map[string]bool{grant: true, "/keys/1": true, "/users/alice/throttle": false} {
 		began := len(w.events.all())

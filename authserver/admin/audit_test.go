@@ -62,7 +62,7 @@ func (f *fixture) addEvents(t *testing.T, from, to int, change func(i int, e *st
 		var events []storage.AuditEvent
 		for i := part; i < min(part+500, to); i++ {
 			e := storage.AuditEvent{
-				Time: f.clock, Action: storage.ActSignIn, Outcome: storage.Success,
+				Time: f.now(), Action: storage.ActSignIn, Outcome: storage.Success,
 				ActorUser: "alice", ActorUserID: "usr_Alice", ActorClient: "web", RequestID: fmt.Sprint("r", i),
 			}
 			if change != nil {

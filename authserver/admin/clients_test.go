@@ -41,7 +41,7 @@ func (f *fixture) authenticates(t *testing.T, id, secret string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.VerifySecret(secret, f.clock)
+	return c.VerifySecret(secret, f.now())
 }
 
 func TestCreateClient(t *testing.T) {
@@ -54,7 +54,7 @@ func TestCreateClient(t *testing.T) {
 		Client: admin.Client{
 			ClientID: "web", GrantTypes: []string{"password", "refresh_token"}, Scopes: []string{"read", "write"},
 			RedirectURIs: []string{"https://web.test/cb"}, Audiences: []string{"https://api.test"}, Origins: []string{"https://web.test"},
-			Introspect: true, AccessLifetime: 90, Created: f.clock,
+			Introspect: true, AccessLifetime: 90, Created: f.now(),
 		},
 		Secret: made.Secret,
 	}
@@ -295,7 +295,7 @@ func TestPatchOldClient(t *testing.T) {
 	f := newFixture(t)
 	old := storage.Client{
 		ID: "old", Secret: storage.NewSecretVerifier(brought), Grants: []string{"password", "authorization_code"}, Scopes: []string{"gone", "read", "read"},
-		RedirectURIs: []string{"app:/cb"}, Created: f.clock,
+		RedirectURIs: []string{"app:/cb"}, Created: f.now(),
 	}
 	if err := f.store.CreateClient(t.Context(), old); err != nil {
 		t.Fatal(err)
@@ -350,7 +350,7 @@ func TestRotateSecret(t *testing.T) {
 
 	grant := f.addGrant(t, "usr_alice", "web")
 	second := rotate(`{"overlap":3600}`)
-	if end := f.clock.Add(time.Hour); !second.PreviousExpires.Equal(end) || !f.getClient(t, "web").PreviousSecretExpires.Equal(end) {
+	if end := f.now().Add(time.Hour); !second.PreviousExpires.Equal(end) || !f.getClient(t, "web").PreviousSecretExpires.Equal(end) {
 		t.Errorf("the old one ends at %s, shown as %s, want %s", second.PreviousExpires, f.getClient(t, "web").PreviousSecretExpires, end)
 	}
 	if !f.lives(t, grant) || !slices.Equal(good(first, second.Secret), []bool{true, true}) {
@@ -371,7 +371,7 @@ func TestRotateSecret(t *testing.T) {
 		if got := good(first, second.Secret, third); !slices.Equal(got, []bool{false, true, true}) {
 			t.Errorf("good are %v", got)
 		}
-		f.clock = f.clock.Add(time.Minute)
+		f.setClock(f.now().Add(time.Minute))
 		if got := good(second.Secret, third); !slices.Equal(got, []bool{false, true}) {
 			t.Errorf("after the window good are %v", got)
 		}

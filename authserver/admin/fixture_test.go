@@ -31,8 +31,11 @@ type fixture struct {
 	store  *faultyStore
 	events *events
 	actor  atomic.Pointer[admin.Actor]
-	clock  time.Time
+	clock  atomic.Pointer[time.Time] // which sweeps in the background read too
 }
+
+func (f *fixture) now() time.Time       { return *f.clock.Load() }
+func (f *fixture) setClock(t time.Time) { f.clock.Store(&t) }
 
 // faultyStore fails when it is told to.
 type faultyStore struct {
@@ -140,9 +143,10 @@ type option func(*admin.Config)
 
 func newFixture(t *testing.T, options ...option) *fixture {
 	t.Helper()
-	f := &fixture{events: &events{}, clock: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)}
+	f := &fixture{events: &events{}}
+	f.setClock(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC))
 	f.actor.Store(&root)
-	store, err := embedded.Open(":memory:", embedded.WithClock(func() time.Time { return f.clock }))
+	store, err := embedded.Open(":memory:", embedded.WithClock(f.now))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,13 +158,13 @@ func newFixture(t *testing.T, options ...option) *fixture {
 	c := admin.Config{
 		Store:         f.store,
 		Passwords:     hasher,
-		Keys:          opaque.NewKeys(f.store, newSealer(t), func() time.Time { return f.clock }),
+		Keys:          opaque.NewKeys(f.store, newSealer(t), f.now),
 		Scopes:        []string{"read", "write", "admin"},
 		DefaultScopes: []string{"read"},
 		Path:          "/tenant",
 		Actor:         func(context.Context) admin.Actor { return *f.actor.Load() },
 		Audit:         f.events.keep,
-		Now:           func() time.Time { return f.clock },
+		Now:           f.now,
 	}
 	for _, o := range options {
 		o(&c)
@@ -279,7 +283,7 @@ func (f *fixture) addGrant(t *testing.T, userID, clientID string) storage.GrantI
 	g := storage.Grant{
 		ID: id, Epoch: epoch, Type: storage.Password, UserID: userID, Username: "somebody", ClientID: clientID,
 		Scope: "read", AccessScope: "read", Generation: 1, Access: storage.Digest{1},
-		Created: f.clock, Issued: f.clock, AccessExpiry: f.clock.Add(time.Hour), End: f.clock.Add(24 * time.Hour),
+		Created: f.now(), Issued: f.now(), AccessExpiry: f.now().Add(time.Hour), End: f.now().Add(24 * time.Hour),
 	}
 	if userID == "" {
 		g.Type, g.Username = storage.ClientCredentials, ""

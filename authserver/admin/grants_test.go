@@ -55,7 +55,7 @@ func TestAGrantIsShownWithoutItsTokens(t *testing.T) {
 		ID: storage.NewGrantID("usr_a"), Type: storage.Password, UserID: "usr_a", Username: "alice", ClientID: "web",
 		Scope: "read write", AccessScope: "read", Audience: "https://a.test urn:b", AccessAudience: "urn:b",
 		Generation: 3, Access: storage.Digest{1}, Refresh: storage.Digest{2},
-		Created: f.clock.Add(-time.Hour), Issued: f.clock, AccessExpiry: f.clock.Add(time.Hour), RefreshExpiry: f.clock.Add(2 * time.Hour), End: f.clock.Add(3 * time.Hour),
+		Created: f.now().Add(-time.Hour), Issued: f.now(), AccessExpiry: f.now().Add(time.Hour), RefreshExpiry: f.now().Add(2 * time.Hour), End: f.now().Add(3 * time.Hour),
 		Address: netip.MustParseAddr("2001:db8::7"), UserAgent: "curl/8.10.1 \xff",
 	}
 	var err error
@@ -114,14 +114,14 @@ func TestGrantFilters(t *testing.T) {
 		g := storage.Grant{
 			ID: id, Epoch: epoch, Type: storage.Password, UserID: user, Username: name, ClientID: client, Scope: "read", AccessScope: "read",
 			Generation: 1, Access: storage.Digest{1}, Address: netip.MustParseAddr(address),
-			Created: w.clock.Add(-age), Issued: w.clock, AccessExpiry: w.clock.Add(time.Hour), End: w.clock.Add(24 * time.Hour),
+			Created: w.now().Add(-age), Issued: w.now(), AccessExpiry: w.now().Add(time.Hour), End: w.now().Add(24 * time.Hour),
 		}
 		if err := errors.Join(err, w.store.CreateGrant(t.Context(), g)); err != nil {
 			t.Fatal(err)
 		}
 		w.grants[name] = id
 	}
-	w.clock = w.clock.Add(10 * time.Hour) // the others' access tokens have expired, and with them the grants
+	w.setClock(w.now().Add(10 * time.Hour)) // the others' access tokens have expired, and with them the grants
 	alice, bob := w.ids["alice"], w.ids["bob"]
 	keep("a1", alice, "cli", "192.0.2.7", 3*time.Hour)
 	keep("a2", alice, "web", "192.0.2.8", 2*time.Hour)
@@ -129,7 +129,7 @@ func TestGrantFilters(t *testing.T) {
 	keep("b1", bob, "web", "2001:db8::1", 2*time.Hour)
 	keep("b2", bob, "cli", "198.51.100.1", 0)
 	keep("stray", bob, "deleted-client", "192.0.2.7", 0) // no client, so no list of all has it
-	at := func(ago time.Duration) string { return url.QueryEscape(w.clock.Add(-ago).Format(time.RFC3339Nano)) }
+	at := func(ago time.Duration) string { return url.QueryEscape(w.now().Add(-ago).Format(time.RFC3339Nano)) }
 	for query, want := range map[string]string{
 		"":                                    "a1 a2 a3 b1 b2",
 		"&user=alice":                         "a1 a2 a3",

@@ -50,21 +50,21 @@ func TestKeys(t *testing.T) {
 	if a := f.send(t, "GET", "/keys", "").want(t, http.StatusOK); a.body != `{"keys":[]}` {
 		t.Errorf("without keys: %s", a.body)
 	}
-	began := f.clock
+	began := f.now()
 	first := f.rotate(t)
 	if want := (admin.Key{ID: 1, Created: began, MintsFrom: began, State: "minting"}); first != want {
 		t.Errorf("the first key is %+v, want %+v", first, want)
 	}
-	f.clock = f.clock.Add(time.Hour)
+	f.setClock(f.now().Add(time.Hour))
 	second := f.rotate(t)
-	want := admin.Key{ID: 2, Created: f.clock, MintsFrom: f.clock.Add(15 * time.Second), State: "pending"}
+	want := admin.Key{ID: 2, Created: f.now(), MintsFrom: f.now().Add(15 * time.Second), State: "pending"}
 	if second != want {
 		t.Errorf("the second key is %+v, want %+v", second, want)
 	}
 	if d := cmp.Diff([]admin.Key{second, first}, f.keys(t)); d != "" {
 		t.Errorf("the keys (-want +got):\n%s", d)
 	}
-	f.clock = f.clock.Add(15 * time.Second)
+	f.setClock(f.now().Add(15 * time.Second))
 	second.State, first.State = "minting", "accepted"
 	if d := cmp.Diff([]admin.Key{second, first}, f.keys(t)); d != "" {
 		t.Errorf("the keys (-want +got):\n%s", d)
@@ -75,21 +75,21 @@ func TestConflictsOfKeys(t *testing.T) {
 	f := newFixture(t)
 	f.rotate(t)
 	f.send(t, "DELETE", "/keys/1", "").problem(t, http.StatusConflict, "conflict")
-	f.clock = f.clock.Add(time.Hour)
+	f.setClock(f.now().Add(time.Hour))
 	f.rotate(t)
 	events := len(f.events.all())
 	f.send(t, "POST", "/keys", "").problem(t, http.StatusConflict, "conflict")
 	for _, path := range []string{"/keys/1", "/keys/2"} {
 		f.send(t, "DELETE", path, "").problem(t, http.StatusConflict, "conflict")
 	}
-	f.clock = f.clock.Add(29 * time.Second) // it mints, but a node may be behind
+	f.setClock(f.now().Add(29 * time.Second)) // it mints, but a node may be behind
 	for _, path := range []string{"/keys/1", "/keys/2"} {
 		f.send(t, "DELETE", path, "").problem(t, http.StatusConflict, "conflict")
 	}
 	if n := len(f.events.all()); n != events {
 		t.Errorf("the audit was told of %d acts that weren't begun", n-events)
 	}
-	f.clock = f.clock.Add(time.Second)
+	f.setClock(f.now().Add(time.Second))
 	f.send(t, "DELETE", "/keys/2", "").problem(t, http.StatusConflict, "conflict")
 	for _, path := range []string{"/keys/1", "/keys/1", "/keys/7", "/keys/256", "/keys/-1", "/keys/one"} {
 		f.send(t, "DELETE", path, "").want(t, http.StatusNoContent)
@@ -102,7 +102,7 @@ func TestConflictsOfKeys(t *testing.T) {
 func TestRotationsAtOnce(t *testing.T) {
 	f := newFixture(t)
 	f.rotate(t)
-	f.clock = f.clock.Add(time.Hour)
+	f.setClock(f.now().Add(time.Hour))
 	var made atomic.Int32
 	var wg sync.WaitGroup
 	for range 10 {
@@ -126,7 +126,7 @@ func TestAllKeysTaken(t *testing.T) {
 	f := newFixture(t)
 	for range 256 {
 		f.rotate(t)
-		f.clock = f.clock.Add(time.Minute)
+		f.setClock(f.now().Add(time.Minute))
 	}
 	f.send(t, "POST", "/keys", "").problem(t, http.StatusConflict, "conflict")
 	f.send(t, "DELETE", "/keys/1", "").want(t, http.StatusNoContent)
@@ -149,9 +149,9 @@ func TestKeysWithoutTheSecret(t *testing.T) {
 func TestAuditOfKeys(t *testing.T) {
 	f := newFixture(t)
 	f.rotate(t)
-	f.clock = f.clock.Add(time.Minute)
+	f.setClock(f.now().Add(time.Minute))
 	f.rotate(t)
-	f.clock = f.clock.Add(time.Minute)
+	f.setClock(f.now().Add(time.Minute))
 	f.send(t, "DELETE", "/keys/1", "").want(t, http.StatusNoContent)
 	var got []storage.AuditEvent
 	for _, ev := range f.events.all() {

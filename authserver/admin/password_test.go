@@ -120,7 +120,7 @@ func TestOwnPassword(t *testing.T) {
 		t.Error("another user's grant ended")
 	}
 	want := []storage.AuditEvent{{
-		Time: o.clock, Action: storage.ActPasswordChange, Outcome: storage.Success,
+		Time: o.now(), Action: storage.ActPasswordChange, Outcome: storage.Success,
 		ActorUser: "alice", ActorUserID: o.alice.ID, ActorClient: "web", Address: root.Address, RequestID: "req-1",
 		Username: "alice", UserID: o.alice.ID,
 	}}
@@ -285,7 +285,7 @@ func TestOwnPasswordIsThrottled(t *testing.T) {
 	if on != 1 {
 		t.Errorf("the audit was told %d times that guesses are refused", on)
 	}
-	o.clock = o.clock.Add(5 * time.Second)
+	o.setClock(o.now().Add(5 * time.Second))
 	o.change(t, bodyOf(oldPassword, newPassword)).want(t, http.StatusNoContent)
 }
 

@@ -73,16 +73,16 @@ func newWorld(t *testing.T, options ...option) *world {
 	for _, id := range []string{"cli", "web"} {
 		w.send(t, "POST", "/clients", `{"client_id":"`+id+`","grant_types":["password"]}`).want(t, http.StatusCreated)
 	}
-	now := w.clock
+	now := w.now()
 	for name, grant := range map[string][2]string{
 		"alice-cli-1": {"alice", "cli"}, "alice-cli-2": {"alice", "cli"}, "alice-web": {"alice", "web"}, "bob-web": {"bob", "web"},
 	} {
-		if w.clock = now; grant[1] == "cli" {
-			w.clock = now.Add(-30 * time.Minute)
+		if w.setClock(now); grant[1] == "cli" {
+			w.setClock(now.Add(-30 * time.Minute))
 		}
 		w.grants[name] = w.addGrant(t, w.ids[grant[0]], grant[1])
 	}
-	w.clock = now.Add(time.Second)
+	w.setClock(now.Add(time.Second))
 	return w
 }
 
@@ -152,9 +152,9 @@ func TestRevocation(t *testing.T) {
 				}
 			}
 			want := admin.Receipt{
-				ID: r.ID, Target: test.target, Requested: w.clock, By: "root", Cause: "revocation", Status: "complete",
-				Grants: admin.ReceiptGrants{Expected: &test.ended, Ended: test.ended}, Completed: w.clock,
-				Verified: &admin.Verification{At: w.clock},
+				ID: r.ID, Target: test.target, Requested: w.now(), By: "root", Cause: "revocation", Status: "complete",
+				Grants: admin.ReceiptGrants{Expected: &test.ended, Ended: test.ended}, Completed: w.now(),
+				Verified: &admin.Verification{At: w.now()},
 			}
 			if want.Grants.Newest = r.Grants.Newest; test.ended > 0 {
 				want.Grants.Oldest = r.Grants.Newest.Add(-test.oldest)
@@ -196,7 +196,7 @@ func (w *world) wantEvent(t *testing.T, since int, want storage.AuditEvent, r ad
 func TestRevocationOfWhatWasIssuedBefore(t *testing.T) {
 	for _, target := range []string{`"user":"alice"`, `"client":"cli"`, `"all":true`} {
 		w := newWorld(t)
-		half := w.clock.Add(-15 * time.Minute)
+		half := w.now().Add(-15 * time.Minute)
 		r := w.revoke(t, `{`+target+`,"issued_before":"`+half.Format(time.RFC3339Nano)+`"}`)
 		if living := w.living(t); living != "alice-web bob-web" || r.Grants.Ended != 2 || !r.IssuedBefore.Equal(half) {
 			t.Errorf("%s: these live: %s; the receipt: %+v", target, living, r)
@@ -206,7 +206,7 @@ func TestRevocationOfWhatWasIssuedBefore(t *testing.T) {
 				t.Errorf("%s before %s: %+v", target, none, r)
 			}
 		}
-		future := w.clock.Add(time.Hour).In(time.FixedZone("", 3600))
+		future := w.now().Add(time.Hour).In(time.FixedZone("", 3600))
 		if r := w.revoke(t, `{`+target+`,"issued_before":"`+future.Format(time.RFC3339)+`"}`); !r.IssuedBefore.IsZero() {
 			t.Errorf("%s before %s: %+v, want one of all", target, future, r)
 		}
@@ -413,22 +413,22 @@ func TestRevocationWhoseSweepTakesLong(t *testing.T) {
 func TestVerifyLooksAgain(t *testing.T) {
 	w := newWorld(t)
 	many, one := w.revoke(t, `{"user":"alice"}`), w.revoke(t, `{"grant":"`+w.grants["bob-web"].String()+`"}`)
-	w.clock = w.clock.Add(time.Minute)
+	w.setClock(w.now().Add(time.Minute))
 	for _, r := range []admin.Receipt{many, one} {
 		for _, query := range []string{"", "?verify=false"} {
-			if r := w.receipt(t, r.ID+query); !r.Verified.At.Equal(w.clock.Add(-time.Minute)) {
+			if r := w.receipt(t, r.ID+query); !r.Verified.At.Equal(w.now().Add(-time.Minute)) {
 				t.Errorf("%q: %+v", query, r.Verified)
 			}
 		}
-		if again := w.receipt(t, r.ID+"?verify=true"); *again.Verified != (admin.Verification{At: w.clock}) {
+		if again := w.receipt(t, r.ID+"?verify=true"); *again.Verified != (admin.Verification{At: w.now()}) {
 			t.Errorf("%+v", again.Verified)
 		}
-		if kept := w.receipt(t, r.ID); !kept.Verified.At.Equal(w.clock) {
+		if kept := w.receipt(t, r.ID); !kept.Verified.At.Equal(w.now()) {
 			t.Errorf("kept: %+v", kept.Verified)
 		}
 	}
 	w.send(t, "GET", "/revocations/"+many.ID+"?verify=yes", "").problem(t, 400, "invalid_field", "verify")
-	for _, id := range []string{storage.NewReceiptID(w.clock), "rev_", "rev_x", many.ID + "0", strings.ToUpper(many.ID)} {
+	for _, id := range []string{storage.NewReceiptID(w.now()), "rev_", "rev_x", many.ID + "0", strings.ToUpper(many.ID)} {
 		w.send(t, "GET", "/revocations/"+id, "").problem(t, 404, "not_found")
 	}
 }
@@ -450,7 +450,7 @@ func TestReceiptsOfOtherActs(t *testing.T) {
 		{"POST", "/clients/web/secret", "", "client.secret", admin.ReceiptTarget{Client: "web"}, 0},
 		{"DELETE", "/clients/web", "", "client.delete", admin.ReceiptTarget{Client: "web"}, 0},
 	} {
-		w.clock = w.clock.Add(time.Millisecond)
+		w.setClock(w.now().Add(time.Millisecond))
 		if a := w.send(t, step.method, step.path, step.body); a.status >= 300 {
 			t.Fatalf("%s %s: %d %s", step.method, step.path, a.status, a.body)
 		}
@@ -469,7 +469,7 @@ func TestReceiptsAreListedNewestFirst(t *testing.T) {
 	var ids []string
 	for range 5 {
 		ids = append([]string{w.revoke(t, `{"client":"cli"}`).ID}, ids...)
-		w.clock = w.clock.Add(time.Millisecond)
+		w.setClock(w.now().Add(time.Millisecond))
 	}
 	var got []string
 	for cursor, pages := "", 0; pages == 0 || cursor != ""; pages++ {
@@ -533,7 +533,7 @@ func TestRevocationByATokenOfAnotherServer(t *testing.T) {
 		for _, text := range []string{"OLD-ACCESS", "OLD-REFRESH"} {
 			l := &legacy{access: "OLD-ACCESS", refresh: "OLD-REFRESH", moved: moved}
 			w := newWorld(t, func(c *admin.Config) { c.Legacy = l })
-			l.grant = storage.Grant{ID: w.grants["alice-web"], UserID: w.ids["alice"], Username: "alice", ClientID: "web", Created: w.clock}
+			l.grant = storage.Grant{ID: w.grants["alice-web"], UserID: w.ids["alice"], Username: "alice", ClientID: "web", Created: w.now()}
 			r := w.revoke(t, `{"token":"`+text+`"}`)
 			if r.Grants.Ended != 1 || r.Target.Grant != l.grant.ID.String() || r.Status != "complete" || w.lives(t, l.grant.ID) {
 				t.Errorf("%s, moved %t: %+v", text, moved, r)

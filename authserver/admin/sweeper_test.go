@@ -55,7 +55,7 @@ func newSweepers(t *testing.T) *sweepers {
 	s := &sweepers{world: newWorld(t)}
 	s.dying = &dying{Store: s.store}
 	note := func(context.Context, error) { s.notes.Add(1) }
-	now := func() time.Time { return s.clock }
+	now := s.now
 	s.one, s.other = admin.NewSweeper(s.dying, note, now), admin.NewSweeper(s.store, note, now)
 	t.Cleanup(func() {
 		s.one.Close()
@@ -68,7 +68,7 @@ func newSweepers(t *testing.T) *sweepers {
 func (s *sweepers) end(t *testing.T) storage.Receipt {
 	t.Helper()
 	r, done, err := s.one.End(t.Context(), admin.Ending{
-		ID: storage.NewReceiptID(s.clock), Target: storage.Target{UserID: s.ids["alice"]}, Username: "alice", By: "root", Cause: storage.ActRevocation,
+		ID: storage.NewReceiptID(s.now()), Target: storage.Target{UserID: s.ids["alice"]}, Username: "alice", By: "root", Cause: storage.ActRevocation,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -100,15 +100,15 @@ func TestASweepThatDiedIsTakenOver(t *testing.T) {
 	if !r.Completed.IsZero() || r.Swept.Grants != 0 || s.notes.Load() != 1 {
 		t.Fatalf("it didn't die: %+v", r)
 	}
-	s.clock = s.clock.Add(59 * time.Second)
+	s.setClock(s.now().Add(59 * time.Second))
 	s.resume(t, s.other)
 	if again, _ := s.store.LoadReceipt(t.Context(), r.ID); again.Revision != r.Revision {
 		t.Errorf("taken over though it may yet live: %+v", again)
 	}
-	s.clock = s.clock.Add(time.Second)
+	s.setClock(s.now().Add(time.Second))
 	s.resume(t, s.other)
 	done, err := s.store.LoadReceipt(t.Context(), r.ID)
-	if err != nil || !done.Completed.Equal(s.clock) || !done.Verified.Equal(s.clock) || done.Swept.Grants != 3 || done.Survivors != 0 {
+	if err != nil || !done.Completed.Equal(s.now()) || !done.Verified.Equal(s.now()) || done.Swept.Grants != 3 || done.Survivors != 0 {
 		t.Errorf("the receipt: %+v, %v", done, err)
 	}
 	if unswept, err := s.store.Unswept(t.Context()); err != nil || len(unswept) != 0 {
@@ -152,10 +152,10 @@ func TestOneNodeTakesOver(t *testing.T) {
 	s.end(t)
 	s.dying.dies.Store(false)
 	s.dying.swept.Store(0)
-	s.clock = s.clock.Add(time.Hour)
+	s.setClock(s.now().Add(time.Hour))
 	var nodes []*admin.Sweeper
 	for range 6 {
-		n := admin.NewSweeper(s.dying, func(context.Context, error) {}, func() time.Time { return s.clock })
+		n := admin.NewSweeper(s.dying, func(context.Context, error) {}, s.now)
 		t.Cleanup(n.Close)
 		nodes = append(nodes, n)
 	}
@@ -223,7 +223,7 @@ func TestAFloorWithAReceiptIsNoStray(t *testing.T) {
 	s := newSweepers(t)
 	s.dying.dies.Store(true)
 	s.end(t)
-	s.clock = s.clock.Add(30 * time.Second)
+	s.setClock(s.now().Add(30 * time.Second))
 	s.resume(t, s.other, s.other, s.other)
 	if unswept, err := s.store.Unswept(t.Context()); err != nil || len(unswept) != 1 {
 		t.Errorf("unswept: %+v, %v", unswept, err)
@@ -233,9 +233,9 @@ func TestAFloorWithAReceiptIsNoStray(t *testing.T) {
 func TestOldReceiptsExpire(t *testing.T) {
 	s := newSweepers(t)
 	var ids []string
-	began := s.clock
+	began := s.now()
 	for day := range 5 {
-		s.clock = began.Add(time.Duration(day) * 24 * time.Hour)
+		s.setClock(began.Add(time.Duration(day) * 24 * time.Hour))
 		ids = append(ids, s.end(t).ID)
 	}
 	n, err := s.other.Expire(t.Context(), began.Add(2*24*time.Hour))

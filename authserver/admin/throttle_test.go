@@ -22,7 +22,7 @@ func TestThrottleIsSeenAndLifted(t *testing.T) {
 	}
 	f := newFixture(t, func(c *admin.Config) { c.Throttle = throttle.New(c.Store, keys, c.Now) })
 	u := f.addUser(t, `{"username":"Alice"}`)
-	limiter := throttle.New(f.store, keys, func() time.Time { return f.clock }) // of the sign-ins
+	limiter := throttle.New(f.store, keys, f.now) // of the sign-ins
 	fail := func(address, password string) error {
 		place, err := limiter.Begin(t.Context(), throttle.Attempt{
 			Username: "alice", Password: password, Network: throttle.NetworkOf(netip.MustParseAddr(address)),
@@ -48,7 +48,7 @@ func TestThrottleIsSeenAndLifted(t *testing.T) {
 	if err := fail("2001:db8::1", "x"); err != nil {
 		t.Fatal(err)
 	}
-	until := f.clock.Add(5 * time.Second)
+	until := f.now().Add(5 * time.Second)
 	want := []admin.Throttled{{"192.0.2.7/32", 3, &until}, {"2001:db8::/64", 1, nil}, {"elsewhere", 4, nil}}
 	if d := cmp.Diff(want, list().Throttled); d != "" {
 		t.Errorf("(-want +got):\n%s", d)

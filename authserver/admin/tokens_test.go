@@ -34,7 +34,7 @@ func TestWhatATokenIs(t *testing.T) {
 	err := f.store.CreateGrant(t.Context(), storage.Grant{
 		ID: id, Type: storage.Password, UserID: "usr_alice", Username: "alice", ClientID: "web", Scope: "read", AccessScope: "read",
 		Generation: 2, Access: accessDigest, Refresh: refreshDigest, Epoch: must(f.store.Epoch(t.Context(), id)),
-		Created: f.clock, Issued: f.clock, AccessExpiry: f.clock.Add(time.Hour), RefreshExpiry: f.clock.Add(2 * time.Hour), End: f.clock.Add(3 * time.Hour),
+		Created: f.now(), Issued: f.now(), AccessExpiry: f.now().Add(time.Hour), RefreshExpiry: f.now().Add(2 * time.Hour), End: f.now().Add(3 * time.Hour),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestWhatATokenIs(t *testing.T) {
 	check("at first", "one that was replaced", replaced, "refresh", false, true)
 	check("at first", "one made with another key", forged, "unknown", false, false)
 	check("at first", "another text", "hunter2", "unknown", false, false)
-	f.clock = f.clock.Add(time.Hour)
+	f.setClock(f.now().Add(time.Hour))
 	check("an hour later", "the access token", access, "access", false, true)
 	check("an hour later", "the refresh token", refresh, "refresh", true, true)
 	if err := f.store.DeleteGrant(t.Context(), id); err != nil {

@@ -23,7 +23,7 @@ func TestCreateUser(t *testing.T) {
 	a := f.send(t, "POST", "/users", `{"username":"Alice","password":"correct horse","admin":true}`).want(t, http.StatusCreated)
 	var made admin.User
 	a.into(t, &made)
-	want := admin.User{ID: made.ID, Username: "alice", Admin: true, HasPassword: true, Created: f.clock}
+	want := admin.User{ID: made.ID, Username: "alice", Admin: true, HasPassword: true, Created: f.now()}
 	if d := cmp.Diff(want, made); d != "" {
 		t.Errorf("the user (-want +got):\n%s", d)
 	}
@@ -270,7 +270,7 @@ func (f *fixture) userNames(t *testing.T, query string, limit int) (names []stri
 func TestListUsersBounded(t *testing.T) {
 	f := newFixture(t)
 	for i := range 5100 {
-		u := storage.User{ID: storage.NewUserID(), Name: fmt.Sprintf("user%04d", i), Created: f.clock, Admin: i == 5099}
+		u := storage.User{ID: storage.NewUserID(), Name: fmt.Sprintf("user%04d", i), Created: f.now(), Admin: i == 5099}
 		if err := f.store.CreateUser(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}
