@@ -21,7 +21,7 @@ const maxWaiting = 4096
 
 var errCrowded = errors.New("redisstore: too many commands are waiting")
 
-// batcher is a client whose Get, MGet and EvalSha share round trips when they
+// batcher is a client whose Get, EvalSha and board share round trips when they
 // come concurrently. A few callers send each their own, at no cost. In a crowd
 // one pipeline is under way at a time, and what comes meanwhile leaves together
 // when it lands. So Redis and this process handle fewer packets the busier they
@@ -45,30 +45,18 @@ type batcher struct {
 // seat is a command that waits for its answer.
 type seat struct {
 	cmd  redis.Cmder
-	done chan struct{}
+	done chan struct{} // takes one answer, so that nobody waits for a caller who is gone
 	gone bool // its caller gave up; guarded by batcher.mu
 }
+
+// seats are free. One whose caller gave up isn't used again.
+var seats = sync.Pool{New: func() any { return &seat{done: make(chan struct{}, 1)} }}
 
 // Get is GET.
 func (b *batcher) Get(ctx context.Context, key string) *redis.StringCmd {
 	cmd := redis.NewStringCmd(ctx, "get", key)
 	if err := b.board(ctx, cmd); err != nil {
 		cmd = redis.NewStringCmd(ctx)
-		cmd.SetErr(err)
-	}
-	return cmd
-}
-
-// MGet is MGET of keys that share a slot.
-func (b *batcher) MGet(ctx context.Context, keys ...string) *redis.SliceCmd {
-	args := make([]any, 0, 1+len(keys))
-	args = append(args, "mget")
-	for _, k := range keys {
-		args = append(args, k)
-	}
-	cmd := redis.NewSliceCmd(ctx, args...)
-	if err := b.board(ctx, cmd); err != nil {
-		cmd = redis.NewSliceCmd(ctx)
 		cmd.SetErr(err)
 	}
 	return cmd
@@ -107,6 +95,8 @@ func (b *batcher) board(ctx context.Context, cmd redis.Cmder) error {
 	}
 	select {
 	case <-s.done:
+		s.cmd = nil
+		seats.Put(s)
 		return nil
 	case <-ctx.Done():
 		b.mu.Lock()
@@ -131,7 +121,8 @@ func (b *batcher) seat(cmd redis.Cmder) (*seat, error) {
 	case len(b.waiting) == 0:
 		b.since = time.Now()
 	}
-	s := &seat{cmd: cmd, done: make(chan struct{})}
+	s := seats.Get().(*seat)
+	s.cmd = cmd
 	b.waiting = append(b.waiting, s)
 	if !b.leading {
 		b.leading = true
@@ -156,7 +147,7 @@ func (b *batcher) fly() {
 			if err != nil {
 				s.cmd.SetErr(err)
 			}
-			close(s.done)
+			s.done <- struct{}{}
 		}
 	}
 }

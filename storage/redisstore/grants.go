@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/grantd/grantd/storage"
 )
 
@@ -66,11 +68,23 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) error {
 // LoadGrant implements storage.Grants in one round trip, which concurrent calls
 // may share.
 func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
-	replies, err := s.shared.MGet(ctx, grantKey(id), floorsKey(id[0])).Result()
+	cmd := redis.NewSliceCmd(ctx, "mget", grantKey(id), floorsKeys[id[0]])
+	if err := s.share(ctx, cmd); err != nil {
+		return storage.Grant{}, unavailable(ctx, err)
+	}
+	replies, err := cmd.Result()
 	if err != nil {
 		return storage.Grant{}, unavailable(ctx, err)
 	}
 	return s.liveGrant(id, replies[0], replies[1])
+}
+
+// share sends the command, with those of others where that is right.
+func (s *Store) share(ctx context.Context, cmd redis.Cmder) error {
+	if b, ok := s.shared.(*batcher); ok {
+		return b.board(ctx, cmd)
+	}
+	return s.client.Process(ctx, cmd)
 }
 
 // liveGrant takes what MGET gave for the grant and for its partition's floors.

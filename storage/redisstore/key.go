@@ -45,6 +45,15 @@ func grantKey(id storage.GrantID) string { return partitionKey(id[0], kindGrant,
 func retryKey(id storage.GrantID) string { return partitionKey(id[0], kindRetry, id[1:]) }
 func floorsKey(partition byte) string    { return partitionKey(partition, kindFloors, "") }
 
+// floorsKeys are the floors keys of all partitions, as arguments of a command: every
+// look at a grant needs one.
+var floorsKeys = func() (keys [storage.Partitions]any) {
+	for p := range keys {
+		keys[p] = floorsKey(byte(p))
+	}
+	return keys
+}()
+
 func guessKey(key storage.GuessKey) string { return guessPrefix + string(key[:]) }
 
 // sweptKey is what the sweeps of the revocation that raised the epoch count.
