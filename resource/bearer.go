@@ -85,12 +85,20 @@ func checked(token string) (string, error) {
 func isB64Token(s string) bool {
 	s = strings.TrimRight(s, "=")
 	for i := range len(s) {
-		if !isAlphanumeric(s[i]) && strings.IndexByte("-._~+/", s[i]) < 0 {
+		if !b64Chars[s[i]] {
 			return false
 		}
 	}
 	return s != ""
 }
+
+// b64Chars are what a b64token consists of, but for the padding.
+var b64Chars = func() (is [256]bool) {
+	for c := range is {
+		is[c] = isAlphanumeric(byte(c)) || strings.IndexByte("-._~+/", byte(c)) >= 0
+	}
+	return is
+}()
 
 // isTokenChar reports whether c is a tchar of RFC 9110 section 5.6.2, of which
 // scheme names are made.

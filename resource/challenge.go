@@ -87,12 +87,17 @@ func (f refusal) body() []byte {
 	return []byte(`{"error":"` + f.code + `","error_description":"` + f.description + `"}`)
 }
 
+// Shared by all answers, of which nobody changes a value in place.
+var (
+	jsonType = []string{"application/json"}
+	noStore  = []string{"no-store"}
+)
+
 // writeJSON answers with a body that no cache may keep (RFC 9111 section 3.5
 // lets shared caches keep some answers to requests with Authorization).
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
+	h["Content-Type"], h["Cache-Control"] = jsonType, noStore
 	w.WriteHeader(status)
 	w.Write(body) // an error means that the client is gone
 }
