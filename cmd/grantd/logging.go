@@ -14,7 +14,7 @@ func newLogger(w io.Writer, c logConfig) *slog.Logger {
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "text" {
-		return slog.New(slog.NewTextHandler(w, options))
+		return slog.New(&lineHandler{Handler: slog.NewTextHandler(w, options), w: w})
 	}
-	return slog.New(slog.NewJSONHandler(w, options))
+	return slog.New(&lineHandler{Handler: slog.NewJSONHandler(w, options), w: w, json: true})
 }

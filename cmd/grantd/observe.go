@@ -68,19 +68,19 @@ func (o *observer) logRequest(rec *record, r *http.Request) {
 	if rec.status >= http.StatusInternalServerError || rec.panicked != nil {
 		level = slog.LevelError
 	}
-	ctx, h := r.Context(), o.log.Handler()
+	ctx, h, now := r.Context(), o.log.Handler(), time.Now()
 	if !h.Enabled(ctx, level) {
 		return
 	}
 	// Straight to the handler: the logger would look up its caller first, which
 	// is always this line.
-	line := slog.NewRecord(time.Now(), level, "request", 0)
+	line := slog.NewRecord(now, level, "request", 0)
 	line.AddAttrs(
 		slog.String("request_id", rec.requestID),
 		slog.String("method", knownMethod(r.Method)),
 		slog.String("route", rec.route),
 		slog.Int("status", rec.status),
-		slog.Float64("duration_ms", float64(time.Since(rec.started).Microseconds())/1000),
+		slog.Float64("duration_ms", float64(now.Sub(rec.started).Microseconds())/1000),
 		slog.Int64("bytes", rec.bytes),
 		slog.String("remote", rec.remote.String()),
 	)
