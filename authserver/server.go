@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -248,19 +247,16 @@ func realmText(s string) bool {
 // Handler serves everything that the server offers, at Paths.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for path, handler := range s.routes() { // every method: the answer to a wrong one is JSON too
+	for path, handler := range s.Routes() { // every method: the answer to a wrong one is JSON too
 		mux.Handle(path, handler)
 	}
 	return mux
 }
 
-// Paths are what Handler answers, for a mux before it.
-func (s *Server) Paths() []string { return slices.Sorted(maps.Keys(s.routes())) }
-
-// routes are the metadata and the endpoints. Those are below the issuer's path,
-// where the metadata says that they are, and at the root as well, for a proxy
-// that takes the path away.
-func (s *Server) routes() map[string]http.Handler {
+// Routes are what Handler answers, by path, for a mux of the caller's: the metadata
+// and the endpoints. Those are below the issuer's path, where the metadata says that
+// they are, and at the root as well, for a proxy that takes the path away.
+func (s *Server) Routes() map[string]http.Handler {
 	routes := map[string]http.Handler{s.identifier.Place(metadataName): s.endpoint(s.metadata)}
 	for path, handler := range map[string]http.Handler{
 		"/token":      s.endpoint(s.crossOrigin(s.token)),

@@ -82,11 +82,7 @@ func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, e
 		return nil, usagef("%w", err)
 	}
 	p.auth = server
-	found := map[string]http.Handler{}
-	for _, path := range server.Paths() {
-		found[path] = server.Handler()
-	}
-	return found, nil
+	return server.Routes(), nil
 }
 
 // resourceHandlers are the resource server, by path. There are two resources, and
