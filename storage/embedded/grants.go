@@ -55,8 +55,10 @@ func createdBefore(c *conn, id storage.GrantID, record []byte) error {
 // LoadGrant returns the live grant; see storage.Grants.
 func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
 	var record []byte
-	err := s.read(ctx, func(c *conn) error {
-		return orNotFound(c.row(loadGrant, []any{id[:], s.millis()}, &record))
+	err := s.read(ctx, func(c *conn) (err error) {
+		var found bool
+		record, found, err = c.point(id[:], s.millis())
+		return orNotFound(found, err)
 	})
 	if err != nil {
 		return storage.Grant{}, err
