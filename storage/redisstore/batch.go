@@ -46,7 +46,7 @@ type batcher struct {
 type seat struct {
 	cmd  redis.Cmder
 	done chan struct{} // takes one answer, so that nobody waits for a caller who is gone
-	gone bool // its caller gave up; guarded by batcher.mu
+	gone bool          // its caller gave up; guarded by batcher.mu
 }
 
 // seats are free. One whose caller gave up isn't used again.
