@@ -46,6 +46,10 @@ type Store interface {
 	// Ping returns nil when the store can answer.
 	Ping(ctx context.Context) error
 
+	// Health tells how the store fares. It asks the store, which takes about as
+	// long as two other calls.
+	Health(ctx context.Context) Health
+
 	// Close releases what the store holds. Nothing may be called after it.
 	io.Closer
 }
