@@ -46,6 +46,10 @@ type Store interface {
 	// Ping returns nil when the store can answer.
 	Ping(ctx context.Context) error
 
+	// Health tells how the store fares. It asks the store, which takes about as
+	// long as two other calls.
+	Health(ctx context.Context) Health
+
 	// Close releases what the store holds. Nothing may be called after it.
 	io.Closer
 }
@@ -72,7 +76,8 @@ type Grants interface {
 	SwapGrant(ctx context.Context, old, next Grant, r Retry) error
 
 	// LoadRetry returns what the last swap kept, or ErrNotFound once the retry
-	// window is closed.
+	// window is closed. A store whose writes wait for replicas has this wait as
+	// well: the answer is one that a failover doesn't undo.
 	LoadRetry(ctx context.Context, id GrantID) (Retry, error)
 
 	// DeleteGrant ends the grant and with it every token that addresses it

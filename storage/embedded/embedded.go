@@ -20,6 +20,9 @@ type Store struct {
 	writers pool // of one; in memory it is readers
 	queue   chan *write
 	calls   atomic.Int64 // that have begun, see Sweep
+	opened  time.Time
+	began   atomic.Int64 // when the transaction under way did, in ns since opened; 0 when none is
+	fault   atomic.Int32 // why the last one failed, SQLite's code; 0 if it didn't
 
 	closing   chan struct{} // closed when Close begins
 	written   chan struct{} // closed when the writer has ended
@@ -49,6 +52,7 @@ const Memory = ":memory:"
 func Open(path string, opts ...Option) (*Store, error) {
 	s := &Store{
 		now:     time.Now,
+		opened:  time.Now(),
 		queue:   make(chan *write, maxQueue),
 		closing: make(chan struct{}),
 		written: make(chan struct{}),

@@ -152,10 +152,16 @@ func whileBusy(limit time.Duration, do func() error) error {
 	}
 }
 
-func busy(err error) bool {
+func busy(err error) bool { return code(err) == sqlite3.SQLITE_BUSY }
+
+// code is SQLite's primary code for the error; 0 if it is none of SQLite's.
+func code(err error) int {
 	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return 0
+	}
 	const primary = 0xff // an extended code has its primary code in the low byte
-	return errors.As(err, &e) && e.Code()&primary == sqlite3.SQLITE_BUSY
+	return e.Code() & primary
 }
 
 // migrate makes the tables that an empty database or one of an older grantd

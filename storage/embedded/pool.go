@@ -1,6 +1,9 @@
 package embedded
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // pool lends its connections, each to one goroutine at a time.
 type pool chan *conn
@@ -25,14 +28,33 @@ func (s *Store) read(ctx context.Context, do func(c *conn) error) error {
 	if err := s.refused(ctx); err != nil {
 		return err
 	}
+	c, err := s.borrow(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { s.readers <- c }()
+	return do(c)
+}
+
+// borrow waits for a reader's connection. Usually there is one, and no timer is
+// needed.
+func (s *Store) borrow(ctx context.Context) (*conn, error) {
 	select {
 	case c := <-s.readers:
-		defer func() { s.readers <- c }()
-		return do(c)
+		return c, nil
+	default:
+	}
+	late := time.NewTimer(callTimeout)
+	defer late.Stop()
+	select {
+	case c := <-s.readers:
+		return c, nil
 	case <-ctx.Done():
-		return unavailable(ctx.Err())
+		return nil, unavailable(ctx.Err())
+	case <-late.C:
+		return nil, unavailable(errSlow)
 	case <-s.closing:
-		return unavailable(errClosed)
+		return nil, unavailable(errClosed)
 	}
 }
 

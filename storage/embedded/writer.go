@@ -14,6 +14,13 @@ const (
 	maxGroup = 256  // writes in one transaction
 )
 
+// callTimeout bounds how long a call waits, for its turn and for the disk, so that
+// one without a deadline has an answer within a second. What SQLite has begun to
+// read runs to its end: such parts are short.
+const callTimeout = 800 * time.Millisecond
+
+var errSlow = errors.New("no answer of the store in time")
+
 // write is one call that waits for the writer. do may run more than once, so
 // it sets its results and adds to none. An error of its own that doesn't wrap
 // storage.ErrUnavailable is an answer, and then it must have changed nothing.
@@ -38,15 +45,22 @@ func (s *Store) writeSoft(ctx context.Context, do func(c *conn) error) error {
 	return s.submit(&write{ctx: ctx, do: do, done: make(chan error, 1), soft: true})
 }
 
+// A write that is under way for longer than a call may take, on a disk that
+// stalls, has those after it fail at once, so that they don't pile up.
 func (s *Store) submit(w *write) error {
-	ctx := w.ctx
-	if err := s.refused(ctx); err != nil {
+	if err := s.refused(w.ctx); err != nil {
 		return err
 	}
+	if s.stalled() {
+		return unavailable(errStalled)
+	}
+	ctx, cancel := context.WithTimeoutCause(w.ctx, callTimeout, errSlow)
+	defer cancel()
+	w.ctx = ctx
 	select {
 	case s.queue <- w:
 	case <-ctx.Done():
-		return unavailable(ctx.Err())
+		return unavailable(context.Cause(ctx))
 	case <-s.closing:
 		return unavailable(errClosed)
 	}
@@ -54,7 +68,7 @@ func (s *Store) submit(w *write) error {
 	case err := <-w.done:
 		return err
 	case <-ctx.Done():
-		return unavailable(ctx.Err())
+		return unavailable(context.Cause(ctx))
 	case <-s.written:
 	}
 	select {
@@ -102,7 +116,7 @@ func (s *Store) group(first *write) []*write {
 func (s *Store) commit(group []*write) {
 	c := <-s.writers
 	defer func() { s.writers <- c }()
-	answers, err := transact(c, group)
+	answers, err := s.transact(c, group)
 	if err != nil && len(group) > 1 && !busy(err) {
 		for _, w := range group {
 			s.answer(c, w)
@@ -115,8 +129,19 @@ func (s *Store) commit(group []*write) {
 }
 
 func (s *Store) answer(c *conn, w *write) {
-	answers, err := transact(c, []*write{w})
+	answers, err := s.transact(c, []*write{w})
 	w.done <- errors.Join(err, answers[0])
+}
+
+// transact is transact, whose beginning and outcome Health tells.
+func (s *Store) transact(c *conn, group []*write) ([]error, error) {
+	s.began.Store(int64(time.Since(s.opened)) + 1)
+	defer s.began.Store(0)
+	answers, err := transact(c, group)
+	if !busy(err) {
+		s.fault.Store(int32(code(err)))
+	}
+	return answers, err
 }
 
 // transact runs the writes in one transaction. It returns the answer of each,

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/grantd/grantd/storage"
 )
 
@@ -25,12 +27,12 @@ func (s *Store) LoadUser(ctx context.Context, name string) (storage.User, error)
 func (s *Store) UpdateUser(ctx context.Context, u storage.User) error {
 	replaced := u.Revision
 	u.Revision++
-	return s.users.update(ctx, u.Name, u, replaced)
+	return s.users.update(s.confirmed(ctx), u.Name, u, replaced)
 }
 
 // DeleteUser implements storage.Users.
 func (s *Store) DeleteUser(ctx context.Context, name string) error {
-	return s.users.remove(ctx, name)
+	return s.users.remove(s.confirmed(ctx), name)
 }
 
 // ListUsers implements storage.Users.
@@ -53,12 +55,12 @@ func (s *Store) LoadClient(ctx context.Context, id string) (storage.Client, erro
 func (s *Store) UpdateClient(ctx context.Context, c storage.Client) error {
 	replaced := c.Revision
 	c.Revision++
-	return s.clients.update(ctx, c.ID, c, replaced)
+	return s.clients.update(s.confirmed(ctx), c.ID, c, replaced)
 }
 
 // DeleteClient implements storage.Clients.
 func (s *Store) DeleteClient(ctx context.Context, id string) error {
-	return s.clients.remove(ctx, id)
+	return s.clients.remove(s.confirmed(ctx), id)
 }
 
 // ListClients implements storage.Clients.
@@ -72,14 +74,13 @@ func (s *Store) CreateKey(ctx context.Context, k storage.Key) error {
 	if err != nil {
 		return fmt.Errorf("redisstore: %w", err)
 	}
-	isNew, err := s.client.HSetNX(ctx, keysKey, strconv.Itoa(int(k.ID)), text).Result()
-	if err != nil {
-		return unavailable(ctx, err)
-	}
-	if !isNew {
+	cmd := redis.NewCmd(ctx, "HSETNX", keysKey, strconv.Itoa(int(k.ID)), text)
+	_ = s.client.Process(ctx, once{cmd}) // its error is the command's
+	isNew, err := cmd.Bool()
+	if err == nil && !isNew {
 		return storage.ErrExists
 	}
-	return nil
+	return unavailable(ctx, err)
 }
 
 // ListKeys implements storage.Keys.
@@ -100,5 +101,5 @@ func (s *Store) ListKeys(ctx context.Context) ([]storage.Key, error) {
 
 // DeleteKey implements storage.Keys.
 func (s *Store) DeleteKey(ctx context.Context, id byte) error {
-	return unavailable(ctx, s.client.HDel(ctx, keysKey, strconv.Itoa(int(id))).Err())
+	return unavailable(ctx, s.client.HDel(s.confirmed(ctx), keysKey, strconv.Itoa(int(id))).Err())
 }

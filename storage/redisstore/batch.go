@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -32,6 +33,8 @@ var errCrowded = errors.New("redisstore: too many commands are waiting")
 // one node that stalls would hold up the commands to the others.
 type batcher struct {
 	redis.UniversalClient
+	tripped  *atomic.Int32 // not 0 while the circuit is open
+	replicas int           // see WithReplicas
 
 	mu      sync.Mutex
 	alone   int  // commands under way by themselves
@@ -81,7 +84,17 @@ func (b *batcher) EvalSha(ctx context.Context, digest string, keys []string, arg
 // board sends the command, alone or with others, and waits for its answer,
 // which is left in it. It returns an error when there was no room or the caller
 // gave up: then the command may still be under way and must not be looked at.
+//
+// A command that is to be confirmed goes alone, since WAIT would hold up the others.
+// While the circuit is open nobody waits for a flight.
 func (b *batcher) board(ctx context.Context, cmd redis.Cmder) error {
+	if b.replicas > 0 && confirming(ctx) {
+		_ = b.Process(ctx, cmd) // its error is the command's
+		return nil
+	}
+	if b.tripped.Load() > 0 {
+		return errOpen
+	}
 	s, err := b.seat(cmd)
 	if err != nil {
 		return err

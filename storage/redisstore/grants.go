@@ -140,7 +140,7 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 	}
 	expiry := next.Expiry().UnixMilli()
 	keys := []string{grantKey(old.ID), floorsKey(old.ID[0]), retryKey(old.ID)}
-	answer, err := swapScript.Run(ctx, s.shared, keys,
+	answer, err := swapScript.Run(s.confirmed(ctx), s.shared, keys,
 		record, expiry, storage.GenerationPrefix(old.Generation),
 		old.Epoch, old.UserID, old.ClientID, retry, min(r.Until.UnixMilli(), expiry),
 		max(r.Until.UnixMilli(), s.now().Add(maxLateness).UnixMilli()), old.Created.UnixMilli()).Int64()
@@ -161,7 +161,7 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 // notSwapped tells what is there instead of the predecessor of next: an earlier
 // swap may have prolonged the grant, or Redis may still keep an expired one.
 func (s *Store) notSwapped(ctx context.Context, next storage.Grant) error {
-	g, err := s.LoadGrant(ctx, next.ID)
+	g, err := s.LoadGrant(s.confirmed(ctx), next.ID)
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (s *Store) notSwapped(ctx context.Context, next storage.Grant) error {
 // LoadRetry implements storage.Grants in one round trip. The retry of a grant
 // that has ended is not found, whatever its window.
 func (s *Store) LoadRetry(ctx context.Context, id storage.GrantID) (storage.Retry, error) {
-	replies, err := s.client.MGet(ctx, grantKey(id), floorsKey(id[0]), retryKey(id)).Result()
+	replies, err := s.client.MGet(s.confirmed(ctx), grantKey(id), floorsKey(id[0]), retryKey(id)).Result()
 	if err != nil {
 		return storage.Retry{}, unavailable(ctx, err)
 	}
@@ -201,17 +201,17 @@ func (s *Store) LoadRetry(ctx context.Context, id storage.GrantID) (storage.Retr
 func (s *Store) DeleteGrant(ctx context.Context, id storage.GrantID) error {
 	text, err := s.client.Get(ctx, grantKey(id)).Result()
 	if isNil(err) {
-		return nil
+		return s.confirm(ctx, grantKey(id)) // a call before may not have been
 	}
 	if err != nil {
 		return unavailable(ctx, err)
 	}
 	g, err := decodeGrant(id, text)
 	if err != nil { // which indexes it is in can't be told
-		return unavailable(ctx, s.client.Del(ctx, grantKey(id), retryKey(id)).Err())
+		return unavailable(ctx, s.client.Del(s.confirmed(ctx), grantKey(id), retryKey(id)).Err())
 	}
 	c := forget([]storage.Grant{g}, nil)
-	return unavailable(ctx, forgetScript.Run(ctx, s.client, c.keys, c.args...).Err())
+	return unavailable(ctx, forgetScript.Run(s.confirmed(ctx), s.client, c.keys, c.args...).Err())
 }
 
 // forget is the run of forgetScript that ends the grants, which have to share a

@@ -94,7 +94,7 @@ func (s *Store) Revoke(ctx context.Context, t storage.Target) (storage.Revocatio
 	for _, p := range partitions {
 		calls = append(calls, call{keys: []string{floorsKey(p)}, args: floorArgs(t)})
 	}
-	epochs, err := s.runAll(ctx, revokeScript, calls)
+	epochs, err := s.runAll(s.confirmed(ctx), revokeScript, calls)
 	if err != nil {
 		return storage.Revocation{}, err
 	}

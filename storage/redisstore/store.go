@@ -7,28 +7,18 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/grantd/grantd/storage"
 )
 
-const (
-	// callTimeout bounds one round trip with all its retries, so that a Redis
-	// that stalls is noticed within a second by a caller without a deadline.
-	callTimeout = 900 * time.Millisecond
-
-	// ioTimeout leaves room for one retry inside callTimeout.
-	ioTimeout = 500 * time.Millisecond
-
-	maxRetries = 2 // after which a caller is better served by an error
-)
-
 // Store is a storage.Store on Redis. It is safe for concurrent use.
 type Store struct {
-	client  redis.UniversalClient
-	shared  redis.UniversalClient // client, or a batcher where that is right
-	now     func() time.Time
+	client   redis.UniversalClient
+	shared   redis.UniversalClient // client, or a batcher where that is right
+	tripped  *atomic.Int32         // circuits that are open
+	replicas int                   // see WithReplicas
+	now      func() time.Time
+
 	users   directory[storage.User]
 	clients directory[storage.Client]
 
@@ -62,63 +52,28 @@ func WithClock(now func() time.Time) Option {
 // quotes it.
 //
 // Open doesn't connect: an absent Redis makes calls fail with
-// storage.ErrUnavailable until it is there. Every call fails within a second
-// for each round trip that it needs, even if ctx has no deadline.
+// storage.ErrUnavailable until it is there. A call that isn't answered fails
+// within a second, even if ctx has no deadline, and those after it at once, until
+// Redis answers again: see circuit.go.
 //
 // Open silences go-redis's logger for the whole process.
 func Open(_ context.Context, url string, opts ...Option) (*Store, error) {
-	client, err := NewClient(url)
-	if err != nil {
+	s := &Store{now: time.Now}
+	for _, opt := range opts {
+		opt(s)
+	}
+	var err error
+	if s.client, s.tripped, err = newClient(url, s.replicas); err != nil {
 		return nil, err
 	}
-	s := &Store{
-		client: client,
-		now:    time.Now,
-		shared: client,
-	}
-	if _, cluster := client.(*redis.ClusterClient); !cluster {
-		s.shared = &batcher{UniversalClient: client}
+	s.shared = s.client
+	if !s.cluster() {
+		s.shared = &batcher{UniversalClient: s.client, tripped: s.tripped, replicas: s.replicas}
 	}
 	s.users = directory[storage.User]{client: s.shared, prefix: "grantd:user:", index: "grantd:users"}
 	s.clients = directory[storage.Client]{client: s.shared, prefix: "grantd:client:", index: "grantd:clients"}
 	s.receipts = directory[storage.Receipt]{client: s.shared, prefix: "grantd:receipt:", index: "grantd:receipts"}
-	for _, opt := range opts {
-		opt(s)
-	}
 	return s, nil
-}
-
-// NewClient returns what a store talks to Redis with, for another package that
-// has keys of its own there. All that Open says of URLs, deadlines and the logger
-// holds.
-func NewClient(url string) (redis.UniversalClient, error) {
-	o, err := parseURL(url)
-	if err != nil {
-		return nil, err
-	}
-	tune(o)
-	// What it prints to standard error would mix with the log of the program,
-	// and every fault is returned as an error besides.
-	logging.Disable()
-	client := redis.NewUniversalClient(o)
-	client.AddHook(bounded{})
-	return client, nil
-}
-
-// tune sets everything that the URL doesn't.
-func tune(o *redis.UniversalOptions) {
-	o.Protocol = 2 // nothing here needs RESP3, whose pushes cost a look before every reply
-	o.ContextTimeoutEnabled = true
-	o.DialTimeout = ioTimeout
-	o.ReadTimeout = ioTimeout
-	o.WriteTimeout = ioTimeout
-	o.PoolTimeout = ioTimeout
-	o.DialerRetries = 1 // the retries below dial again
-	o.MaxRetries = maxRetries
-	o.MinRetryBackoff = 5 * time.Millisecond
-	o.MaxRetryBackoff = 50 * time.Millisecond
-	o.DisableIdentity = true
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
 
 // Ping returns nil when Redis can answer. It reads the deployment keys' place
@@ -142,25 +97,4 @@ func unavailable(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w: %w", storage.ErrUnavailable, gone, err)
 	}
 	return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
-}
-
-// bounded gives every command and every pipeline a deadline of callTimeout.
-type bounded struct{}
-
-func (bounded) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (bounded) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
-		defer cancel()
-		return next(ctx, cmd)
-	}
-}
-
-func (bounded) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
-		defer cancel()
-		return next(ctx, cmds)
-	}
 }

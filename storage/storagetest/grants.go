@@ -21,6 +21,9 @@ var grantChecks = []check{
 	{"a deleted grant is gone and leaves nothing", deleteGrant},
 	{"deleting one grant leaves the others", deleteLeavesOthers},
 	{"ping answers", func(t *testing.T, f Fixture) { wantErr(t, "Ping", f.Store.Ping(t.Context()), nil) }},
+	{"a store that can do all its work says so", func(t *testing.T, f Fixture) {
+		wantHealth(t, f.Store, storage.Health{State: storage.Healthy})
+	}},
 }
 
 // specimens are grants that differ in what a store could lose.

@@ -139,4 +139,14 @@ func unreachable(t *testing.T, f Fixture) {
 			return
 		}
 	}
+	if got := f.Store.Health(t.Context()); got.State != storage.Down {
+		t.Errorf("health: %+v, want state %s", got, storage.Down)
+	}
+}
+
+func wantHealth(t *testing.T, s storage.Store, want storage.Health) {
+	t.Helper()
+	if got := s.Health(t.Context()); got != want {
+		t.Errorf("health: %+v, want %+v", got, want)
+	}
 }

@@ -27,8 +27,7 @@ func Cluster(t testing.TB) *ThreeMasters {
 	c := &ThreeMasters{t: t}
 	var addrs []string
 	for i := range masterCount {
-		s := Single(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000",
-			"--cluster-port", strconv.Itoa(freePort(t)))
+		s := clusterNode(t)
 		c.Nodes = append(c.Nodes, s)
 		addrs = append(addrs, s.Addr())
 		from, to := i*slotCount/masterCount, (i+1)*slotCount/masterCount-1
@@ -40,6 +39,35 @@ func Cluster(t testing.TB) *ThreeMasters {
 	c.client = redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs})
 	t.Cleanup(func() { c.client.Close() })
 	return c
+}
+
+func clusterNode(t testing.TB) *Server {
+	t.Helper()
+	return Single(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", strconv.Itoa(freePort(t)))
+}
+
+// AddReplica starts a replica of the node, which takes its place when it is killed,
+// and returns when it follows.
+func (c *ThreeMasters) AddReplica(of *Server) *Server {
+	c.t.Helper()
+	s := clusterNode(c.t)
+	c.meet(s)
+	id := of.Client().ClusterMyID(c.t.Context()).Val()
+	await(c.t, "a replica that knows its master", func() bool {
+		return s.Client().ClusterReplicate(c.t.Context(), id).Err() == nil
+	})
+	await(c.t, "a replica in step", func() bool {
+		return strings.Contains(of.Client().Info(c.t.Context(), "replication").Val(), "state=online")
+	})
+	await(c.t, "a replica that may be elected", func() bool {
+		for _, n := range c.Nodes {
+			if known := n.Client().ClusterNodes(c.t.Context()).Val(); !strings.Contains(known, "slave "+id) {
+				return false
+			}
+		}
+		return true
+	})
+	return s
 }
 
 // meet introduces s to the first node. The bus port must be named, since it

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -96,6 +97,13 @@ func (s *SentinelTrio) Master() *Server {
 	}
 	s.t.Fatalf("redistest: the sentinels name %q, which is none of the servers", addr)
 	return nil
+}
+
+// Replicas are the servers that follow the master.
+func (s *SentinelTrio) Replicas() []*Server {
+	s.t.Helper()
+	master := s.Master()
+	return slices.DeleteFunc(slices.Clone(s.servers), func(other *Server) bool { return other == master })
 }
 
 func (s *SentinelTrio) masterAddr() string {

@@ -1,0 +1,35 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/grantd/grantd/storage"
+)
+
+var errStalled = errors.New("a write that began before has not come to its end")
+
+// Health tells how the store fares: whether it can be read, and what became of the
+// last write; see storage.Store.
+func (s *Store) Health(ctx context.Context) storage.Health {
+	h := storage.Health{State: storage.Healthy, Open: s.stalled()}
+	fault := s.fault.Load()
+	switch {
+	case s.Ping(ctx) != nil:
+		h.State = storage.Down
+	case h.Open || fault != 0 && fault != sqlite3.SQLITE_FULL:
+		h.State = storage.Refusing
+	case fault == sqlite3.SQLITE_FULL:
+		h.State = storage.Full
+	}
+	return h
+}
+
+// stalled reports whether a write is under way for longer than a call may take.
+func (s *Store) stalled() bool {
+	began := s.began.Load()
+	return began > 0 && time.Since(s.opened)-time.Duration(began) > callTimeout
+}

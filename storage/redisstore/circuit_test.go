@@ -1,0 +1,357 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/redisstore/redistest"
+)
+
+// atOnce is what a call takes that isn't sent.
+const atOnce = 50 * time.Millisecond
+
+func tripped(s *Store) bool { return s.tripped.Load() > 0 }
+
+// stalledStore is a store whose Redis has stalled, and a call of it has failed.
+func stalledStore(t *testing.T) (*Store, *redistest.Server, storage.Grant) {
+	t.Helper()
+	server := redistest.Single(t)
+	s, clock := open(t, server.URL())
+	g := mustCreate(t, s, newGrant(clock.Now(), "u1", time.Hour))
+	server.Stop()
+	began := time.Now()
+	if _, err := s.LoadGrant(context.Background(), g.ID); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatalf("load: %v", err)
+	}
+	if took := time.Since(began); took > tolerable {
+		t.Errorf("the first call took %v", took)
+	}
+	return s, server, g
+}
+
+// After the first call that Redis didn't answer no other waits: a request that
+// needs many has its answer within a second.
+func TestAnOpenCircuitFailsEveryCallAtOnceAndClosesByItself(t *testing.T) {
+	s, server, g := stalledStore(t)
+	if got := s.Health(t.Context()); got != (storage.Health{State: storage.Down, Open: true}) {
+		t.Errorf("health %+v", got)
+	}
+	for name, call := range calls(s, g) {
+		began := time.Now()
+		if err := call(context.Background()); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("%s: %v, want ErrUnavailable", name, err)
+		}
+		if took := time.Since(began); took > atOnce {
+			t.Errorf("%s took %v", name, took)
+		}
+	}
+	server.Cont()
+	expectRecovery(t, time.Second, func() error { _, err := s.LoadGrant(t.Context(), g.ID); return err })
+	if got := s.Health(t.Context()); got != (storage.Health{State: storage.Healthy}) {
+		t.Errorf("health %+v when Redis is back", got)
+	}
+}
+
+// The circuit needs no calls to close, and nothing of it is left after Close.
+func TestAnOpenCircuitIsProbedOneAtATime(t *testing.T) {
+	s, server, _ := stalledStore(t)
+	server.Restart()
+	await(t, "closed circuit", func() bool { return !tripped(s) })
+	before := info(t, server.Client(), "stats", "total_connections_received")
+	for range 20 {
+		if err := s.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := info(t, server.Client(), "stats", "total_connections_received"); after > before+1 {
+		t.Errorf("%d connections for 20 calls one after another", after-before)
+	}
+
+	server.Stop()
+	_ = s.Ping(t.Context())
+	if !tripped(s) {
+		t.Fatal("closed")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "no probe of a closed store", func() bool { return !tripped(s) })
+}
+
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if done() {
+			return
+		}
+	}
+	t.Fatalf("%s: not within 20s", what)
+}
+
+// That a caller gave up says nothing of Redis.
+func TestCallersWhoGiveUpOpenNoCircuit(t *testing.T) {
+	server := redistest.Single(t)
+	s, clock := open(t, server.URL())
+	g := mustCreate(t, s, newGrant(clock.Now(), "u1", time.Hour))
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	server.Stop()
+	for range 2 * maxBroken {
+		hasty, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		for name, ctx := range map[string]context.Context{"cancelled": gone, "hasty": hasty} {
+			if _, err := s.LoadRetry(ctx, g.ID); !errors.Is(err, ctx.Err()) || !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		cancel()
+	}
+	if tripped(s) {
+		t.Error("the circuit is open")
+	}
+	server.Cont()
+	if _, err := s.LoadGrant(t.Context(), g.ID); err != nil {
+		t.Error(err)
+	}
+}
+
+// Connections break for many a reason; while new ones work nobody has to notice.
+func TestBrokenConnectionsOpenNoCircuit(t *testing.T) {
+	server := redistest.Single(t)
+	s, clock := open(t, server.URL())
+	g := mustCreate(t, s, newGrant(clock.Now(), "u1", time.Hour))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := s.LoadGrant(t.Context(), g.ID); err != nil && strings.Contains(err.Error(), errOpen.Error()) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 20 {
+		if err := server.Client().Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").Err(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	close(stop)
+	wg.Wait()
+}
+
+// An answer that says no is an answer, however often.
+func TestRefusalsOpenNoCircuit(t *testing.T) {
+	password := redistest.Single(t, "--requirepass", "hunter2")
+	s, clock := open(t, strings.Replace(password.URL(), "hunter2", "wr0ng", 1))
+	for range 2 * maxBroken {
+		if _, err := s.LoadGrant(t.Context(), newGrant(clock.Now(), "u1", time.Hour).ID); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("load: %v", err)
+		}
+	}
+	if tripped(s) {
+		t.Error("the circuit is open")
+	}
+	if got := s.Health(t.Context()); got != (storage.Health{State: storage.Down}) {
+		t.Errorf("health %+v", got)
+	}
+}
+
+// Many requests during a stall leave behind no more than a second's worth of them.
+func TestAStallPilesUpNothing(t *testing.T) {
+	server := redistest.Single(t)
+	s, clock := open(t, server.URL())
+	g := mustCreate(t, s, newGrant(clock.Now(), "u1", time.Hour))
+	const rate, seconds = 1000, 3
+	server.Stop()
+	idle := runtime.NumGoroutine()
+	var wg sync.WaitGroup
+	var slowest atomic.Int64
+	most, late := 0, 0 // goroutines, in all and from the second second on
+	tick := time.NewTicker(time.Second / rate)
+	defer tick.Stop()
+	for i := range rate * seconds {
+		<-tick.C
+		wg.Go(func() {
+			began := time.Now()
+			var err error
+			if i%2 == 0 {
+				_, err = s.LoadGrant(context.Background(), g.ID)
+			} else {
+				_, err = s.LoadRetry(context.Background(), g.ID)
+			}
+			if !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("load: %v", err)
+			}
+			for took := int64(time.Since(began)); ; {
+				if was := slowest.Load(); took <= was || slowest.CompareAndSwap(was, took) {
+					break
+				}
+			}
+		})
+		n := runtime.NumGoroutine() - idle
+		if most = max(most, n); i > rate {
+			late = max(late, n)
+		}
+	}
+	wg.Wait()
+	t.Logf("%d goroutines at most, %d after a second; the slowest call took %v", most, late, time.Duration(slowest.Load()))
+	if time.Duration(slowest.Load()) > tolerable || most > rate+100 || late > 100 {
+		t.Error("they pile up")
+	}
+	server.Cont()
+	expectRecovery(t, time.Second, func() error { _, err := s.LoadGrant(t.Context(), g.ID); return err })
+}
+
+// What is beyond the bound fails at once, though the circuit is closed.
+func TestABoundedNumberOfCallsWaits(t *testing.T) {
+	server := redistest.Single(t)
+	s, clock := open(t, server.URL())
+	g := mustCreate(t, s, newGrant(clock.Now(), "u1", time.Hour))
+	server.Stop()
+	var wg sync.WaitGroup
+	var crowded atomic.Int64
+	for range 2 * maxFlying {
+		wg.Go(func() {
+			began := time.Now()
+			_, err := s.LoadRetry(context.Background(), g.ID)
+			if err != nil && strings.Contains(err.Error(), errCrowded.Error()) && time.Since(began) < callTimeout/2 {
+				crowded.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if n := crowded.Load(); n < maxFlying/2 || n > maxFlying {
+		t.Errorf("%d of %d calls failed at once, want up to %d", n, 2*maxFlying, maxFlying)
+	}
+	server.Cont()
+	expectRecovery(t, time.Second, func() error { _, err := s.LoadRetry(t.Context(), g.ID); return ignore(err) })
+}
+
+// ignore lets pass that there is no such record.
+func ignore(err error) error {
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func TestAStalledNodeOfAClusterTakesNoOtherAlong(t *testing.T) {
+	cluster := redistest.Cluster(t)
+	for _, n := range cluster.Nodes {
+		n.Client().ConfigSet(t.Context(), "cluster-require-full-coverage", "no")
+	}
+	s, clock := open(t, cluster.URL())
+	var grants []storage.Grant
+	for range 30 {
+		grants = append(grants, mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour)))
+	}
+	cluster.Nodes[1].Stop()
+	served := 0
+	var slow []time.Duration
+	for range 3 {
+		for _, g := range grants {
+			began := time.Now()
+			_, err := s.LoadGrant(context.Background(), g.ID)
+			took := time.Since(began)
+			switch {
+			case err == nil:
+				served++
+			case !errors.Is(err, storage.ErrUnavailable):
+				t.Errorf("load: %v", err)
+			}
+			if took > atOnce {
+				slow = append(slow, took)
+			}
+		}
+	}
+	if served == 0 || served == 3*len(grants) {
+		t.Errorf("%d of %d served", served, 3*len(grants))
+	}
+	if len(slow) > 3 || slices.Max(append(slow, 0)) > tolerable { // some again, as go-redis asks another node now and then
+		t.Errorf("%d calls were slow: %v", len(slow), slow)
+	}
+	if got := s.Health(t.Context()); got != (storage.Health{State: storage.Partial, Open: true}) {
+		t.Errorf("health %+v", got)
+	}
+	cluster.Nodes[1].Cont()
+	for _, g := range grants {
+		expectRecovery(t, 2*time.Second, func() error { _, err := s.LoadGrant(t.Context(), g.ID); return err })
+	}
+}
+
+// The probes of an open circuit notice that a replica took the place of its master.
+func TestAReplicaOfAClusterTakesOver(t *testing.T) {
+	cluster := redistest.Cluster(t)
+	replica := cluster.AddReplica(cluster.Nodes[1])
+	s, clock := open(t, cluster.URL())
+	var grants []storage.Grant
+	for range 10 {
+		grants = append(grants, mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour)))
+	}
+	cluster.Nodes[1].Client().Wait(t.Context(), 1, time.Second)
+	cluster.Nodes[1].Kill()
+	for _, g := range grants { // so that the circuit opens
+		_, _ = s.LoadGrant(t.Context(), g.ID)
+	}
+	await(t, "the replica is a master", func() bool {
+		return strings.Contains(replica.Client().Info(t.Context(), "replication").Val(), "role:master") &&
+			strings.Contains(cluster.Nodes[0].Client().ClusterInfo(t.Context()).Val(), "cluster_state:ok")
+	})
+	for _, g := range grants {
+		expectRecovery(t, time.Second, func() error { _, err := s.LoadGrant(t.Context(), g.ID); return err })
+	}
+}
+
+func TestHealthTellsWhatRedisRefuses(t *testing.T) {
+	master := redistest.Single(t)
+	full := redistest.Single(t)
+	_, port, _ := strings.Cut(master.Addr(), ":")
+	replica := redistest.Single(t, "--replicaof", "127.0.0.1 "+port)
+	orphan := redistest.Single(t, "--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "no")
+	lonely := redistest.Single(t, "--min-replicas-to-write", "1")
+	full.Client().ConfigSet(t.Context(), "maxmemory", "1")
+	for name, tt := range map[string]struct {
+		server *redistest.Server
+		want   storage.HealthState
+	}{
+		"a master":                  {master, storage.Healthy},
+		"memory is full":            {full, storage.Full},
+		"a replica":                 {replica, storage.ReadOnly},
+		"a replica with no master":  {orphan, storage.Down},
+		"a master without replicas": {lonely, storage.Refusing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := open(t, tt.server.URL())
+			if got := s.Health(t.Context()); got != (storage.Health{State: tt.want}) {
+				t.Errorf("health %+v, want %s", got, tt.want)
+			}
+		})
+	}
+	t.Run("a node of a cluster is full", func(t *testing.T) {
+		cluster := redistest.Cluster(t)
+		s, _ := open(t, cluster.URL())
+		cluster.Nodes[2].Client().ConfigSet(t.Context(), "maxmemory", "1")
+		if got := s.Health(t.Context()); got != (storage.Health{State: storage.Full}) {
+			t.Errorf("health %+v", got)
+		}
+	})
+}
+
+var _ redis.Hook = (*circuit)(nil)

@@ -1,0 +1,63 @@
+package redisstore
+
+import (
+	"context"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// writeScript writes nothing, but Redis refuses to run it when it would refuse
+// a write: it doesn't say otherwise in its first line.
+var writeScript = redis.NewScript("#!lua\nreturn 1")
+
+// Health implements storage.Store: two round trips, the second to every node of a
+// Cluster.
+func (s *Store) Health(ctx context.Context) storage.Health {
+	state := s.state(ctx)
+	return storage.Health{State: state, Open: s.tripped.Load() > 0}
+}
+
+func (s *Store) state(ctx context.Context) storage.HealthState {
+	if err := s.Ping(ctx); err != nil && (!s.cluster() || answered(err)) {
+		return storage.Down // or a Cluster that refuses to serve
+	}
+	var mu sync.Mutex
+	found := map[storage.HealthState]bool{}
+	err := s.eachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+		state := writable(writeScript.Run(ctx, node, nil).Err())
+		mu.Lock()
+		defer mu.Unlock()
+		found[state] = true
+		return nil
+	})
+	if err != nil || len(found) == 0 {
+		return storage.Down // nobody tells which nodes there are
+	}
+	if found[storage.Down] && len(found) > 1 {
+		return storage.Partial
+	}
+	for _, worst := range []storage.HealthState{storage.Down, storage.ReadOnly, storage.Refusing, storage.Full} {
+		if found[worst] {
+			return worst
+		}
+	}
+	return storage.Healthy
+}
+
+// writable is the state of a node that answered so to writeScript.
+func writable(err error) storage.HealthState {
+	switch {
+	case err == nil:
+		return storage.Healthy
+	case !answered(err):
+		return storage.Down
+	case redis.HasErrorPrefix(err, "OOM"):
+		return storage.Full
+	case redis.HasErrorPrefix(err, "READONLY"):
+		return storage.ReadOnly
+	}
+	return storage.Refusing // for want of replicas, or because it can't save
+}

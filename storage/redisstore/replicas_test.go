@@ -1,0 +1,244 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/redisstore/redistest"
+	"github.com/grantd/grantd/storage/storagetest"
+)
+
+func openConfirmed(t testing.TB, url string, replicas int) (*Store, *storagetest.Clock) {
+	t.Helper()
+	c := storagetest.NewClock()
+	s, err := Open(t.Context(), url, WithClock(c.Now), WithReplicas(replicas))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, c
+}
+
+// replicated are the deployments, with as many replicas as calls wait for.
+var replicated = []struct {
+	name     string
+	replicas int
+	start    func(*testing.T) (url string, replicas []*redistest.Server)
+}{
+	{"single", 1, func(t *testing.T) (string, []*redistest.Server) {
+		master := redistest.Single(t)
+		_, port, _ := strings.Cut(master.Addr(), ":")
+		replica := redistest.Single(t, "--replicaof", "127.0.0.1 "+port)
+		await(t, "a replica in step", func() bool { return info(t, master.Client(), "replication", "connected_slaves") == 1 })
+		return master.URL(), []*redistest.Server{replica}
+	}},
+	{"sentinel", 2, func(t *testing.T) (string, []*redistest.Server) {
+		trio := redistest.Sentinel(t)
+		return trio.URL(), trio.Replicas()
+	}},
+	{"cluster", 1, func(t *testing.T) (string, []*redistest.Server) {
+		cluster := redistest.Cluster(t)
+		var replicas []*redistest.Server
+		for _, n := range cluster.Nodes {
+			replicas = append(replicas, cluster.AddReplica(n))
+		}
+		return cluster.URL(), replicas
+	}},
+}
+
+// act is a call that is confirmed, and whether it took place.
+type act struct {
+	name string
+	do   func() error
+	done func() bool
+}
+
+// confirmedActs is each of them, on records of its own.
+func confirmedActs(t *testing.T, s *Store, clock *storagetest.Clock) []act {
+	t.Helper()
+	grant := func(user, client string) storage.Grant {
+		g := newGrant(clock.Now(), user, time.Hour)
+		g.ClientID = client
+		return mustCreate(t, s, g)
+	}
+	ended := func(g storage.Grant) func() bool {
+		return func() bool { _, err := s.LoadGrant(t.Context(), g.ID); return errors.Is(err, storage.ErrNotFound) }
+	}
+	swapped, deleted, floored, clients := grant("u1", "demo"), grant("u2", "demo"), grant("u3", "demo"), grant("u4", "other")
+	successor := next(swapped)
+	user, client := storage.User{Name: "alice", ID: "usr_1"}, storage.Client{ID: "web"}
+	if err := errors.Join(s.CreateUser(t.Context(), user), s.CreateClient(t.Context(), client), s.CreateKey(t.Context(), storage.Key{ID: 7})); err != nil {
+		t.Fatal(err)
+	}
+	return []act{
+		{"swap", func() error { return s.SwapGrant(t.Context(), swapped, successor, retry(successor)) },
+			func() bool { g, err := s.LoadGrant(t.Context(), swapped.ID); return err == nil && g.Generation == 2 }},
+		{"load of a retry", func() error { _, err := s.LoadRetry(t.Context(), swapped.ID); return ignore(err) }, func() bool { return true }},
+		{"delete", func() error { return s.DeleteGrant(t.Context(), deleted.ID) }, ended(deleted)},
+		{"revoke a user", func() error { _, err := s.Revoke(t.Context(), storage.Target{UserID: "u3"}); return err }, ended(floored)},
+		{"revoke a client", func() error { _, err := s.Revoke(t.Context(), storage.Target{ClientID: "other"}); return err }, ended(clients)},
+		{"update of a user", func() error {
+			err := s.UpdateUser(t.Context(), storage.User{Name: "alice", ID: "usr_1", Disabled: true, Revision: 1})
+			if errors.Is(err, storage.ErrConflict) { // done, and admins look again
+				return s.confirm(t.Context(), s.users.prefix+"alice")
+			}
+			return err
+		}, func() bool { u, err := s.LoadUser(t.Context(), "alice"); return err == nil && u.Disabled }},
+		{"deletion of a client", func() error { return s.DeleteClient(t.Context(), "web") },
+			func() bool { _, err := s.LoadClient(t.Context(), "web"); return errors.Is(err, storage.ErrNotFound) }},
+		{"deletion of a key", func() error { return s.DeleteKey(t.Context(), 7) },
+			func() bool { k, err := s.ListKeys(t.Context()); return err == nil && len(k) == 0 }},
+	}
+}
+
+// Without its replicas an act takes place, and isn't acknowledged, however often it
+// is repeated; once they are back it is.
+func TestActsWaitForReplicas(t *testing.T) {
+	for _, tt := range replicated {
+		t.Run(tt.name, func(t *testing.T) {
+			url, replicas := tt.start(t)
+			s, clock := openConfirmed(t, url, tt.replicas)
+			acts := confirmedActs(t, s, clock)
+			if err := s.DeleteGrant(t.Context(), storage.NewGrantID("")); err != nil { // replicas that follow confirm
+				t.Fatal(err)
+			}
+			for _, r := range replicas {
+				r.Stop()
+			}
+			for _, round := range []string{"first", "repeated"} {
+				for _, a := range acts {
+					began := time.Now()
+					if err := a.do(); !errors.Is(err, storage.ErrUnavailable) || !errors.Is(err, errUnconfirmed) {
+						t.Errorf("%s, %s: %v, want ErrUnavailable", a.name, round, err)
+					}
+					if took := time.Since(began); took > tolerable {
+						t.Errorf("%s, %s took %v", a.name, round, took)
+					}
+					if !a.done() {
+						t.Errorf("%s, %s, took no place", a.name, round)
+					}
+				}
+			}
+			if tripped(s) {
+				t.Error("the circuit is open, though the master answers")
+			}
+			for _, r := range replicas {
+				r.Cont()
+			}
+			for _, a := range acts {
+				expectRecovery(t, 5*time.Second, a.do)
+			}
+		})
+	}
+}
+
+// A store that waits for no replicas asks nothing more of Redis.
+func TestNoReplicasCostNothing(t *testing.T) {
+	server := redistest.Single(t)
+	s, clock := open(t, server.URL())
+	g := mustCreate(t, s, newGrant(clock.Now(), "u1", time.Hour))
+	count := &trips{}
+	s.client.AddHook(count)
+	if err := s.SwapGrant(t.Context(), g, next(g), storage.Retry{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteGrant(t.Context(), storage.NewGrantID("")); err != nil {
+		t.Fatal(err)
+	}
+	// A script that isn't known yet takes two.
+	if n := count.n.Load(); n > 3 {
+		t.Errorf("%d round trips", n)
+	}
+	if stats := server.Client().Info(t.Context(), "commandstats").Val(); strings.Contains(stats, "cmdstat_wait") {
+		t.Error("WAIT was sent")
+	}
+}
+
+// What was acknowledged survives a failover, though the replicas lagged behind when
+// the master died. Without waiting for them it comes back.
+func TestNoAcknowledgedRevocationComesBackByAFailover(t *testing.T) {
+	for name, tt := range map[string]struct {
+		replicas int
+		back     bool // acknowledged revocations
+	}{"waiting for replicas": {2, false}, "not waiting": {0, true}} {
+		t.Run(name, func(t *testing.T) {
+			trio := redistest.Sentinel(t)
+			s, clock := openConfirmed(t, trio.URL(), tt.replicas)
+			var grants []storage.Grant
+			for range 40 {
+				grants = append(grants, mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour)))
+			}
+			witness := grants[0]
+			master := trio.Master()
+			master.Client().Wait(t.Context(), 2, time.Second)
+			acknowledged := endAll(t, s, grants[1:11])
+			if len(acknowledged) != 10 {
+				t.Errorf("%d of 10 revocations acknowledged while replicas follow", len(acknowledged))
+			}
+			await(t, "replicas in step", func() bool { return master.Client().Wait(t.Context(), 2, time.Second).Val() == 2 })
+			cutOff(t, master, trio.Replicas())
+			acknowledged = append(acknowledged, endAll(t, s, grants[11:])...)
+
+			trio.KillMaster()
+			expectRecovery(t, 10*time.Second, func() error { _, err := s.LoadGrant(t.Context(), witness.ID); return err })
+			back := 0
+			for _, g := range acknowledged {
+				if _, err := s.LoadGrant(t.Context(), g.ID); err == nil {
+					back++
+				}
+			}
+			t.Logf("%d of 39 revocations acknowledged, %d of them came back", len(acknowledged), back)
+			if (back > 0) != tt.back {
+				t.Errorf("%d acknowledged revocations came back", back)
+			}
+		})
+	}
+}
+
+// cutOff has the replicas run on without the master.
+func cutOff(t *testing.T, master *redistest.Server, replicas []*redistest.Server) {
+	t.Helper()
+	for _, r := range replicas {
+		r.Client().ConfigSet(t.Context(), "masterauth", "none that is right")
+	}
+	if err := master.Client().Do(t.Context(), "CLIENT", "KILL", "TYPE", "replica").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range replicas { // which they would need after the failover
+		t.Cleanup(func() { r.Client().ConfigSet(context.Background(), "masterauth", "") })
+	}
+}
+
+// endAll ends the grants, each second one by its user, and returns those whose end
+// was acknowledged.
+func endAll(t *testing.T, s *Store, grants []storage.Grant) (acknowledged []storage.Grant) {
+	t.Helper()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for i, g := range grants {
+		wg.Go(func() {
+			var err error
+			if i%2 == 0 {
+				err = s.DeleteGrant(t.Context(), g.ID)
+			} else {
+				_, err = s.Revoke(t.Context(), storage.Target{UserID: g.UserID})
+			}
+			switch {
+			case err == nil:
+				mu.Lock()
+				defer mu.Unlock()
+				acknowledged = append(acknowledged, g)
+			case !errors.Is(err, storage.ErrUnavailable):
+				t.Errorf("revocation: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	return slices.Clone(acknowledged)
+}
