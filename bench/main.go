@@ -4,7 +4,8 @@
 // one after the other in rounds, and prints medians and ratios. Only the ratios mean
 // something on another machine. See README.md.
 //
-// "bench revoke" measures revocations, see REVOKE.md.
+// "bench revoke" measures revocations, see REVOKE.md, and "bench scale" what it costs
+// that more is stored, see SCALE.md.
 package main
 
 import (
@@ -40,6 +41,8 @@ func main() {
 		err = serveStock(os.Args[2], os.Args[3])
 	case len(os.Args) > 1 && os.Args[1] == "revoke":
 		err = revocations(ctx, os.Args[2:])
+	case len(os.Args) > 1 && os.Args[1] == "scale":
+		err = growth(ctx, os.Args[2:])
 	default:
 		err = bench(ctx)
 	}

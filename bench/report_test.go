@@ -85,3 +85,32 @@ func TestTheChartIsWellFormed(t *testing.T) {
 		t.Errorf("a server is missing:\n%s", text)
 	}
 }
+
+func TestGrowthIsOfTheSameRound(t *testing.T) {
+	rounds := func(ms ...int) map[string][][]time.Duration {
+		var all [][]time.Duration
+		for _, n := range ms {
+			all = append(all, []time.Duration{time.Duration(n) * time.Millisecond})
+		}
+		return map[string][][]time.Duration{validating: all}
+	}
+	small, large := &stage{took: rounds(1, 2, 4)}, &stage{took: rounds(1, 3, 8)}
+	if got, want := large.against(validating, small), (span{1.5, 1, 2}); got != want {
+		t.Errorf("against = %v, want %v", got, want)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	var s sizes
+	if err := s.Set("1000000,10000"); err != nil || s.String() != "10000,1000000" {
+		t.Errorf("Set = %v, %v", err, s)
+	}
+	for _, bad := range []string{"", "10", "1e6", "10000,,20000"} {
+		if s.Set(bad) == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+	if got := grouped(10_000_000); got != "10,000,000" {
+		t.Errorf("grouped = %s", got)
+	}
+}
