@@ -71,6 +71,7 @@ func (c *caller) request(method, path, authorization, body string) string {
 type operation struct {
 	name string
 	do   func(*stage) (time.Duration, error)
+	rest bool // after each call, until the work that goes on behind it is done
 }
 
 // The operations, in the order of the table.
@@ -84,12 +85,12 @@ const (
 )
 
 var operations = []operation{
-	{validating, (*stage).validate},
-	{issuing, (*stage).issue},
-	{refreshing, (*stage).refreshOne},
-	{listing, func(st *stage) (time.Duration, error) { return st.list("user=" + listedUser(st.turn%listUsers).name) }},
-	{listingAll, func(st *stage) (time.Duration, error) { return st.list("client=demo") }},
-	{revoking, (*stage).revokeOne},
+	{name: validating, do: (*stage).validate},
+	{name: issuing, do: (*stage).issue},
+	{name: refreshing, do: (*stage).refreshOne},
+	{name: listing, do: func(st *stage) (time.Duration, error) { return st.list("user=" + listedUser(st.turn%listUsers).name) }},
+	{name: listingAll, do: func(st *stage) (time.Duration, error) { return st.list("client=demo") }},
+	{name: revoking, do: (*stage).revokeOne, rest: true},
 }
 
 // demoBasic are the credentials of the demo client.
@@ -181,24 +182,36 @@ func (s *scale) measure(ctx context.Context, op operation, calls, round int) err
 			if (done/block+round)%2 == 1 { // who came first comes last
 				st = s.stages[len(s.stages)-1-i]
 			}
-			for range min(block, calls-done) {
-				st.turn++
-				d, err := op.do(st)
-				if err != nil {
-					return fmt.Errorf("%s: %w", st.name, err)
-				}
-				took[st] = append(took[st], d)
+			some, err := st.repeat(op, min(block, calls-done))
+			if err != nil {
+				return fmt.Errorf("%s: %w", st.name, err)
 			}
+			took[st] = append(took[st], some...)
 		}
 	}
 	for _, st := range s.stages {
-		st.server.settle() // sweeps go on behind revocations
 		if round > 0 {
 			st.took[op.name] = append(st.took[op.name], took[st])
 			st.spent[op.name] += (st.busy(ctx) - before[st]) / time.Duration(calls)
 		}
 	}
 	return ctx.Err()
+}
+
+// repeat calls the operation that often.
+func (st *stage) repeat(op operation, calls int) ([]time.Duration, error) {
+	var took []time.Duration
+	for range calls {
+		st.turn++
+		d, err := op.do(st)
+		if err != nil {
+			return nil, err
+		}
+		if took = append(took, d); op.rest {
+			st.server.settle()
+		}
+	}
+	return took, nil
 }
 
 // busy is the processor time that the stage's Redis has used, 0 if it has none.
@@ -244,7 +257,7 @@ func (st *stage) sweepAll(ctx context.Context, longest time.Duration) error {
 		st.swept = fmt.Sprintf("%s, %d left", took.Round(100*time.Millisecond), r.Verified.Survivors)
 	} else {
 		whole := time.Duration(float64(took) / float64(n) * float64(st.grants))
-		st.swept = fmt.Sprintf("reckoned: %s", whole.Round(time.Minute))
+		st.swept = fmt.Sprintf("reckoned: %s", whole.Round(10*time.Second))
 	}
 	st.swept += fmt.Sprintf(" (%.0f a second)", float64(n)/took.Seconds())
 	return nil
