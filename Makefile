@@ -26,7 +26,7 @@ TRACE     = mkdir -p bin; $(TEST) -json $(TRACED) | tee bin/trace.json | go run 
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/grantd, one static file
@@ -61,12 +61,16 @@ fuzz: ## Run every fuzz target; FUZZTIME (60s) is for all of them together
 	.ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: build ## Measure beside bare handlers and stock go-oauth2, and write bench/README.md
+bench: build ## Measure beside bare handlers and stock go-oauth2, and write bench/README.md and its chart
 	go -C bench run . -grantd '$(CURDIR)/bin/grantd' -write README.md
 
 .PHONY: bench-revoke
 bench-revoke: build ## Measure revocations among a million live grants, and write bench/REVOKE.md
 	go -C bench run . revoke -grantd '$(CURDIR)/bin/grantd' -write REVOKE.md
+
+.PHONY: bench-scale
+bench-scale: build ## Measure the same calls on few and on up to ten million grants, and write bench/SCALE.md
+	go -C bench run . scale -grantd '$(CURDIR)/bin/grantd' -write SCALE.md
 
 .PHONY: lint
 lint: bin/golangci-lint ## Check the code, and who imports what (.golangci.yml)
@@ -94,6 +98,7 @@ verify: ## Check go.mod, go.sum, formatting, go vet and that requirements are tr
 	@test -z "$$(gofmt -l $(GO_FILES))" || { echo 'gofmt would change:'; gofmt -l $(GO_FILES); exit 1; }
 	go vet -tags interop ./... ./.ci/conformance ./.ci/noskip
 	go -C bench vet ./...
+	go -C bench test ./...
 	go test ./.ci/conformance
 	$(TRACE)
 	go run ./.ci/conformance -check <bin/trace.json

@@ -20,7 +20,8 @@ import (
 // bareRecord is what the bare handlers keep for a token.
 const bareRecord = `{"sub":"bilDjHfcNKtQ7Djc","username":"alice","scope":"read","client_id":"demo","iat":1795441679,"exp":1795445279}`
 
-// spend is one write: the refresh token's successor takes its place.
+// spend is the write of a refresh that leaves one successor, however many try: the
+// successor's record takes the place of the token's.
 var spend = redis.NewScript(`
 local record = redis.call('GET', KEYS[1])
 if not record then return false end
@@ -29,22 +30,33 @@ redis.call('DEL', KEYS[1])
 return record`)
 
 // bare serves handlers that do what can't be left out, and check nothing: they
-// show what the machine, net/http and go-redis leave to be won.
+// show what the machine, net/http and go-redis leave to be won. Those below /none
+// have no store either: every token is good, or none.
 type bare struct{ redis *redis.Client }
 
-func serveBare(addr, redisURL string) error {
+func serveBare(redisURL, addr string) error {
 	o, err := redis.ParseURL(redisURL)
 	if err != nil {
 		return err
 	}
 	b := bare{redis.NewClient(o)}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/none", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, []byte(bareRecord)) })
-	mux.HandleFunc("/users/me", b.usersMe)
-	mux.HandleFunc("/introspect", b.introspect)
-	mux.HandleFunc("/refresh", b.refresh)
-	mux.HandleFunc("/issue", b.issue)
-	mux.HandleFunc("/hash", hashOnly)
+	mux.HandleFunc("GET /none/users/me", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, []byte(bareRecord)) })
+	mux.HandleFunc("GET /none/bad", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	mux.HandleFunc("POST /none/introspect", func(w http.ResponseWriter, r *http.Request) {
+		form(r)
+		writeJSON(w, []byte(bareRecord))
+	})
+	mux.HandleFunc("POST /none/token", func(w http.ResponseWriter, r *http.Request) {
+		form(r)
+		writePair(w, randomToken(), randomToken())
+	})
+	mux.HandleFunc("GET /users/me", b.usersMe)
+	mux.HandleFunc("POST /introspect", b.introspect)
+	mux.HandleFunc("POST /issue", b.issue)
+	mux.HandleFunc("POST /refresh", b.refresh)
+	mux.HandleFunc("POST /refresh-once", b.refreshOnce)
+	mux.HandleFunc("POST /hash", hashOnly)
 	return (&http.Server{Addr: addr, Handler: mux}).ListenAndServe()
 }
 
@@ -65,20 +77,6 @@ func (b bare) read(w http.ResponseWriter, r *http.Request, token string) {
 	writeJSON(w, record)
 }
 
-// refresh is one read and one write.
-func (b bare) refresh(w http.ResponseWriter, r *http.Request) {
-	old, next := form(r).Get("refresh_token"), randomToken()
-	if err := b.redis.Get(r.Context(), key(old)).Err(); err != nil {
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	if err := spend.Run(r.Context(), b.redis, []string{key(old), key(next)}).Err(); err != nil {
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	writePair(w, randomToken(), next)
-}
-
 // issue is one write.
 func (b bare) issue(w http.ResponseWriter, r *http.Request) {
 	token := randomToken()
@@ -89,15 +87,51 @@ func (b bare) issue(w http.ResponseWriter, r *http.Request) {
 	writePair(w, token, token)
 }
 
+// refresh is one read and one write. The old token stays good: two that spend it at
+// once get two successors.
+func (b bare) refresh(w http.ResponseWriter, r *http.Request) {
+	old, next := form(r).Get("refresh_token"), randomToken()
+	record, err := b.redis.Get(r.Context(), key(old)).Bytes()
+	if err == nil {
+		err = b.redis.Set(r.Context(), key(next), record, time.Hour).Err()
+	}
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	writePair(w, randomToken(), next)
+}
+
+// refreshOnce is one read, and one write that takes the old token away in the same
+// step.
+func (b bare) refreshOnce(w http.ResponseWriter, r *http.Request) {
+	old, next := form(r).Get("refresh_token"), randomToken()
+	err := b.redis.Get(r.Context(), key(old)).Err()
+	if err == nil {
+		err = spend.Run(r.Context(), b.redis, []string{key(old), key(next)}).Err()
+	}
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	writePair(w, randomToken(), next)
+}
+
+// slots lets as many hashes run at once as grantd does. As there, who waits and goes
+// away isn't hashed for.
 var slots = make(chan struct{}, runtime.GOMAXPROCS(0))
 
-// hashOnly makes one argon2id hash of the default cost, as many at once as
-// there are processors.
+// hashOnly makes one argon2id hash of grantd's cost, and answers with tokens.
 func hashOnly(w http.ResponseWriter, r *http.Request) {
-	slots <- struct{}{}
-	argon2.IDKey([]byte(form(r).Get("password")), make([]byte, 16), 2, 19456, 1, 32)
+	password := form(r).Get("password")
+	select {
+	case slots <- struct{}{}:
+	case <-r.Context().Done():
+		return
+	}
+	argon2.IDKey([]byte(password), make([]byte, 16), 2, 19456, 1, 32)
 	<-slots
-	writeJSON(w, []byte(bareRecord))
+	writePair(w, randomToken(), randomToken())
 }
 
 func form(r *http.Request) url.Values {

@@ -5,10 +5,13 @@ import (
 	_ "embed" // the scripts
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -17,22 +20,53 @@ import (
 // cell is one measurement of the table.
 type cell struct{ endpoint, server string }
 
+// The endpoints.
+const (
+	me         = "/users/me"
+	bad        = "/users/me, bad token"
+	introspect = "/introspect"
+	issue      = "/token client_credentials"
+	refresh    = "/token refresh"
+	password   = "/token password"
+)
+
+// The servers that aren't grantd.
+const (
+	noStore  = "net/http, no store"
+	oneGet   = "bare, one GET"
+	oneSet   = "bare, one SET"
+	getSet   = "bare, GET and SET"
+	getSwap  = "bare, GET and script"
+	hashing  = "argon2id alone"
+	stockOwn = "stock"
+)
+
+// bareOf is what each endpoint's servers are compared with first.
+var bareOf = map[string]string{me: oneGet, bad: oneGet, introspect: oneGet, issue: oneSet, refresh: getSet, password: hashing}
+
 // load is how a cell is measured.
 type load struct {
 	cell
-	on      *server
-	path    string
-	script  string
-	chained bool   // each connection spends tokens that it got, so it needs a thread
-	body    string // of a POST; %s is the token
+	on          *server
+	path        string
+	script      string
+	body        string // of a POST; %s is the token
+	status      int    // that every answer has
+	connections int
+	lasts       time.Duration
 }
+
+// chained is whether each connection spends tokens that it got, so that it needs a
+// thread.
+func (l load) chained() bool { return l.script == refreshLua }
 
 // sample is the result of one measurement.
 type sample struct {
 	rate     float64 // requests a second
 	p50, p99 time.Duration
-	cpu      time.Duration // of the server and of Redis, a request
-	resident int           // MiB of the server
+	cpu      time.Duration // of the server, a request
+	redis    time.Duration // of the Redis servers behind it, a request
+	resident int64         // bytes of the server
 }
 
 //go:embed load.lua
@@ -41,95 +75,186 @@ var loadLua string
 //go:embed refresh.lua
 var refreshLua string
 
-// cells lists what is measured: for each endpoint what it is compared with
-// first, and grantd last.
-func (w *world) cells() []load {
+// loads lists what is measured: for each endpoint what it is compared with first,
+// and grantd last.
+func (w *world) loads() []load {
 	var all []load
-	add := func(endpoint string, s *server, name, path, script, body string) {
-		all = append(all, load{cell{endpoint, name}, s, path, script, script == refreshLua, body})
-	}
-	const (
-		me, bad, introspect = "/users/me", "/users/me, bad token", "/introspect"
-		refresh, issue      = "/token refresh", "/token client_credentials"
-		password            = "/token password"
-	)
-	add(me, w.bare, "net/http, no store", "/none", loadLua, "")
-	for _, s := range []*server{w.bare, w.stock, w.onRedis, w.embedded} {
-		add(me, s, s.name, "/users/me", loadLua, "")
-	}
-	for _, s := range []*server{w.bare, w.stock, w.onRedis, w.embedded} {
-		add(bad, s, s.name, "/users/me", loadLua, "")
-	}
-	for _, s := range []*server{w.bare, w.onRedis, w.embedded} {
-		add(introspect, s, s.name, "/introspect", loadLua, "token=%s")
-	}
-	add(refresh, w.bare, w.bare.name, "/refresh", refreshLua, "")
-	add(issue, w.bare, w.bare.name, "/issue", loadLua, "grant_type=client_credentials")
-	for _, s := range []*server{w.stock, w.onRedis, w.embedded} {
-		add(refresh, s, s.name, "/token", refreshLua, "")
-		add(issue, s, s.name, "/token", loadLua, "grant_type=client_credentials")
-	}
-	add(password, w.bare, "argon2id alone", "/hash", loadLua, "password=secret123")
-	for _, s := range []*server{w.onRedis, w.embedded} {
-		add(password, s, s.name, "/token", loadLua, "grant_type=password&username=alice&password=secret123")
+	for _, e := range []struct {
+		load
+		bares []bareHandler
+		stock bool
+		path  string // of stock and grantd
+	}{
+		{load{cell: cell{endpoint: me}}, []bareHandler{{noStore, "/none/users/me"}, {oneGet, "/users/me"}}, true, "/users/me"},
+		{load{cell: cell{endpoint: bad}, status: http.StatusUnauthorized}, []bareHandler{{noStore, "/none/bad"}, {oneGet, "/users/me"}}, true, "/users/me"},
+		{load{cell: cell{endpoint: introspect}, body: "token=%s"},
+			[]bareHandler{{noStore, "/none/introspect"}, {oneGet, "/introspect"}}, false, "/introspect"},
+		{load{cell: cell{endpoint: issue}, body: "grant_type=client_credentials"},
+			[]bareHandler{{noStore, "/none/token"}, {oneSet, "/issue"}}, true, "/token"},
+		{load{cell: cell{endpoint: refresh}, script: refreshLua},
+			[]bareHandler{{noStore, "/none/token"}, {getSet, "/refresh"}, {getSwap, "/refresh-once"}}, true, "/token"},
+		{w.hashes(load{cell: cell{endpoint: password}, body: "grant_type=password&username=alice&password=secret123"}),
+			[]bareHandler{{hashing, "/hash"}}, false, "/token"},
+	} {
+		if !strings.Contains(e.endpoint, w.o.only) {
+			continue
+		}
+		for _, b := range e.bares {
+			all = append(all, e.load.of(w.o, w.bare, b.name, b.path))
+		}
+		if e.stock {
+			all = append(all, e.load.of(w.o, w.stock, stockOwn, e.path))
+		}
+		for _, s := range []*server{w.onRedis, w.onCluster, w.embedded} {
+			all = append(all, e.load.of(w.o, s, s.name, e.path))
+		}
 	}
 	return all
 }
 
+// bareHandler is one of the bare server's.
+type bareHandler struct{ name, path string }
+
+// of is the load on that server.
+func (l load) of(o options, on *server, name, path string) load {
+	l.on, l.server, l.path = on, name, path
+	if l.script == "" {
+		l.script = loadLua
+	}
+	if l.status == 0 {
+		l.status = http.StatusOK
+	}
+	if l.lasts == 0 {
+		l.connections, l.lasts = o.connections, o.cell
+	}
+	return l
+}
+
+// hashConnections are enough when each request takes a processor some 30 ms: they
+// keep all processors busy, and more would only wait.
+var hashConnections = 2 * runtime.NumCPU()
+
+// hashes is the load of the password grant. In three times the time there are enough
+// answers for a figure that one more or less doesn't change.
+func (w *world) hashes(l load) load {
+	l.connections, l.lasts = hashConnections, 3*w.o.cell
+	return l
+}
+
 var (
-	rateLine  = regexp.MustCompile(`Requests/sec:\s+([\d.]+)`)
-	countLine = regexp.MustCompile(`(\d+) requests in`)
-	failLine  = regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)`)
-	p50Line   = regexp.MustCompile(`50%\s+([\d.]+[a-z]+)`)
-	p99Line   = regexp.MustCompile(`99%\s+([\d.]+[a-z]+)`)
+	rateLine   = regexp.MustCompile(`Requests/sec:\s+([\d.]+)`)
+	countLine  = regexp.MustCompile(`(\d+) requests in`)
+	failLine   = regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)`)
+	socketLine = regexp.MustCompile(`Socket errors: .*`)
+	p50Line    = regexp.MustCompile(`50%\s+([\d.]+[a-z]+)`)
+	p99Line    = regexp.MustCompile(`99%\s+([\d.]+[a-z]+)`)
 )
 
-// measure runs wrk once.
+// measure runs wrk once. It fails unless every answer is the right one.
 func (w *world) measure(ctx context.Context, l load) (sample, error) {
 	list, err := w.tokensFor(ctx, l)
 	if err != nil {
 		return sample{}, err
 	}
+	if !l.chained() { // a chain shows by itself that the answers are right
+		if err := l.probe(ctx, list[0]); err != nil {
+			return sample{}, err
+		}
+	}
 	script, file := filepath.Join(w.dir, "script.lua"), filepath.Join(w.dir, "tokens")
 	if err := errors.Join(os.WriteFile(script, []byte(l.script), 0o600), os.WriteFile(file, []byte(strings.Join(list, "\n")), 0o600)); err != nil {
 		return sample{}, err
 	}
-	connections, threads := strconv.Itoa(w.o.connections), "1"
-	if l.chained {
+	connections, threads := strconv.Itoa(l.connections), "1"
+	if l.chained() {
 		threads = connections
 	}
-	wrk := exec.CommandContext(ctx, "wrk", "-t", threads, "-c", connections, "-d", fmt.Sprintf("%ds", int(w.o.cell.Seconds())),
+	wrk := exec.CommandContext(ctx, "wrk", "-t", threads, "-c", connections, "-d", fmt.Sprintf("%ds", int(l.lasts.Seconds())),
 		"--latency", "-s", script, "http://"+l.on.addr+l.path)
 	wrk.Env = append(os.Environ(), "TOKENS="+file, "BODY="+l.body, "BASIC="+basic(l))
-	before := l.on.cpu() + w.redis.cpu()
+	l.on.settle()
+	cpu, stores := l.on.cpu(), l.on.cpuOfStores()
 	out, err := wrk.CombinedOutput()
 	if err != nil {
 		return sample{}, fmt.Errorf("wrk: %w\n%s", err, out)
 	}
-	used := l.on.cpu() + w.redis.cpu() - before
+	cpu, stores = l.on.cpu()-cpu, l.on.cpuOfStores()-stores
 	n := number(countLine, out)
-	if failed := number(failLine, out); n == 0 || failed > 0 && l.endpoint != "/users/me, bad token" {
-		return sample{}, fmt.Errorf("%.0f of %.0f answers are errors", failed, n)
+	if err := l.check(n, out); err != nil {
+		return sample{}, err
 	}
 	return sample{
 		rate: number(rateLine, out), p50: latency(p50Line, out), p99: latency(p99Line, out),
-		cpu: time.Duration(float64(used) / n), resident: l.on.resident(),
+		cpu: time.Duration(float64(cpu) / n), redis: time.Duration(float64(stores) / n), resident: l.on.resident(),
 	}, nil
 }
 
+// check looks at what wrk says of the answers. It tells good from bad ones only;
+// which status they have is for probe.
+func (l load) check(n float64, out []byte) error {
+	if line := socketLine.Find(out); line != nil {
+		return errors.New(string(line))
+	}
+	failed := number(failLine, out)
+	switch {
+	case n == 0:
+		return errors.New("no answers")
+	case l.status == http.StatusOK && failed > 0:
+		return fmt.Errorf("%.0f of %.0f answers are errors", failed, n)
+	case l.status != http.StatusOK && failed < n:
+		return fmt.Errorf("%.0f of %.0f answers are no errors", n-failed, n)
+	}
+	return nil
+}
+
+// probe sends one request as wrk will, and looks at its status.
+func (l load) probe(ctx context.Context, token string) error {
+	method, body := http.MethodGet, ""
+	if l.body != "" {
+		method, body = http.MethodPost, strings.ReplaceAll(l.body, "%s", token)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+l.on.addr+l.path, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	if l.body != "" {
+		r.Header.Set("Authorization", "Basic "+basic(l))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	switch {
+	case err != nil:
+		return err
+	case response.StatusCode != l.status:
+		return fmt.Errorf("status %d instead of %d: %s", response.StatusCode, l.status, text)
+	case l.endpoint == introspect && l.on.name != "bare" && !strings.Contains(string(text), `"active":true`):
+		return fmt.Errorf("the token isn't active: %s", text)
+	}
+	return nil
+}
+
+// tokensFor are the tokens that the load sends. The bad one has the form of a good
+// one, and wrong bytes in it.
 func (w *world) tokensFor(ctx context.Context, l load) ([]string, error) {
 	switch {
-	case l.chained:
+	case l.chained():
 		return w.refreshTokens(ctx, l.on)
-	case l.endpoint == "/users/me, bad token":
-		return []string{randomToken()}, nil
+	case l.endpoint == bad:
+		good := w.access[l.on][0]
+		return []string{good[:len(good)/2] + randomToken()[:len(good)-len(good)/2]}, nil
 	}
 	return w.access[l.on], nil
 }
 
 // basic are the credentials of demo-api for introspection, of demo for the rest.
 func basic(l load) string {
-	if l.path == "/introspect" {
+	if l.endpoint == introspect {
 		return "ZGVtby1hcGk6ZGVtby1hcGktc2VjcmV0"
 	}
 	return "ZGVtbzpkZW1vLXNlY3JldA=="

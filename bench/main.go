@@ -1,8 +1,11 @@
 // Command bench measures grantd beside handlers that do only the necessary, and
 // beside the stock toolkit, on one machine, in one run. It starts a real
-// redis-server and every server on loopback, drives them with wrk, one after the
-// other in rounds, and prints medians and ratios. Only the ratios mean something
-// on another machine. See README.md.
+// redis-server, a Redis Cluster and every server on loopback, drives them with wrk,
+// one after the other in rounds, and prints medians and ratios. Only the ratios mean
+// something on another machine. See README.md.
+//
+// "bench revoke" measures revocations, see REVOKE.md, and "bench scale" what it costs
+// that more is stored, see SCALE.md.
 package main
 
 import (
@@ -12,18 +15,19 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"time"
 )
 
 // options are the flags.
 type options struct {
 	rounds      int
-	cell        time.Duration // how long one measurement lasts
+	cell        time.Duration // how long one measurement lasts; of hashing three times that
 	connections int
+	grants      int    // whose memory is measured
 	only        string // a part of the names of the endpoints to measure
 	grantd      string // the binary
-	write       string // the Markdown file whose table is replaced; empty: none
+	write       string // the Markdown file whose table is replaced, and the chart beside it; empty: none
+	longest     time.Duration
 }
 
 func main() {
@@ -37,6 +41,8 @@ func main() {
 		err = serveStock(os.Args[2], os.Args[3])
 	case len(os.Args) > 1 && os.Args[1] == "revoke":
 		err = revocations(ctx, os.Args[2:])
+	case len(os.Args) > 1 && os.Args[1] == "scale":
+		err = growth(ctx, os.Args[2:])
 	default:
 		err = bench(ctx)
 	}
@@ -49,39 +55,62 @@ func main() {
 func bench(ctx context.Context) error {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 7, "how often everything is measured; the medians count")
-	flag.DurationVar(&o.cell, "cell", 2*time.Second, "how long one measurement lasts")
-	flag.IntVar(&o.connections, "connections", 32, "connections that are busy at once")
-	flag.StringVar(&o.only, "only", "", "measure only endpoints whose name holds this")
+	flag.DurationVar(&o.cell, "cell", 2*time.Second, "how long one measurement lasts; of the password grant three times that")
+	flag.IntVar(&o.connections, "connections", 32, "connections that are busy at once; of the password grant two for each processor")
+	flag.IntVar(&o.grants, "grants", 100_000, "grants whose memory is measured; 0: none")
+	flag.StringVar(&o.only, "only", "", "measure only endpoints whose name holds this, as in refresh, and no memory")
 	flag.StringVar(&o.grantd, "grantd", "../bin/grantd", "the grantd to measure")
-	flag.StringVar(&o.write, "write", "", "a Markdown file whose table to replace")
+	flag.StringVar(&o.write, "write", "", "a Markdown file whose table to replace; the chart goes into chart.svg beside it")
+	flag.DurationVar(&o.longest, "longest", 20*time.Minute, "give up after this time")
 	flag.Parse()
-	if o.rounds < 1 || o.cell < time.Second || o.connections < 1 || flag.NArg() > 0 {
+	if o.rounds < 1 || o.cell < time.Second || o.connections < 1 || o.grants < 0 || flag.NArg() > 0 {
 		return errors.New("usage: see -help; -rounds and -connections from 1, -cell from 1s")
 	}
+	ctx, cancel := context.WithTimeout(ctx, o.longest)
+	defer cancel()
 
+	m, began := theMachine(), time.Now()
+	var all memory
+	if o.only == "" && o.grants > 0 {
+		var err error
+		if all, err = measureMemory(ctx, o.grants); err != nil {
+			return fmt.Errorf("memory: %w", err)
+		}
+	}
 	w, err := newWorld(ctx, o)
 	defer w.close()
 	if err != nil {
 		return err
 	}
-	results := map[cell][]sample{}
-	cells := w.cells()
-	for round := range o.rounds {
-		for i := range cells {
-			c := cells[i]
-			if round%2 == 1 { // who comes first in one round comes last in the next
-				c = cells[len(cells)-1-i]
-			}
-			if !strings.Contains(c.endpoint, o.only) {
-				continue
-			}
-			s, err := w.measure(ctx, c)
-			if err != nil {
-				return fmt.Errorf("%s on %s: %w", c.endpoint, c.server, err)
-			}
-			results[c.cell] = append(results[c.cell], s)
-		}
-		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, o.rounds)
+	loads := w.loads()
+	results, err := w.rounds(ctx, loads)
+	if err != nil {
+		return err
 	}
-	return report(o, cells, results)
+	return report(o, m, outcome{loads, results, all, time.Since(began)})
+}
+
+// rounds measures everything that often, after a short round that warms up.
+func (w *world) rounds(ctx context.Context, loads []load) (map[cell][]sample, error) {
+	results := map[cell][]sample{}
+	for round := range w.o.rounds + 1 {
+		for i := range loads {
+			l := loads[i]
+			if round%2 == 1 { // who comes first in one round comes last in the next
+				l = loads[len(loads)-1-i]
+			}
+			if round == 0 {
+				l.lasts = time.Second
+			}
+			s, err := w.measure(ctx, l)
+			if err != nil {
+				return nil, fmt.Errorf("%s on %s: %w", l.endpoint, l.server, err)
+			}
+			if round > 0 {
+				results[l.cell] = append(results[l.cell], s)
+			}
+		}
+		fmt.Fprintf(os.Stderr, "round %d of %d\n", round, w.o.rounds)
+	}
+	return results, nil
 }

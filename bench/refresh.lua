@@ -1,4 +1,5 @@
--- One connection a thread; each spends the refresh token that it got last.
+-- One connection a thread; each spends the refresh token that it got last. An answer
+-- without a new one ends the run: the next request can't be made.
 local counter = 0
 function setup(thread)
   counter = counter + 1
@@ -19,5 +20,8 @@ request = function()
 end
 
 response = function(status, _, body)
-  if status == 200 then token = body:match('"refresh_token":"([^"]+)"') end
+  if status ~= 200 then return end
+  local new = body:match('"refresh_token":"([^"]+)"')
+  if new == token then new = nil end
+  token = new
 end

@@ -3,9 +3,10 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
-	"runtime"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -17,12 +18,34 @@ const (
 	tableEnd   = "<!-- end -->"
 )
 
-// report prints the table, and writes it into the file of -write.
-func report(o options, cells []load, results map[cell][]sample) error {
-	return place(o.write, tableText(o, cells, results))
+// chartFile is beside the Markdown file, which shows it.
+const chartFile = "chart.svg"
+
+// outcome is what a run found.
+type outcome struct {
+	loads   []load
+	results map[cell][]sample
+	memory  memory
+	took    time.Duration
 }
 
-// place prints the table, and puts it into the Markdown file, unless that is "".
+// report prints the tables, and writes them and the chart into the file of -write.
+func report(o options, m machine, out outcome) error {
+	if len(out.loads) == 0 {
+		return errors.New("no endpoint has such a name")
+	}
+	heading := fmt.Sprintf("\n%s.\n%d rounds of %s, %d connections; of the password grant %s and %d connections. The run took %s.\n\n",
+		m.text, o.rounds, o.cell, o.connections, 3*o.cell, hashConnections, out.took.Round(time.Second))
+	text := heading + targetText(out) + out.table() + out.memory.text()
+	if o.write != "" {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(o.write), chartFile), chart(out), 0o644); err != nil {
+			return err
+		}
+	}
+	return place(o.write, text)
+}
+
+// place prints the text, and puts it into the Markdown file, unless that is "".
 func place(file, table string) error {
 	fmt.Print(table)
 	if file == "" {
@@ -40,41 +63,81 @@ func place(file, table string) error {
 	return os.WriteFile(file, text, 0o644)
 }
 
-func tableText(o options, cells []load, results map[cell][]sample) string {
+func (out outcome) table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%s, %s, %d processors, %s, %d connections, %d rounds of %s.\n\n",
-		time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), processor(), o.connections, o.rounds, o.cell)
-	fmt.Fprintln(&b, "| endpoint | server | requests/s | × bare (spread) | p50 | p99 | CPU a request | RSS |")
-	fmt.Fprintln(&b, "|---|---|--:|--:|--:|--:|--:|--:|")
-	for _, endpoint := range endpoints(cells) {
-		base := baseline(endpoint, cells)
-		for _, c := range cells {
-			if s := results[c.cell]; c.endpoint == endpoint && len(s) > 0 {
-				fmt.Fprintln(&b, row(c.cell, s, results[base]))
-			}
-		}
+	fmt.Fprintln(&b, "| endpoint | server | requests/s | × no store | × bare | × stock | p50 | p99 | CPU a request | and of Redis | RSS |")
+	fmt.Fprintln(&b, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+	for _, l := range out.loads {
+		fmt.Fprintln(&b, out.row(l.cell))
 	}
 	return b.String() + "\n"
 }
 
-// row shows the medians, and the median of the ratios that the rounds gave with
-// the smallest and the largest.
-func row(c cell, s, base []sample) string {
-	ratio := "–"
-	if len(base) > 0 {
-		var ratios []float64
-		for i := range s {
-			ratios = append(ratios, s[i].rate/base[i].rate)
-		}
-		slices.Sort(ratios)
-		ratio = fmt.Sprintf("%.2f (%.2f–%.2f)", ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1])
+// row shows the medians of a cell.
+func (out outcome) row(c cell) string {
+	s := out.results[c]
+	return fmt.Sprintf("| %s | %s | %.0f | %s | %s | %s | %s | %s | %.0f µs | %.0f µs | %d MiB |", c.endpoint, c.server,
+		median(s, rateOf),
+		out.ratio(c, noStore), out.ratio(c, bareOf[c.endpoint]), out.ratio(c, stockOwn),
+		milliseconds(median(s, func(s sample) time.Duration { return s.p50 })),
+		milliseconds(median(s, func(s sample) time.Duration { return s.p99 })),
+		microseconds(median(s, func(s sample) time.Duration { return s.cpu })),
+		microseconds(median(s, func(s sample) time.Duration { return s.redis })),
+		median(s, func(s sample) int64 { return s.resident })>>20)
+}
+
+func rateOf(s sample) float64 { return s.rate }
+
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%.1f ms", d.Seconds()*1e3) }
+
+func microseconds(d time.Duration) float64 { return d.Seconds() * 1e6 }
+
+// span is a median with the smallest and the largest.
+type span struct{ middle, least, most float64 }
+
+func (s span) String() string { return fmt.Sprintf("%.2f (%.2f–%.2f)", s.middle, s.least, s.most) }
+
+// spanOf is that of some values, at least one.
+func spanOf(values []float64) span {
+	sorted := slices.Sorted(slices.Values(values))
+	return span{sorted[len(sorted)/2], sorted[0], sorted[len(sorted)-1]}
+}
+
+// against has the ratios that the rounds gave between the throughput of a cell and
+// another server's.
+func (out outcome) against(c cell, server string) (span, bool) {
+	return out.ratios(c, server, func(of, than sample) float64 { return of.rate / than.rate })
+}
+
+// cheaper has those of the processor time that a request takes, Redis's included: how
+// many requests the one could answer with the time that the other takes for one. It
+// is steadier on a machine that others use too.
+func (out outcome) cheaper(c cell, server string) (span, bool) {
+	return out.ratios(c, server, func(of, than sample) float64 { return float64(than.cpu+than.redis) / float64(of.cpu+of.redis) })
+}
+
+func (out outcome) ratios(c cell, server string, ratio func(of, than sample) float64) (span, bool) {
+	s, base := out.results[c], out.results[cell{c.endpoint, server}]
+	if len(s) == 0 || len(base) == 0 {
+		return span{}, false
 	}
-	return fmt.Sprintf("| %s | %s | %.0f | %s | %.1f ms | %.1f ms | %.0f µs | %d MiB |", c.endpoint, c.server,
-		median(s, func(s sample) float64 { return s.rate }), ratio,
-		median(s, func(s sample) float64 { return s.p50.Seconds() * 1e3 }),
-		median(s, func(s sample) float64 { return s.p99.Seconds() * 1e3 }),
-		median(s, func(s sample) float64 { return s.cpu.Seconds() * 1e6 }),
-		median(s, func(s sample) int { return s.resident }))
+	var ratios []float64
+	for i := range s {
+		ratios = append(ratios, ratio(s[i], base[i]))
+	}
+	return spanOf(ratios), true
+}
+
+// ratio shows against, where there is something to be compared with.
+func (out outcome) ratio(c cell, server string) string {
+	s, ok := out.against(c, server)
+	switch {
+	case !ok:
+		return "–"
+	case c.server == server:
+		return "1"
+	}
+	return s.String()
 }
 
 func median[T cmp.Ordered](samples []sample, of func(sample) T) T {
@@ -84,35 +147,4 @@ func median[T cmp.Ordered](samples []sample, of func(sample) T) T {
 	}
 	slices.Sort(values)
 	return values[len(values)/2]
-}
-
-func endpoints(cells []load) []string {
-	var all []string
-	for _, c := range cells {
-		if !slices.Contains(all, c.endpoint) {
-			all = append(all, c.endpoint)
-		}
-	}
-	return all
-}
-
-// baseline is what the endpoint's other servers are compared with.
-func baseline(endpoint string, cells []load) cell {
-	for _, name := range []string{"bare", "argon2id alone"} {
-		if c := (cell{endpoint, name}); slices.ContainsFunc(cells, func(l load) bool { return l.cell == c }) {
-			return c
-		}
-	}
-	return cell{}
-}
-
-// processor is the model's name.
-func processor() string {
-	info, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(info)) {
-		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "unknown processor"
 }

@@ -9,12 +9,10 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/grantd/grantd/storage/opaque"
 	"github.com/grantd/grantd/storage/redisstore"
 )
 
@@ -57,24 +55,24 @@ func revocations(ctx context.Context, args []string) error {
 
 // revokeBench is a Redis full of grants and one grantd on it.
 type revokeBench struct {
-	o     revokeOptions
-	world *world
-	store *redisstore.Store
-	keys  *opaque.Keyring
+	o      revokeOptions
+	fleet  *fleet
+	server *server // grantd
+	store  *redisstore.Store
+	fill   filler
 
-	serverAddr string
-	others     []string            // tokens of the traffic
-	held       map[string][]string // tokens of the users who are revoked, by name
-	rows       [][2]string         // what was found
-	load0      string              // load average before anything ran
+	others  []string            // tokens of the traffic
+	held    map[string][]string // tokens of the users who are revoked, by name
+	rows    [][2]string         // what was found
+	machine machine
 }
 
 func (b *revokeBench) close() error {
 	if b.store != nil {
 		_ = b.store.Close() // nothing is written any more
 	}
-	if b.world != nil {
-		b.world.close()
+	if b.fleet != nil {
+		b.fleet.close()
 	}
 	return nil
 }
@@ -127,9 +125,9 @@ type receipt struct {
 	Completed, Requested time.Time
 }
 
-// post revokes, and returns the receipt and how long the answer took.
-func (b *revokeBench) post(ctx context.Context, admin, body string) (r receipt, took time.Duration, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+b.serverAddr+"/admin/v1/revocations", strings.NewReader(body))
+// revoke returns the receipt and how long the answer took.
+func (s *server) revoke(ctx context.Context, admin, body string) (r receipt, took time.Duration, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.addr+"/admin/v1/revocations", strings.NewReader(body))
 	if err != nil {
 		return r, 0, err
 	}
@@ -148,7 +146,7 @@ func (b *revokeBench) post(ctx context.Context, admin, body string) (r receipt, 
 // first answer took.
 func (b *revokeBench) refused(ctx context.Context, held []string) (alive int, first time.Duration, err error) {
 	for i, token := range held {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.serverAddr+"/users/me", nil)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.server.addr+"/users/me", nil)
 		if err != nil {
 			return alive, first, err
 		}
@@ -169,8 +167,8 @@ func (b *revokeBench) refused(ctx context.Context, held []string) (alive int, fi
 }
 
 // progress reads the receipt.
-func (b *revokeBench) progress(ctx context.Context, admin, id string) (r receipt, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.serverAddr+"/admin/v1/revocations/"+id, nil)
+func (s *server) progress(ctx context.Context, admin, id string) (r receipt, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.addr+"/admin/v1/revocations/"+id, nil)
 	if err != nil {
 		return r, err
 	}
@@ -188,7 +186,7 @@ func (b *revokeBench) progress(ctx context.Context, admin, id string) (r receipt
 // complete waits for the sweep.
 func (b *revokeBench) complete(ctx context.Context, admin, id string) (r receipt, err error) {
 	for end := time.Now().Add(b.o.longest); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if r, err = b.progress(ctx, admin, id); err != nil || r.Status == "complete" {
+		if r, err = b.server.progress(ctx, admin, id); err != nil || r.Status == "complete" {
 			return r, err
 		}
 	}
@@ -200,14 +198,14 @@ func (b *revokeBench) note(what, found string, values ...any) {
 }
 
 func (b *revokeBench) revokeSmall(ctx context.Context) error {
-	admin, err := b.admin(ctx)
+	admin, err := b.server.admin(ctx)
 	if err != nil {
 		return err
 	}
 	var answers, firsts []time.Duration
 	alive := 0
 	for i := range b.o.small {
-		_, took, err := b.post(ctx, admin, `{"user":"`+smallName(i)+`"}`)
+		_, took, err := b.server.revoke(ctx, admin, `{"user":"`+smallName(i)+`"}`)
 		if err != nil {
 			return err
 		}
@@ -232,11 +230,11 @@ func spread(d []time.Duration) string {
 // revokeBig revokes one user with many grants after the other, while the traffic goes
 // on, and compares the throughput during each sweep with that before it.
 func (b *revokeBench) revokeBig(ctx context.Context) error {
-	admin, err := b.admin(ctx)
+	admin, err := b.server.admin(ctx)
 	if err != nil {
 		return err
 	}
-	t := newTraffic(b.serverAddr, b.o.connections, b.others)
+	t := newTraffic(b.server.addr, b.o.connections, b.others)
 	defer t.end()
 	t.rate(nil, time.Second) // warms up
 	var answers, firsts, sweeps []time.Duration
@@ -244,7 +242,7 @@ func (b *revokeBench) revokeBig(ctx context.Context) error {
 	alive, ended, survivors := 0, 0, 0
 	for i := range b.o.bigs {
 		before = append(before, t.rate(nil, b.o.quiet))
-		r, took, err := b.post(ctx, admin, `{"user":"`+bigName(i)+`"}`)
+		r, took, err := b.server.revoke(ctx, admin, `{"user":"`+bigName(i)+`"}`)
 		if err != nil {
 			return err
 		}
@@ -307,14 +305,14 @@ func ratio(a, b []float64) string {
 // beside the sweep is compared with that before the revocation. Then they stop, and
 // the sweep ends alone.
 func (b *revokeBench) revokeAll(ctx context.Context) error {
-	admin, err := b.admin(ctx)
+	admin, err := b.server.admin(ctx)
 	if err != nil {
 		return err
 	}
-	t := newTraffic(b.serverAddr, b.o.connections, b.others)
+	t := newTraffic(b.server.addr, b.o.connections, b.others)
 	t.rate(nil, time.Second)
 	before := t.windows(b.o.quiet)
-	r, took, err := b.post(ctx, admin, `{"all":true}`)
+	r, took, err := b.server.revoke(ctx, admin, `{"all":true}`)
 	if err != nil {
 		return err
 	}
@@ -326,19 +324,19 @@ func (b *revokeBench) revokeAll(ctx context.Context) error {
 	b.note("under load, everything: POST is answered", "%.1f ms", took.Seconds()*1e3)
 	b.note("… and the first 401 after it", "%.1f ms", first.Seconds()*1e3)
 	b.note("… tokens that were taken after it", "%d of %d", alive, len(b.others))
-	if admin, err = b.admin(ctx); err != nil { // the admin's token is dead too
+	if admin, err = b.server.admin(ctx); err != nil { // the admin's token is dead too
 		return err
 	}
 	anew, err := b.signInAnew(ctx)
 	if err != nil {
 		return err
 	}
-	t = newTraffic(b.serverAddr, b.o.connections, anew)
+	t = newTraffic(b.server.addr, b.o.connections, anew)
 	t.rate(nil, time.Second)
 	during := t.windows(b.o.quiet)
 	t.end()
 	beside := r.Requested
-	if r, err = b.progress(ctx, admin, r.ID); err != nil {
+	if r, err = b.server.progress(ctx, admin, r.ID); err != nil {
 		return err
 	}
 	swept := float64(r.Grants.Ended) / time.Since(beside).Seconds()
@@ -356,8 +354,7 @@ func (b *revokeBench) revokeAll(ctx context.Context) error {
 
 func (b *revokeBench) report() error {
 	var text strings.Builder
-	fmt.Fprintf(&text, "\n%s, %s, %d processors, %s; %d live grants, %d busy connections; load average when it began: %s.\n\n| | |\n|---|--:|\n",
-		time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), processor(), b.o.grants, b.o.connections, b.load0)
+	fmt.Fprintf(&text, "\n%s. %d live grants, %d busy connections.\n\n| | |\n|---|--:|\n", b.machine.text, b.o.grants, b.o.connections)
 	for _, row := range b.rows {
 		fmt.Fprintf(&text, "| %s | %s |\n", row[0], row[1])
 	}

@@ -1,75 +1,52 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/grantd/grantd/storage"
-	"github.com/grantd/grantd/storage/opaque"
 	"github.com/grantd/grantd/storage/redisstore"
 )
 
 func (b *revokeBench) start(ctx context.Context) (err error) {
-	w := &world{access: map[*server][]string{}}
-	b.world = w
-	average, _ := os.ReadFile("/proc/loadavg")
-	b.load0, _, _ = strings.Cut(string(average), " ")
-	if w.dir, err = os.MkdirTemp("", "grantd-bench-"); err != nil {
+	b.machine = theMachine()
+	if b.fleet, err = newFleet("redis-server"); err != nil {
 		return err
 	}
 	binary, err := filepath.Abs(b.o.grantd)
 	if err != nil {
 		return err
 	}
-	w.redis, err = w.start(ctx, "Redis", func(addr string) []string {
-		_, port, _ := net.SplitHostPort(addr)
-		return []string{"redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"}
-	})
+	redis, err := b.fleet.startRedis(ctx, "Redis")
 	if err != nil {
 		return err
 	}
-	redisURL := "redis://" + w.redis.addr + "/0"
-	w.onRedis, err = w.start(ctx, "grantd", func(addr string) []string {
-		return []string{binary, "dev", "--addr", addr, "--redis", redisURL, "--throttle", "off"}
-	})
+	redisURL := "redis://" + redis.addr + "/0"
+	b.server, err = b.fleet.start(ctx, "grantd", func(addr string) []string { return append(grantdArgs(binary, redisURL), addr) })
 	if err != nil {
 		return err
 	}
-	b.serverAddr = w.onRedis.addr
 	if b.store, err = redisstore.Open(ctx, redisURL); err != nil {
 		return err
 	}
-	if _, err = b.admin(ctx); err != nil { // the server is ready, and has made its key
+	if _, err = b.server.admin(ctx); err != nil { // it is ready, and has made its key
 		return err
 	}
-	// The tokens of the grants that are loaded straight into Redis are real ones.
-	secret, err := os.ReadFile(filepath.Join(w.dir, "grantd", ".grantd", "secret"))
-	if err != nil {
-		return err
-	}
-	sealer, err := opaque.NewSealer(bytes.TrimSpace(secret))
-	if err != nil {
-		return err
-	}
-	b.keys, err = opaque.NewLoader(b.store, sealer).Keyring(ctx)
+	b.fill = filler{store: b.store, address: aClient, userAgent: shortAgent}
+	b.fill.keys, err = keysOf(ctx, b.server, b.store)
 	return err
 }
 
 // admin signs in the admin client.
-func (b *revokeBench) admin(ctx context.Context) (string, error) {
+func (s *server) admin(ctx context.Context) (string, error) {
 	form := url.Values{"grant_type": {"client_credentials"}, "scope": {"admin"}}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+b.serverAddr+"/token", strings.NewReader(form.Encode()))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.addr+"/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		return "", err
 	}
@@ -102,7 +79,7 @@ func (b *revokeBench) load(ctx context.Context) error {
 		jobs, left = append(jobs, job{smallName(i), 10}), left-10
 	}
 	for _, j := range jobs {
-		if err := b.store.CreateUser(ctx, storage.User{ID: "id-of-" + j.user, Name: j.user, Created: time.Now()}); err != nil {
+		if err := b.fill.create(ctx, named(j.user)); err != nil {
 			return err
 		}
 	}
@@ -113,64 +90,35 @@ func (b *revokeBench) load(ctx context.Context) error {
 	for i := range tokens {
 		jobs = append(jobs, job{fmt.Sprintf("other-%d", i), 1})
 	}
-	var next atomic.Int64
 	var mu sync.Mutex
-	return together(64, func() error {
-		for i := int(next.Add(1)) - 1; i < len(jobs); i = int(next.Add(1)) - 1 {
-			held, err := b.signIn(ctx, jobs[i].user, jobs[i].n)
-			if err != nil {
-				return err
-			}
-			mu.Lock()
-			switch kind, _, _ := strings.Cut(jobs[i].user, "-"); kind {
-			case "big", "small":
-				b.held[jobs[i].user] = held
-			case "other":
-				b.others = append(b.others, held...)
-			}
-			mu.Unlock()
+	return each(len(jobs), func(i int) error {
+		held, err := b.signIn(ctx, jobs[i].user, jobs[i].n)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		switch kind, _, _ := strings.Cut(jobs[i].user, "-"); kind {
+		case "big", "small":
+			b.held[jobs[i].user] = held
+		case "other":
+			b.others = append(b.others, held...)
 		}
 		return nil
 	})
 }
 
-// together runs f several times at once.
-func together(n int, f func() error) error {
-	errs := make([]error, n)
-	var all sync.WaitGroup
-	for i := range n {
-		all.Go(func() { errs[i] = f() })
+// signIn leaves n grants of the user behind and returns their access tokens.
+func (b *revokeBench) signIn(ctx context.Context, user string, n int) ([]string, error) {
+	pairs, err := b.fill.signIn(ctx, named(user), n)
+	var held []string
+	for _, p := range pairs {
+		held = append(held, p.Access)
 	}
-	all.Wait()
-	return errors.Join(errs...)
+	return held, err
 }
 
-// signIn leaves n grants of the user behind, as the password grant does, and returns
-// their access tokens.
-func (b *revokeBench) signIn(ctx context.Context, user string, n int) ([]string, error) {
-	var held []string
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	for range n {
-		g := storage.Grant{
-			ID: storage.NewGrantID("id-of-" + user), Type: storage.Password, UserID: "id-of-" + user, Username: user, ClientID: "demo",
-			Scope: "read", AccessScope: "read", Generation: 1, Created: now, Issued: now,
-			AccessExpiry: now.Add(12 * time.Hour), RefreshExpiry: now.Add(30 * 24 * time.Hour), End: now.Add(90 * 24 * time.Hour),
-			UserAgent: "bench",
-		}
-		var text string
-		text, g.Access = b.keys.Mint(opaque.Access, g.ID, 1)
-		_, g.Refresh = b.keys.Mint(opaque.Refresh, g.ID, 1)
-		var err error
-		if g.Epoch, err = b.store.Epoch(ctx, g.ID); err == nil {
-			err = b.store.CreateGrant(ctx, g)
-		}
-		if err != nil {
-			return nil, err
-		}
-		held = append(held, text)
-	}
-	return held, nil
-}
+func named(user string) account { return account{"id-of-" + user, user} }
 
 // signInAnew leaves a grant behind for each of the others, and returns the tokens.
 func (b *revokeBench) signInAnew(ctx context.Context) ([]string, error) {

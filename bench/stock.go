@@ -16,21 +16,28 @@ import (
 	"github.com/go-redis/redis/v8"
 )
 
-// serveStock serves the stock toolkit as its own documentation sets it up, on
-// its own Redis store. It compares the password and doesn't hash it.
-func serveStock(addr, redisURL string) error {
+// stockManager is the toolkit's, with the demo client, on its own Redis store.
+func stockManager(redisURL string) (*manage.Manager, error) {
 	u, err := url.Parse(redisURL)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	manager := manage.NewDefaultManager()
 	manager.SetPasswordTokenCfg(&manage.Config{AccessTokenExp: time.Hour, RefreshTokenExp: 24 * time.Hour, IsGenerateRefresh: true})
 	manager.MapTokenStorage(stockredis.NewRedisStore(&redis.Options{Addr: u.Host, DB: 1}))
 	clients := store.NewClientStore()
-	if err := clients.Set("demo", &models.Client{ID: "demo", Secret: "demo-secret", Domain: "http://localhost"}); err != nil {
+	err = clients.Set("demo", &models.Client{ID: "demo", Secret: "demo-secret", Domain: "http://localhost"})
+	manager.MapClientStorage(clients)
+	return manager, err
+}
+
+// serveStock serves the stock toolkit as its own documentation sets it up, on
+// its own Redis store. It compares the password and doesn't hash it.
+func serveStock(redisURL, addr string) error {
+	manager, err := stockManager(redisURL)
+	if err != nil {
 		return err
 	}
-	manager.MapClientStorage(clients)
 	s := toolkit.NewDefaultServer(manager)
 	s.SetPasswordAuthorizationHandler(func(_ context.Context, _, username, password string) (string, error) {
 		if username != "alice" || password != "secret123" {
