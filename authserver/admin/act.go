@@ -62,6 +62,7 @@ func (a *API) endGrants(ctx context.Context, e Ending) error {
 	if _, _, err := a.sweeper.End(ctx, e); err != nil {
 		return errUnended.because(err)
 	}
+	a.cfg.Revoked(e.Cause)
 	return nil
 }
 

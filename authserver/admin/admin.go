@@ -73,6 +73,10 @@ type Config struct {
 	// nobody is told.
 	ClientChanged func(id string)
 
+	// Revoked is told of each revocation, once its grants are dead, the act that
+	// caused it. It must be safe for concurrent use. Default: nobody is told.
+	Revoked func(cause storage.AuditAction)
+
 	// Note is told, once for each request that wasn't answered as asked, why, with
 	// the context of the request; and why work in the background failed, with a
 	// context of no request. The error holds no secret. It must be safe for
@@ -140,6 +144,9 @@ func New(c Config) (*API, error) {
 	}
 	if c.ClientChanged == nil {
 		c.ClientChanged = func(string) {}
+	}
+	if c.Revoked == nil {
+		c.Revoked = func(storage.AuditAction) {}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

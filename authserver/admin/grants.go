@@ -126,6 +126,7 @@ func (a *API) endOne(ctx context.Context, s single) (storage.Receipt, error) {
 	if err := a.cfg.Store.DeleteGrant(ctx, s.id); err != nil {
 		return storage.Receipt{}, errUnendedOne.because(err)
 	}
+	a.cfg.Revoked(s.cause)
 	now := a.now()
 	r := storage.Receipt{
 		ID: s.receipt, Created: now, Grant: s.id.String(), Username: s.grant.Username, By: a.who(ctx), Cause: s.cause,

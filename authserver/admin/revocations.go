@@ -191,7 +191,9 @@ func (a *API) revokeMany(ctx context.Context, id string, q revocationRequest, be
 		ev.Detail += ", issued before " + before.Format(time.RFC3339Nano)
 	}
 	err = a.act(ctx, ev, func(ctx context.Context) (err error) {
-		receipt, done, err = a.sweeper.End(ctx, e)
+		if receipt, done, err = a.sweeper.End(ctx, e); err == nil {
+			a.cfg.Revoked(e.Cause)
+		}
 		return err
 	})
 	return receipt, done, err

@@ -568,3 +568,45 @@ func TestByWhom(t *testing.T) {
 	}
 	w.api.Wait()
 }
+
+// What counts revocations is told of those that happened, by their cause.
+func TestRevocationsAreTold(t *testing.T) {
+	var mu sync.Mutex
+	var told []storage.AuditAction
+	w := newWorld(t, func(c *admin.Config) {
+		c.Revoked = func(cause storage.AuditAction) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, cause)
+		}
+	})
+	for _, step := range []struct {
+		method, path, body string
+		header             string
+		down               bool
+		want               storage.AuditAction // "" is none
+	}{
+		{method: "DELETE", path: "/grants/" + w.grants["alice-cli-1"].String(), want: storage.ActGrantEnd},
+		{method: "POST", path: "/revocations", body: `{"grant":"` + w.grants["bob-web"].String() + `"}`, want: storage.ActRevocation},
+		{method: "POST", path: "/revocations", body: `{"user":"alice"}`, down: true},
+		{method: "POST", path: "/revocations", body: `{"user":"alice"}`, want: storage.ActRevocation},
+		{method: "PUT", path: "/users/bob/password", body: `{"password":"correct horse battery"}`, down: true},
+		{method: "PUT", path: "/users/bob/password", body: `{"password":"correct horse battery"}`, want: storage.ActUserPassword},
+		{method: "DELETE", path: "/users/bob", header: "If-Match: *", want: storage.ActUserDelete},
+		{method: "DELETE", path: "/clients/web", header: "If-Match: *", want: storage.ActClientDelete},
+		{method: "POST", path: "/users", body: `{"username":"carol"}`},
+	} {
+		w.store.revoke.Store(step.down)
+		a := w.send(t, step.method, step.path, step.body, step.header)
+		if step.down != (a.status == http.StatusServiceUnavailable) {
+			t.Errorf("%s %s: %d %s", step.method, step.path, a.status, a.body)
+		}
+		mu.Lock()
+		got := told
+		told = nil
+		mu.Unlock()
+		if step.want == "" && len(got) != 0 || step.want != "" && (len(got) != 1 || got[0] != step.want) {
+			t.Errorf("%s %s: told %q, want %q", step.method, step.path, got, step.want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package passhash
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -154,4 +155,41 @@ func TestUsesCountsWhatCostsAHash(t *testing.T) {
 	if n := h.Uses(); n != 3 {
 		t.Errorf("%d uses, want 3", n)
 	}
+}
+
+func TestEveryHashIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := make(chan Run, 4)
+		h := newHasher(t, Params{Slots: 1, Queue: 1, Note: func(_ context.Context, r Run) { told <- r }})
+		second(h)
+		start := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() { h.Hash(t.Context(), "secret123") })
+		synctest.Wait()
+		wg.Go(func() { h.Verify(t.Context(), "", "secret123") })
+		synctest.Wait()
+		if running, waiting := h.Load(); running != 1 || waiting != 1 {
+			t.Errorf("%d run and %d wait, want one each", running, waiting)
+		}
+		h.Hash(t.Context(), "secret123") // the queue is full
+		wg.Wait()
+		h.Verify(t.Context(), "", "") // costs nothing, and isn't told
+		close(told)
+
+		var runs []Run
+		for r := range told {
+			runs = append(runs, r)
+		}
+		want := []Run{
+			{Began: start, Busy: true},
+			{Began: start, Took: time.Second},
+			{Began: start, Waited: time.Second, Took: time.Second},
+		}
+		if !slices.Equal(runs, want) {
+			t.Errorf("told %+v, want %+v", runs, want)
+		}
+		if running, waiting := h.Load(); running != 0 || waiting != 0 {
+			t.Errorf("at rest %d run and %d wait", running, waiting)
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -41,6 +42,19 @@ type Params struct {
 	Threads uint8  // lanes of one hash; default 1
 	Slots   int    // hashes that run at once; default GOMAXPROCS
 	Queue   int    // callers that wait behind them; default 64
+
+	// Note is told of each password that was hashed or verified at the cost of a
+	// hash, or waited for that in vain. It must be safe for concurrent use.
+	// Default: nobody is told.
+	Note func(context.Context, Run)
+}
+
+// Run is a hash that was made, whatever came of it.
+type Run struct {
+	Began  time.Time
+	Waited time.Duration // for its turn
+	Took   time.Duration // from then on
+	Busy   bool          // it waited in vain: ErrBusy
 }
 
 // Hasher hashes and verifies passwords. It is safe for concurrent use.
@@ -52,6 +66,7 @@ type Hasher struct {
 	cost cost
 	gate *gate
 	uses atomic.Uint64
+	note func(context.Context, Run)
 	// derive is argon2.IDKey; tests watch it.
 	derive func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
 }
@@ -70,10 +85,15 @@ func New(p Params) (*Hasher, error) {
 	if p.Slots < 0 || p.Queue < 0 {
 		return nil, errors.New("passhash: slots and queue can't be negative")
 	}
+	note := p.Note
+	if note == nil {
+		note = func(context.Context, Run) {}
+	}
 	return &Hasher{
 		cost:   c,
 		gate:   newGate(cmp.Or(p.Slots, runtime.GOMAXPROCS(0)), cmp.Or(p.Queue, defaultQueue)),
 		derive: argon2.IDKey,
+		note:   note,
 	}, nil
 }
 
@@ -86,11 +106,11 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := h.gate.enter(ctx); err != nil {
+	leave, err := h.enter(ctx)
+	if err != nil {
 		return "", err
 	}
-	defer h.gate.leave()
-	h.uses.Add(1)
+	defer leave()
 	p := phc{cost: h.cost, salt: make([]byte, saltLen)}
 	rand.Read(p.salt) // never fails since Go 1.24
 	p.key = h.key(p, keyLen, prepared)
@@ -134,11 +154,11 @@ func (h *Hasher) Verify(ctx context.Context, encoded, password string) (Result, 
 	if err != nil {
 		return Result{}, nil //nolint:nilerr // nobody has such a password: it is wrong, and nothing failed
 	}
-	if err := h.gate.enter(ctx); err != nil {
+	leave, err := h.enter(ctx)
+	if err != nil {
 		return Result{}, err
 	}
-	defer h.gate.leave()
-	h.uses.Add(1)
+	defer leave()
 	d, err := parse(encoded)
 	known := err == nil
 	if !known {
@@ -152,6 +172,28 @@ func (h *Hasher) Verify(ctx context.Context, encoded, password string) (Result, 
 	}
 	return Result{}, nil
 }
+
+// enter waits for a turn. The caller calls the function that it returns when the
+// hash is made.
+func (h *Hasher) enter(ctx context.Context) (leave func(), err error) {
+	began := time.Now()
+	err = h.gate.enter(ctx)
+	entered := time.Now()
+	run := Run{Began: began, Waited: entered.Sub(began), Busy: err != nil}
+	if err != nil {
+		h.note(ctx, run)
+		return nil, err
+	}
+	h.uses.Add(1)
+	return func() {
+		h.gate.leave()
+		run.Took = time.Since(entered)
+		h.note(ctx, run)
+	}, nil
+}
+
+// Load returns how many hashes are being made, and how many callers wait.
+func (h *Hasher) Load() (running, waiting int) { return len(h.gate.slots), int(h.gate.waiting.Load()) }
 
 // Uses returns how many passwords were hashed or verified so far, at the cost of
 // a hash.

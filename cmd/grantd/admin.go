@@ -54,7 +54,7 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	c.Actor, c.Audit, c.Note = actor, p.audit.keep, p.noteAdmin
 	c.Guard = guard.Require(authserver.AdminScope)
 	c.Tell = func(_ context.Context, e storage.AuditEvent) { p.audit.tell(e) }
-	c.ClientChanged = p.auth.ForgetClient
+	c.ClientChanged, c.Revoked = p.auth.ForgetClient, p.metrics.Revoked
 	c.Tokens, c.Throttle = p.keys, p.throttle
 	if p.stock != nil {
 		c.Legacy = p.stock

@@ -110,7 +110,7 @@ func (e exchange) String() string {
 	return fmt.Sprintf("%s %s with %q: %d", e.method, e.path, scheme, e.status)
 }
 
-var allPaths = []string{"/token", "/revoke", "/introspect", "/users/me", "/livez", "/readyz", "/", "/nope"}
+var allPaths = []string{"/token", "/revoke", "/introspect", "/users/me", "/livez", "/readyz", "/metrics", "/", "/nope"}
 
 // exchanges asks every path by every method with credentials of every kind.
 func exchanges(t *testing.T) []exchange {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/grantd/grantd/internal/metrics"
 	"github.com/grantd/grantd/storage"
 )
 
@@ -41,6 +42,7 @@ type auditor struct {
 	store     storage.Audit
 	retention time.Duration
 	most      int
+	metrics   *metrics.Metrics // nil: nothing is counted
 
 	incoming chan storage.AuditEvent
 	lost     atomic.Int64 // since the log was told
@@ -63,11 +65,18 @@ func newAuditor(log *slog.Logger, store storage.Audit, c *config) *auditor {
 
 // tell hands an event over. It never waits.
 func (a *auditor) tell(e storage.AuditEvent) {
+	a.metrics.Audited(e)
 	select {
 	case a.incoming <- e:
 	default:
-		a.lost.Add(1)
+		a.lose(1)
 	}
+}
+
+// lose has the log told, soon, that events aren't kept.
+func (a *auditor) lose(events int) {
+	a.lost.Add(int64(events))
+	a.metrics.AuditLost(events)
 }
 
 // keep returns once the event is in the store, for acts that must not be done
@@ -76,6 +85,8 @@ func (a *auditor) keep(ctx context.Context, e storage.AuditEvent) error {
 	if err := a.store.AppendAudit(ctx, e); err != nil {
 		return err
 	}
+	a.metrics.Audited(e)
+	a.metrics.AuditWritten(1)
 	a.write(e)
 	return nil
 }
@@ -120,14 +131,14 @@ func (a *auditor) end() {
 	defer cancel()
 	a.resume = time.Time{}
 	a.flush(ctx)
-	a.lost.Add(int64(len(a.waiting)))
+	a.lose(len(a.waiting))
 	a.tellLost(0)
 }
 
 func (a *auditor) take(e storage.AuditEvent) {
 	a.write(e)
 	if len(a.waiting) >= auditBacklog {
-		a.lost.Add(1)
+		a.lose(1)
 		return
 	}
 	a.waiting = append(a.waiting, e)
@@ -148,6 +159,7 @@ func (a *auditor) flush(ctx context.Context) {
 			return
 		}
 		a.appended += a.tried
+		a.metrics.AuditWritten(a.tried)
 		a.waiting = slices.Delete(a.waiting, 0, a.tried)
 		a.tried = 0
 	}

@@ -31,6 +31,11 @@ type config struct {
 	// admin API is there and nowhere else. Default: none, it is where the rest is.
 	AdminAddr string `yaml:"admin_addr,omitempty" env:"ADMIN_ADDR"`
 
+	// MetricsAddr is where serve and resource listen for Prometheus, with the same
+	// certificate: GET /metrics is there and nowhere else. It should be an address
+	// that the internet doesn't reach. Default: none, it is where the rest is.
+	MetricsAddr string `yaml:"metrics_addr,omitempty" env:"METRICS_ADDR"`
+
 	// Data is the file of the embedded store. Exactly one of data and
 	// redis.url is required.
 	Data string `yaml:"data,omitempty" env:"DATA"`

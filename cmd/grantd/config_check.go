@@ -23,6 +23,9 @@ func (c *config) check(f *faults, addrKey, addr string) {
 	c.checkIssuer(f)
 	c.checkResource(f)
 	checkAddr(f, addrKey, addr)
+	if c.MetricsAddr != "" { // plain http may do, since nothing secret is there
+		checkAddr(f, "metrics_addr", c.MetricsAddr)
+	}
 	c.checkStore(f)
 	c.checkMigrateFrom(f)
 	c.checkSecret(f)

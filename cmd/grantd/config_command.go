@@ -35,7 +35,7 @@ together, with secrets redacted, or everything that is wrong with it (exit 2).`,
 			return enc.Close()
 		},
 	}
-	addConfigFlags(check, "issuer", "addr", "admin-addr", "data", "redis", "log-level", "log-format")
+	addConfigFlags(check, "issuer", "addr", "admin-addr", "metrics-addr", "data", "redis", "log-level", "log-format")
 	return noun("config", "Check the configuration", check)
 }
 

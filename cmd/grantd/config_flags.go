@@ -26,6 +26,7 @@ var overrides = map[string]override{
 	"log-format":    {"json or text", func(c *config, v string) { c.Log.Format = v }},
 	"addr":          {"address to listen on, host:port", func(c *config, v string) { c.Addr = v }},
 	"admin-addr":    {"address to listen on for admins alone, host:port", func(c *config, v string) { c.AdminAddr = v }},
+	"metrics-addr":  {"address to listen on for Prometheus alone, host:port", func(c *config, v string) { c.MetricsAddr = v }},
 	"resource-addr": {"address to listen on, host:port", func(c *config, v string) { c.ResourceAddr = v }},
 }
 

@@ -49,6 +49,7 @@ issuer: https://login.example.com/tenant
 resource: https://api.example.com
 addr: 127.0.0.1:9000
 admin_addr: 127.0.0.1:9002
+metrics_addr: 127.0.0.1:9003
 resource_addr: 127.0.0.1:9001
 redis:
   url: redis+cluster://a:1,b:2
@@ -76,6 +77,7 @@ admin_password: first-admin-password
 		Resource:        "https://api.example.com",
 		Addr:            "127.0.0.1:9000",
 		AdminAddr:       "127.0.0.1:9002",
+		MetricsAddr:     "127.0.0.1:9003",
 		ResourceAddr:    "127.0.0.1:9001",
 		Profile:         "strict",
 		Redis:           redisConfig{URL: "redis+cluster://a:1,b:2", Password: newSecret("hunter2"), WaitReplicas: 2},
@@ -320,7 +322,7 @@ func TestSecretsComeFromFiles(t *testing.T) {
 
 func TestEveryKeyHasItsVariable(t *testing.T) {
 	environ := map[string]string{
-		"GRANTD_ISSUER": "http://localhost:1", "GRANTD_RESOURCE": "http://localhost:2", "GRANTD_ADDR": ":1", "GRANTD_RESOURCE_ADDR": ":2", "GRANTD_ADMIN_ADDR": ":3",
+		"GRANTD_ISSUER": "http://localhost:1", "GRANTD_RESOURCE": "http://localhost:2", "GRANTD_ADDR": ":1", "GRANTD_RESOURCE_ADDR": ":2", "GRANTD_ADMIN_ADDR": ":3", "GRANTD_METRICS_ADDR": ":4",
 		"GRANTD_DATA": "d", "GRANTD_REDIS_URL": "redis://r", "GRANTD_REDIS_PASSWORD": "rp", "GRANTD_REDIS_WAIT_REPLICAS": "1", "GRANTD_SECRET": "s", "GRANTD_PROFILE": "strict",
 		"GRANTD_SCOPES": "a b", "GRANTD_DEFAULT_SCOPES": "a,b", "GRANTD_ACCESS_LIFETIME": "1s",
 		"GRANTD_REFRESH_IDLE": "2s", "GRANTD_REFRESH_ABSOLUTE": "3s", "GRANTD_RETRY_WINDOW": "4s",
@@ -332,7 +334,7 @@ func TestEveryKeyHasItsVariable(t *testing.T) {
 		"GRANTD_SERVICE_HOST": "10.0.0.1", // an orchestrator's, not ours
 	}
 	want := config{
-		Issuer: "http://localhost:1", Resource: "http://localhost:2", Addr: ":1", ResourceAddr: ":2", AdminAddr: ":3", Data: "d",
+		Issuer: "http://localhost:1", Resource: "http://localhost:2", Addr: ":1", ResourceAddr: ":2", AdminAddr: ":3", MetricsAddr: ":4", Data: "d",
 		Redis:  redisConfig{URL: "redis://r", Password: newSecret("rp"), WaitReplicas: 1},
 		Secret: newSecret("s"), Profile: "strict", Scopes: list{"a", "b"}, DefaultScopes: list{"a", "b"},
 		AccessLifetime: time.Second, RefreshIdle: 2 * time.Second, RefreshAbsolute: 3 * time.Second,

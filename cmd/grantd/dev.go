@@ -33,8 +33,9 @@ func devCommand() *cobra.Command {
 		Use:   "dev",
 		Short: "Run a server to try things with, on this machine only",
 		Long: `Run a server to try things with: demo users and clients, plain http, loopback
-only. It takes no configuration file and no environment. Users, clients and
-tokens are kept in ./.grantd/grantd.db.`,
+only. It takes no configuration file, and of the environment only what
+OpenTelemetry has there. Users, clients and tokens are kept in
+./.grantd/grantd.db.` + aboutTraces,
 		Example: "  grantd dev\n  grantd dev --memory --addr 127.0.0.1:0\n  grantd dev --redis redis://127.0.0.1:6379/0\n  grantd dev --throttle off",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -68,6 +68,14 @@ type service struct {
 	ln     net.Listener
 }
 
+func closeListeners(services []service) error {
+	var errs []error
+	for _, s := range services {
+		errs = append(errs, s.ln.Close())
+	}
+	return errors.Join(errs...)
+}
+
 // serveUntil serves until ctx ends, then calls stopping. The listeners are still
 // open then: see finish.
 func serveUntil(ctx context.Context, services []service, stopping func()) error {

@@ -10,12 +10,17 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+
+	"github.com/grantd/grantd/internal/metrics"
+	"github.com/grantd/grantd/internal/tracing"
 )
 
-// observer logs every request once.
+// observer logs and counts every request once.
 type observer struct {
-	log     *slog.Logger
-	proxies proxies
+	log      *slog.Logger
+	proxies  proxies
+	requests *metrics.Requests // nil: not counted
+	tracer   *tracing.Tracer   // nil: not traced
 }
 
 // wrap gives each request a record and an id, answers 500 when next panics, and
@@ -31,7 +36,11 @@ func (o *observer) wrap(next http.Handler) http.Handler {
 			remote:         o.proxies.client(r, from),
 		}
 		w.Header()["X-Request-Id"] = []string{rec.requestID}
-		r = r.WithContext(context.WithValue(r.Context(), recordKey{}, rec))
+		ctx := r.Context()
+		if o.tracer != nil {
+			ctx, rec.span = o.tracer.Begin(ctx, knownMethod(r.Method), r.Header, rec.started)
+		}
+		r = r.WithContext(context.WithValue(ctx, recordKey{}, rec))
 		defer o.finish(rec, r)
 		next.ServeHTTP(rec, r)
 		rec.route = r.Pattern
@@ -53,7 +62,15 @@ func (o *observer) finish(rec *record, r *http.Request) {
 	if rec.status == 0 {
 		rec.status = http.StatusOK // what net/http sends for a handler that wrote nothing
 	}
-	o.logRequest(rec, r)
+	now := time.Now()
+	took := now.Sub(rec.started)
+	o.requests.Answered(rec.route, r.Method, rec.status, took)
+	o.logRequest(rec, r, now, took)
+	if o.tracer != nil {
+		rec.span.End(tracing.Answer{
+			Method: knownMethod(r.Method), Route: rec.route, Status: rec.status, RequestID: rec.requestID, GrantType: rec.grantType,
+		})
+	}
 	*rec = record{}
 	records.Put(rec)
 	if torn {
@@ -63,12 +80,12 @@ func (o *observer) finish(rec *record, r *http.Request) {
 
 // logRequest writes the line. It holds no query, no header and no path: those
 // can carry tokens and passwords.
-func (o *observer) logRequest(rec *record, r *http.Request) {
+func (o *observer) logRequest(rec *record, r *http.Request, now time.Time, took time.Duration) {
 	level := slog.LevelInfo
 	if rec.status >= http.StatusInternalServerError || rec.panicked != nil {
 		level = slog.LevelError
 	}
-	ctx, h, now := r.Context(), o.log.Handler(), time.Now()
+	ctx, h := r.Context(), o.log.Handler()
 	if !h.Enabled(ctx, level) {
 		return
 	}
@@ -80,10 +97,13 @@ func (o *observer) logRequest(rec *record, r *http.Request) {
 		slog.String("method", knownMethod(r.Method)),
 		slog.String("route", rec.route),
 		slog.Int("status", rec.status),
-		slog.Float64("duration_ms", float64(now.Sub(rec.started).Microseconds())/1000),
+		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 		slog.Int64("bytes", rec.bytes),
 		slog.String("remote", rec.remote.String()),
 	)
+	if id := rec.span.TraceID(); id != "" {
+		line.AddAttrs(slog.String("trace_id", id))
+	}
 	if rec.clientID != "" {
 		line.AddAttrs(slog.String("client_id", printable(rec.clientID, 128)))
 	}

@@ -22,7 +22,7 @@ func (p *process) offerAll(defaultClient string) (handlers, error) {
 		return handlers{}, err
 	}
 	maps.Copy(auth, api)
-	h := handlers{oauth: auth}
+	h := handlers{oauth: auth, metrics: p.mainMetrics()}
 	if h.admin, err = p.adminHandlers(); err != nil {
 		return handlers{}, err
 	}
@@ -50,7 +50,7 @@ func (p *process) offerResource() (handlers, error) {
 	if err != nil {
 		return handlers{}, err
 	}
-	h := handlers{oauth: api}
+	h := handlers{oauth: api, metrics: p.mainMetrics()}
 	base, _ := p.config.resources()
 	return h, p.describe(base, h)
 }
@@ -76,7 +76,7 @@ func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, e
 		Unthrottled:     p.throttle == nil,
 		Throttle:        p.throttle,
 		RemoteAddr:      remoteAddr,
-		Note:            p.audit.note,
+		Note:            p.noteOAuth,
 	})
 	if err != nil {
 		return nil, usagef("%w", err)
@@ -131,6 +131,6 @@ func (p *process) guard(identifier, name string, others ...string) (*resource.Gu
 		Audiences:            others,
 		AuthorizationServers: []string{p.config.Issuer},
 		Name:                 name,
-		Note:                 note,
+		Note:                 p.noteBearer,
 	})
 }

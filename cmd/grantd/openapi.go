@@ -34,17 +34,17 @@ func (p *process) describe(base string, h handlers) error {
 	if err != nil {
 		return usagef("issuer or resource %w", err)
 	}
-	if err := p.describeListener(at, h.oauth); err != nil || h.admin == nil {
+	if err := p.describeListener(at, h.oauth, h.metrics != nil); err != nil || h.admin == nil {
 		return err
 	}
 	at.Base = "/"
-	return p.describeListener(at, h.admin)
+	return p.describeListener(at, h.admin, false)
 }
 
 // describeListener adds the document of what is offered, at the root and below the
 // path, as the rest is.
-func (p *process) describeListener(at wellknown.Identifier, offered map[string]http.Handler) error {
-	served := map[string]bool{openAPIPath: true, "/livez": true, "/readyz": true}
+func (p *process) describeListener(at wellknown.Identifier, offered map[string]http.Handler, measured bool) error {
+	served := map[string]bool{openAPIPath: true, "/livez": true, "/readyz": true, metricsPath: measured}
 	for path := range offered {
 		served[path] = true
 	}
@@ -104,7 +104,7 @@ func (p *process) tellPaths(paths *yaml.Node, at wellknown.Identifier, served ma
 		moved(paths, path, base, at)
 	}
 	if at.Path != "" {
-		for _, path := range []string{"/livez", "/readyz"} {
+		for _, path := range []string{"/livez", "/readyz", metricsPath} {
 			put(child(paths, path), "servers", servers("/"))
 		}
 	}

@@ -192,7 +192,7 @@ func (d *dialogue) compare(q question, r *http.Request, w *httptest.ResponseReco
 	if err := undocumented(w.Header(), response.Value); err != nil {
 		return err
 	}
-	mediaType := w.Header().Get("Content-Type")
+	mediaType, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";")
 	if len(response.Value.Content) == 0 && (mediaType != "" || w.Body.Len() > 0) {
 		return fmt.Errorf("a body where the document has none: %s", w.Body)
 	}

@@ -253,6 +253,8 @@ func (s *deployment) talkOfHealth() {
 		s.ask(question{operation: operation, json: strings.Repeat("x", maxBody+1), want: 413})
 	}
 	s.shut.ask(question{operation: "ready", want: 503})
+	s.ask(question{operation: "metrics", want: 200})
+	s.ask(question{operation: "metrics", json: strings.Repeat("x", maxBody+1), want: 413})
 }
 
 // talkByPlainHTTP asks where the issuer is https, by plain http.

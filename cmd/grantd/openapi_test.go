@@ -228,6 +228,9 @@ func checkFlows(t *testing.T, doc *openapi3.T, c *config, tokenURL string, want 
 func samePaths(t *testing.T, p *process, doc *openapi3.T, h handlers) {
 	t.Helper()
 	want := map[string]bool{"/livez": true, "/readyz": true}
+	if h.metrics != nil {
+		want[metricsPath] = true
+	}
 	for path := range h.oauth {
 		want[path] = true
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -18,25 +19,33 @@ import (
 	"github.com/grantd/grantd/authserver/admin"
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/authserver/throttle"
+	"github.com/grantd/grantd/internal/metrics"
+	"github.com/grantd/grantd/internal/tracing"
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/opaque"
 	"github.com/grantd/grantd/storage/stockredis"
+	"github.com/grantd/grantd/storage/watched"
 )
 
 // process is a running server: dev, serve or resource.
 type process struct {
-	config  *config
-	log     *slog.Logger
-	flush   func() // writes what was logged
-	store   storage.Store
-	stock   *stockredis.Store // nil without migrate_from
-	hasher  *passhash.Hasher
-	keys    *gate
-	health  *health
-	audit   *auditor
+	config *config
+	log    *slog.Logger
+	flush  func() // writes what was logged
+	store  storage.Store
+	stock  *stockredis.Store // nil without migrate_from
+	hasher *passhash.Hasher
+	keys   *gate
+	health *health
+	audit  *auditor
+
 	ballast []byte
-	auth    *authserver.Server // nil where it isn't offered
-	admin   *admin.API         // likewise
+
+	metrics *metrics.Metrics
+	tracer  *tracing.Tracer // nil when nothing is traced
+
+	auth  *authserver.Server // nil where it isn't offered
+	admin *admin.API         // likewise
 
 	// throttle limits guessing, of all that is offered here; nil: nothing does.
 	throttle *throttle.Limiter
@@ -70,8 +79,14 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 	if len(c.Unknown) > 0 {
 		log.Warn("unknown variables", "names", c.Unknown)
 	}
-	hasher, err := passhash.New(c.PasswordHash.params())
-	if err != nil {
+	p = &process{config: c, log: log, flush: lines.flush}
+	p.metrics = metrics.New(p.vitals())
+	if p.tracer, err = tracing.New(ctx, tracing.Read(os.Getenv), versionText(), log); err != nil {
+		return nil, usagef("%w", err).withHint("the environment variables that begin with OTEL_ say where traces go")
+	}
+	hashing := c.PasswordHash.params()
+	hashing.Note = p.noteHash
+	if p.hasher, err = passhash.New(hashing); err != nil {
 		return nil, usagef("password_hash: %w", err)
 	}
 	sealer, err := opaque.NewSealer([]byte(c.Secret.Reveal()))
@@ -82,37 +97,31 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 	if err != nil {
 		return nil, err
 	}
-	keys := &gate{source: opaque.NewLoader(store, sealer, opaque.WithNote(func(err error) {
+	p.store, p.stock = watched.Watch(store, p.noteStore), stock
+	p.keys = &gate{source: opaque.NewLoader(p.store, sealer, opaque.WithNote(func(err error) {
 		log.Warn("deployment keys", "error", err.Error())
 	}))}
-	return &process{
-		config:   c,
-		log:      log,
-		flush:    lines.flush,
-		store:    store,
-		stock:    stock,
-		hasher:   hasher,
-		keys:     keys,
-		health:   &health{check: store.Health},
-		audit:    newAuditor(log, store, c),
-		ballast:  make([]byte, ballastSize),
-		throttle: throttle.New(store, keys, time.Now),
-		prepare:  func(context.Context) error { return nil },
-		ready:    func(context.Context) {},
-		announce: func(a net.Addr) {
-			log.Info("listening", "addr", a.String(), "version", versionText())
-		},
-	}, nil
+	p.health = &health{check: p.store.Health}
+	p.audit = newAuditor(log, p.store, c)
+	p.audit.metrics = p.metrics
+	p.throttle = throttle.New(p.store, p.keys, time.Now)
+	p.ballast = make([]byte, ballastSize)
+	p.prepare = func(context.Context) error { return nil }
+	p.ready = func(context.Context) {}
+	p.announce = func(a net.Addr) { log.Info("listening", "addr", a.String(), "version", versionText()) }
+	return p, nil
 }
 
 // run listens on addr and serves what offer makes, which is told the address,
 // until ctx ends. Then it closes the store.
 func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (handlers, error)) (err error) {
+	var deadline time.Time // of shutting down
 	defer func() {
 		if p.admin != nil {
 			p.admin.Close()
 		}
 		err = errors.Join(err, p.store.Close())
+		p.endTraces(deadline)
 		p.flush()
 		runtime.KeepAlive(p.ballast)
 	}()
@@ -129,11 +138,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	if err != nil {
 		return err
 	}
-	defer func() {
-		for _, s := range services {
-			_ = s.ln.Close() // as above
-		}
-	}()
+	defer func() { _ = closeListeners(services) }() // as above
 	// In the usual case the store is there, and who reads the address may use
 	// it at once.
 	if err := p.start(ctx); err != nil && !retriable(err) && ctx.Err() == nil {
@@ -159,6 +164,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 		err = fatal
 	}
 	cancel(nil)
+	deadline = time.Now().Add(p.config.ShutdownTimeout)
 	err = errors.Join(err, finish(services, p.config.ShutdownTimeout))
 	background.Wait()
 	return err
@@ -172,23 +178,46 @@ func (p *process) stopping() {
 	}
 }
 
-// services are what listens: on ln, which is at addr, and, where the admin API has
-// an address of its own, there.
+// services are what listens: on ln, which is at addr, and, where the admin API or
+// the metrics have an address of their own, there.
 func (p *process) services(ctx context.Context, addr string, ln net.Listener, h handlers) ([]service, error) {
 	first, err := p.service(addr, ln, h)
-	if err != nil || h.admin == nil {
-		return []service{first}, err
-	}
-	adminLn, err := listen(ctx, p.config.AdminAddr, p.config)
 	if err != nil {
 		return nil, err
 	}
-	second, err := p.service(p.config.AdminAddr, adminLn, handlers{oauth: h.admin, escaped: h.escaped, nothing: h.nothing})
-	if err != nil {
-		return nil, errors.Join(err, adminLn.Close())
+	all := []service{first}
+	for _, own := range []struct {
+		addr, whom string
+		handlers   handlers
+		offered    bool
+	}{
+		{p.config.AdminAddr, "admins", handlers{oauth: h.admin, escaped: h.escaped, nothing: h.nothing}, h.admin != nil},
+		{p.config.MetricsAddr, "Prometheus", handlers{metrics: p.metrics.Handler()}, p.config.MetricsAddr != ""},
+	} {
+		if !own.offered {
+			continue
+		}
+		another, err := p.ownService(ctx, own.addr, own.handlers)
+		if err != nil {
+			return nil, errors.Join(err, closeListeners(all[1:])) // ln is the caller's
+		}
+		p.log.Info("listening besides", "for", own.whom, "addr", another.ln.Addr().String())
+		all = append(all, another)
 	}
-	p.log.Info("listening for admins", "addr", adminLn.Addr().String())
-	return []service{first, second}, nil
+	return all, nil
+}
+
+// ownService is one with a listener that nobody has opened yet.
+func (p *process) ownService(ctx context.Context, addr string, h handlers) (service, error) {
+	ln, err := listen(ctx, addr, p.config)
+	if err != nil {
+		return service{}, err
+	}
+	s, err := p.service(addr, ln, h)
+	if err != nil {
+		return service{}, errors.Join(err, ln.Close())
+	}
+	return s, nil
 }
 
 func (p *process) service(addr string, ln net.Listener, h handlers) (service, error) {
@@ -196,7 +225,9 @@ func (p *process) service(addr string, ln net.Listener, h handlers) (service, er
 	if err != nil {
 		return service{}, err
 	}
-	p.warnExposed(addr)
+	if h.oauth != nil { // metrics alone are no secret
+		p.warnExposed(addr)
+	}
 	return service{newHTTPServer(handler, defaultLimits, p.log), ln}, nil
 }
 
@@ -215,7 +246,7 @@ func (p *process) handler(addr string, h handlers) (http.Handler, error) {
 		guard = demandTLS(trusted)
 	}
 	h.health = p.health
-	o := &observer{log: p.log, proxies: trusted}
+	o := &observer{log: p.log, proxies: trusted, requests: p.metrics.Requests(h.patterns()), tracer: p.tracer}
 	return o.wrap(closeChunked(h.routes(guard))), nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/grantd/grantd/authserver"
+	"github.com/grantd/grantd/internal/tracing"
 )
 
 // record is what the log will say of one request. It belongs to the goroutine
@@ -23,6 +24,7 @@ type record struct {
 	requestID string
 	remote    netip.Addr
 	route     string
+	span      tracing.Request
 
 	clientID  string
 	grantType string

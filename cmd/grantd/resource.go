@@ -12,7 +12,9 @@ func resourceCommand() *cobra.Command {
 		Use:   "resource",
 		Short: "Run GET /users/me alone, as a resource server beside serve",
 		Long: `Run GET /users/me alone, as a resource server beside serve, with its metadata.
-Clients reach it at the URL that the key resource of the configuration names.`,
+Clients reach it at the URL that the key resource of the configuration names.
+GET /metrics is there too, unless the key metrics_addr gives that a listener of
+its own.` + aboutTraces,
 		Example: "  grantd resource --config grantd.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -27,6 +29,6 @@ Clients reach it at the URL that the key resource of the configuration names.`,
 			return p.run(cmd.Context(), c.ResourceAddr, func(net.Addr) (handlers, error) { return p.offerResource() })
 		},
 	}
-	addConfigFlags(c, "issuer", "resource-addr", "data", "redis", "log-level", "log-format")
+	addConfigFlags(c, "issuer", "resource-addr", "metrics-addr", "data", "redis", "log-level", "log-format")
 	return c
 }

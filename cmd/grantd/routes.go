@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"path"
 	"slices"
@@ -12,9 +13,10 @@ import (
 
 // handlers are what a process offers.
 type handlers struct {
-	health *health
-	oauth  map[string]http.Handler // by path: the endpoints, the API and their metadata
-	admin  map[string]http.Handler // the admin API, where it has a listener of its own
+	health  *health
+	metrics http.Handler            // nil where they aren't
+	oauth   map[string]http.Handler // by path: the endpoints, the API and their metadata
+	admin   map[string]http.Handler // the admin API, where it has a listener of its own
 
 	// escaped is what the paths of the admin API begin with: below it names stand in
 	// paths, which may hold anything.
@@ -24,15 +26,18 @@ type handlers struct {
 	nothing http.Handler
 }
 
-// routes is everything that is answered. Only health is served to requests that
-// guard would refuse: probes come by plain http. Handlers answer wrong methods
-// themselves, in JSON.
+// routes is everything that is answered. Only health and metrics are served to
+// requests that guard would refuse: probes and Prometheus come by plain http.
+// Handlers answer wrong methods themselves, in JSON.
 func (h handlers) routes(guard func(http.Handler) http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, handler http.Handler) { mux.Handle(pattern, boundBody(handler)) }
 
 	handle("/livez", readOnly(h.health.live))
 	handle("/readyz", readOnly(h.health.ready))
+	if h.metrics != nil {
+		handle(metricsPath, readOnly(h.metrics.ServeHTTP))
+	}
 	for path, handler := range h.oauth {
 		if slices.ContainsFunc(h.escaped, func(begin string) bool { return strings.HasPrefix(path, begin) }) {
 			mux.Handle(path, guard(handler)) // the admin API bounds bodies itself, and says so as a problem
@@ -42,6 +47,11 @@ func (h handlers) routes(guard func(http.Handler) http.Handler) http.Handler {
 	}
 	handle("/", http.HandlerFunc(notFound))
 	return plainPaths(mux, h.escaped, h.nothing)
+}
+
+// patterns are those that routes answers by.
+func (h handlers) patterns() []string {
+	return slices.AppendSeq([]string{"/", "/livez", "/readyz", metricsPath}, maps.Keys(h.oauth))
 }
 
 // plainPaths answers 404 where the mux would redirect to a tidied path: a POST

@@ -14,11 +14,12 @@ func serveCommand() *cobra.Command {
 		Short: "Run the authorization server and GET /users/me",
 		Long: `Run the authorization server (POST /token, /revoke and /introspect) and
 GET /users/me on one listener, with the metadata of both, and the admin API below
-/admin/v1, unless the key admin_addr gives that a listener of its own.
+/admin/v1, unless the key admin_addr gives that a listener of its own. So does
+metrics_addr for GET /metrics, which the internet should not reach.
 
 It refuses to start with a configuration that is wrong anywhere, and with a
 store that holds the users or clients of grantd dev, whose passwords are public.
-While the store can't answer, requests are answered with 503.`,
+While the store can't answer, requests are answered with 503.` + aboutTraces,
 		Example: "  grantd serve --config grantd.yaml\n  GRANTD_CONFIG=/etc/grantd.yaml grantd serve --addr 127.0.0.1:8080",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -29,7 +30,7 @@ While the store can't answer, requests are answered with 503.`,
 			return serve(cmd.Context(), c)
 		},
 	}
-	addConfigFlags(c, "issuer", "addr", "admin-addr", "data", "redis", "log-level", "log-format")
+	addConfigFlags(c, "issuer", "addr", "admin-addr", "metrics-addr", "data", "redis", "log-level", "log-format")
 	return c
 }
 

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/grantd/grantd/storage/storagetest"
+	"github.com/grantd/grantd/storage/watched"
 )
 
 func TestMain(m *testing.M) {
@@ -67,4 +69,13 @@ func TestContractOnFile(t *testing.T) {
 
 func TestContractInMemory(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storagetest.Fixture { return fixture(t, Memory) })
+}
+
+// What watches a store is in nobody's way.
+func TestContractWatched(t *testing.T) {
+	storagetest.Run(t, func(t *testing.T) storagetest.Fixture {
+		f := fixture(t, Memory)
+		f.Store = watched.Watch(f.Store, func(context.Context, watched.Call) {})
+		return f
+	})
 }

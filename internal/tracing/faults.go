@@ -1,0 +1,42 @@
+package tracing
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// faultsEvery is how often the log tells of faults, at most.
+const faultsEvery = time.Minute
+
+// faults logs what goes wrong in the background, one of many: a collector that is
+// gone fails every few seconds.
+type faults struct {
+	log *slog.Logger
+
+	mu      sync.Mutex
+	told    time.Time
+	omitted int // since then
+}
+
+// Handle implements otel.ErrorHandler.
+func (f *faults) Handle(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.told) < faultsEvery {
+		f.omitted++
+		return
+	}
+	f.told = time.Now()
+	f.log.Warn("traces can't be sent", "error", cut(err.Error()), "omitted", f.omitted)
+	f.omitted = 0
+}
+
+// cut cuts a text that a collector may have had a hand in.
+func cut(s string) string {
+	const longest = 300
+	if len(s) > longest {
+		s = s[:longest]
+	}
+	return s
+}
