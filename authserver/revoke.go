@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -81,6 +82,12 @@ func (s *Server) revocable(ctx context.Context, text string) (storage.Grant, err
 // endedBy returns the grant that the token ends.
 func (s *Server) endedBy(ctx context.Context, token opaque.Token) (storage.Grant, error) {
 	g, err := s.cfg.Store.LoadGrant(ctx, token.Grant)
+	if errors.Is(err, storage.ErrNotFound) {
+		// The 200 says that it stays so. A call before may have ended the grant
+		// without replicas that confirmed it; LoadRetry waits for them.
+		_, err = s.cfg.Store.LoadRetry(ctx, token.Grant)
+		return g, cmp.Or(err, storage.ErrNotFound)
+	}
 	if err != nil || current(g, token, s.now()) {
 		return g, err
 	}

@@ -76,7 +76,8 @@ type Grants interface {
 	SwapGrant(ctx context.Context, old, next Grant, r Retry) error
 
 	// LoadRetry returns what the last swap kept, or ErrNotFound once the retry
-	// window is closed.
+	// window is closed. A store whose writes wait for replicas has this wait as
+	// well: the answer is one that a failover doesn't undo.
 	LoadRetry(ctx context.Context, id GrantID) (Retry, error)
 
 	// DeleteGrant ends the grant and with it every token that addresses it

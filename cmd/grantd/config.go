@@ -123,6 +123,12 @@ type redisConfig struct {
 	// Password is put into the URL, which must not hold another. Default none.
 	Password     Secret `yaml:"password,omitempty" env:"PASSWORD"`
 	PasswordFile string `yaml:"password_file,omitempty" env:"PASSWORD_FILE"`
+
+	// WaitReplicas is how many replicas, of each master in a Cluster, have to
+	// confirm a revocation or a refresh before it is answered; it is answered with
+	// 503 when they don't within 200 ms. 0 to 8; see
+	// redisstore.WithReplicas for what that promises. Default 0: none.
+	WaitReplicas int `yaml:"wait_replicas,omitempty" env:"WAIT_REPLICAS"`
 }
 
 // logConfig says what is logged, to standard error.

@@ -101,6 +101,9 @@ func checkAddr(f *faults, key, addr string) {
 	}
 }
 
+// maxReplicas is more than anybody has of one master.
+const maxReplicas = 8
+
 func (c *config) checkStore(f *faults) {
 	switch {
 	case c.Data == "" && c.Redis.URL == "":
@@ -109,6 +112,10 @@ func (c *config) checkStore(f *faults) {
 		f.addf("data", "and redis.url exclude each other")
 	case c.Redis.URL == "" && !c.Redis.Password.IsZero() && !f.unread:
 		f.addf("redis.password", "is of no use without redis.url")
+	case c.Redis.URL == "" && c.Redis.WaitReplicas != 0 && !f.unread:
+		f.addf("redis.wait_replicas", "is of no use without redis.url")
+	case c.Redis.WaitReplicas < 0 || c.Redis.WaitReplicas > maxReplicas:
+		f.addf("redis.wait_replicas", "must be 0 to %d", maxReplicas)
 	case c.Redis.URL != "":
 		c.checkRedis(f)
 	}

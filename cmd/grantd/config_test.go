@@ -53,6 +53,7 @@ resource_addr: 127.0.0.1:9001
 redis:
   url: redis+cluster://a:1,b:2
   password: hunter2
+  wait_replicas: 2
 secret: `+secret32+`
 profile: strict
 scopes: [read, photos]
@@ -77,7 +78,7 @@ admin_password: first-admin-password
 		AdminAddr:       "127.0.0.1:9002",
 		ResourceAddr:    "127.0.0.1:9001",
 		Profile:         "strict",
-		Redis:           redisConfig{URL: "redis+cluster://a:1,b:2", Password: newSecret("hunter2")},
+		Redis:           redisConfig{URL: "redis+cluster://a:1,b:2", Password: newSecret("hunter2"), WaitReplicas: 2},
 		Secret:          newSecret(secret32),
 		Scopes:          list{"read", "photos"},
 		DefaultScopes:   list{"photos"},
@@ -234,6 +235,16 @@ func TestWhatCannotBeReadIsNotMissing(t *testing.T) {
 	}
 }
 
+func TestReplicasThatCanNotBeWaitedFor(t *testing.T) {
+	for store, n := range map[string]string{"GRANTD_DATA": "1", "GRANTD_REDIS_URL": "9"} {
+		_, faults := loaded(layers{file: writeFile(t, "grantd.yaml", "issuer: https://a.example\naddr: 127.0.0.1:0\nsecret: "+secret32+"\n"),
+			environ: map[string]string{store: "redis://r", "GRANTD_REDIS_WAIT_REPLICAS": n}})
+		if len(faults) != 1 || faults["redis.wait_replicas"] == "" {
+			t.Errorf("%s of %s: %v", n, store, faults)
+		}
+	}
+}
+
 func TestEachMissingFileIsAFault(t *testing.T) {
 	_, faults := loaded(layers{file: writeFile(t, "grantd.yaml", goodYAML+"tls_cert: /no/tls.crt\ntls_key: /no/tls.key\n")})
 	if !strings.Contains(faults["tls_cert"], "/no/tls.crt") || !strings.Contains(faults["tls_key"], "/no/tls.key") || len(faults) != 2 {
@@ -310,7 +321,7 @@ func TestSecretsComeFromFiles(t *testing.T) {
 func TestEveryKeyHasItsVariable(t *testing.T) {
 	environ := map[string]string{
 		"GRANTD_ISSUER": "http://localhost:1", "GRANTD_RESOURCE": "http://localhost:2", "GRANTD_ADDR": ":1", "GRANTD_RESOURCE_ADDR": ":2", "GRANTD_ADMIN_ADDR": ":3",
-		"GRANTD_DATA": "d", "GRANTD_REDIS_URL": "redis://r", "GRANTD_REDIS_PASSWORD": "rp", "GRANTD_SECRET": "s", "GRANTD_PROFILE": "strict",
+		"GRANTD_DATA": "d", "GRANTD_REDIS_URL": "redis://r", "GRANTD_REDIS_PASSWORD": "rp", "GRANTD_REDIS_WAIT_REPLICAS": "1", "GRANTD_SECRET": "s", "GRANTD_PROFILE": "strict",
 		"GRANTD_SCOPES": "a b", "GRANTD_DEFAULT_SCOPES": "a,b", "GRANTD_ACCESS_LIFETIME": "1s",
 		"GRANTD_REFRESH_IDLE": "2s", "GRANTD_REFRESH_ABSOLUTE": "3s", "GRANTD_RETRY_WINDOW": "4s",
 		"GRANTD_TLS_CERT": "c", "GRANTD_TLS_KEY": "k", "GRANTD_TRUSTED_PROXIES": "::1", "GRANTD_LOG_LEVEL": "error",
@@ -322,7 +333,7 @@ func TestEveryKeyHasItsVariable(t *testing.T) {
 	}
 	want := config{
 		Issuer: "http://localhost:1", Resource: "http://localhost:2", Addr: ":1", ResourceAddr: ":2", AdminAddr: ":3", Data: "d",
-		Redis:  redisConfig{URL: "redis://r", Password: newSecret("rp")},
+		Redis:  redisConfig{URL: "redis://r", Password: newSecret("rp"), WaitReplicas: 1},
 		Secret: newSecret("s"), Profile: "strict", Scopes: list{"a", "b"}, DefaultScopes: list{"a", "b"},
 		AccessLifetime: time.Second, RefreshIdle: 2 * time.Second, RefreshAbsolute: 3 * time.Second,
 		RetryWindow: 4 * time.Second, TLSCert: "c", TLSKey: "k", TrustedProxies: list{"::1"},

@@ -6,24 +6,28 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/grantd/grantd/storage"
 )
 
 // health answers the probes of orchestrators and load balancers.
 type health struct {
-	ping     func(context.Context) error
+	check    func(context.Context) storage.Health
 	started  atomic.Bool // the store was checked and the keys are loaded
 	stopping atomic.Bool
 
-	mu     sync.Mutex // held while pinging
-	pinged time.Time
-	err    error
+	mu      sync.Mutex // held while checking
+	checked time.Time
+	store   storage.Health
 }
 
-// A ping's result counts for a second, so that probes don't load the store, and
-// a store that hangs is down after one.
+// What a check found counts for a second, so that probes don't load the store. That
+// the store is down counts for less: then asking again costs it nothing, since the
+// calls fail at once, and requests should come back as soon as they are served.
 const (
-	pingLife    = time.Second
-	pingTimeout = time.Second
+	checkLife     = time.Second
+	downLife      = 100 * time.Millisecond
+	checkDeadline = time.Second
 )
 
 // live answers GET /livez: the process can serve. Whether its store can is no
@@ -39,10 +43,26 @@ func (h *health) ready(w http.ResponseWriter, r *http.Request) {
 		unready(w, `{"status":"unavailable","reason":"stopping"}`)
 	case !h.started.Load():
 		unready(w, `{"status":"unavailable","reason":"starting"}`)
-	case h.storeError(r.Context()) != nil:
-		unready(w, `{"status":"unavailable","reason":"store"}`)
 	default:
-		writeJSON(w, http.StatusOK, `{"status":"ready"}`)
+		h.readyWith(w, h.storeHealth(r.Context()))
+	}
+}
+
+// readyWith answers for a store that fares so. Where only writes fail, or only the
+// users of one node, requests should still come: a token can be checked as ever, and
+// the other nodes of grantd have the same store. A copy is another matter: what
+// it says of a token may be older than its revocation.
+func (h *health) readyWith(w http.ResponseWriter, store storage.Health) {
+	circuit := "closed"
+	if store.Open {
+		circuit = "open"
+	}
+	about := `"store":"` + string(store.State) + `","circuit":"` + circuit + `"}`
+	switch store.State {
+	case storage.Down, storage.ReadOnly:
+		unready(w, `{"status":"unavailable","reason":"store",`+about)
+	default:
+		writeJSON(w, http.StatusOK, `{"status":"ready",`+about)
 	}
 }
 
@@ -51,16 +71,20 @@ func unready(w http.ResponseWriter, body string) {
 	writeJSON(w, http.StatusServiceUnavailable, body)
 }
 
-func (h *health) storeError(ctx context.Context) error {
+func (h *health) storeHealth(ctx context.Context) storage.Health {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.pinged.IsZero() && time.Since(h.pinged) < pingLife {
-		return h.err
+	life := checkLife
+	if h.store.State == storage.Down {
+		life = downLife
+	}
+	if !h.checked.IsZero() && time.Since(h.checked) < life {
+		return h.store
 	}
 	// Not cancelled with the request: its result is for others too.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pingTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkDeadline)
 	defer cancel()
-	h.err = h.ping(ctx)
-	h.pinged = time.Now()
-	return h.err
+	h.store = h.check(ctx)
+	h.checked = time.Now()
+	return h.store
 }

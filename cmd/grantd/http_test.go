@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/grantd/grantd/storage"
 )
 
 // listening serves h with those limits and returns its address.
@@ -32,7 +34,7 @@ func listening(t *testing.T, h http.Handler, l limits) string {
 // testRoutes are the routes with a token endpoint that answers "token".
 func testRoutes() http.Handler {
 	h := handlers{
-		health: &health{ping: func(context.Context) error { return nil }},
+		health: &health{check: func(context.Context) storage.Health { return storage.Health{State: storage.Healthy} }},
 		oauth: map[string]http.Handler{"/token": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if _, err := io.ReadAll(r.Body); err != nil {
 				w.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -99,36 +101,54 @@ func TestHealthTakesReadsOnly(t *testing.T) {
 }
 
 func TestReadiness(t *testing.T) {
-	var down atomic.Bool
-	var pings atomic.Int32
-	h := &health{ping: func(context.Context) error {
-		pings.Add(1)
-		if down.Load() {
-			return errors.New("down")
-		}
-		return nil
+	var store atomic.Value
+	var checks atomic.Int32
+	h := &health{check: func(context.Context) storage.Health {
+		checks.Add(1)
+		return store.Load().(storage.Health)
 	}}
-	ask := func() string {
-		w := httptest.NewRecorder()
-		h.ready(w, httptest.NewRequest("GET", "/readyz", nil))
-		return fmt.Sprint(w.Code, " ", w.Body)
-	}
 	want := func(what, want string) {
 		t.Helper()
-		if got := ask(); got != want {
+		w := httptest.NewRecorder()
+		h.ready(w, httptest.NewRequest("GET", "/readyz", nil))
+		if got := fmt.Sprint(w.Code, " ", w.Body); got != want {
 			t.Errorf("%s: %s, want %s", what, got, want)
 		}
+		if again := w.Header().Get("Retry-After"); (again == "1") != (w.Code == 503) {
+			t.Errorf("%s: Retry-After %q", what, again)
+		}
 	}
+	store.Store(storage.Health{State: storage.Healthy})
 	want("before the start", `503 {"status":"unavailable","reason":"starting"}`)
 	h.started.Store(true)
-	want("started", `200 {"status":"ready"}`)
-	down.Store(true)
-	want("within a second of a good ping", `200 {"status":"ready"}`)
-	if n := pings.Load(); n != 1 {
-		t.Errorf("%d pings within a second, want 1", n)
+	const good = `200 {"status":"ready","store":"ok","circuit":"closed"}`
+	want("started", good)
+	store.Store(storage.Health{State: storage.Down, Open: true})
+	want("within a second of a good check", good)
+	if n := checks.Load(); n != 1 {
+		t.Errorf("%d checks within a second, want 1", n)
 	}
-	h.pinged = time.Now().Add(-pingLife)
-	want("store down", `503 {"status":"unavailable","reason":"store"}`)
+	for _, tt := range []struct {
+		store storage.Health
+		want  string
+	}{
+		{storage.Health{State: storage.Down, Open: true}, `503 {"status":"unavailable","reason":"store","store":"down","circuit":"open"}`},
+		{storage.Health{State: storage.Down}, `503 {"status":"unavailable","reason":"store","store":"down","circuit":"closed"}`},
+		{storage.Health{State: storage.ReadOnly}, `503 {"status":"unavailable","reason":"store","store":"read-only","circuit":"closed"}`},
+		{storage.Health{State: storage.Full}, `200 {"status":"ready","store":"full","circuit":"closed"}`},
+		{storage.Health{State: storage.Refusing}, `200 {"status":"ready","store":"refusing","circuit":"closed"}`},
+		{storage.Health{State: storage.Partial, Open: true}, `200 {"status":"ready","store":"partial","circuit":"open"}`},
+	} {
+		store.Store(tt.store)
+		h.checked = time.Now().Add(-checkLife)
+		want(fmt.Sprint(tt.store), tt.want)
+	}
+	store.Store(storage.Health{State: storage.Down})
+	h.checked = time.Now().Add(-checkLife)
+	want("down", `503 {"status":"unavailable","reason":"store","store":"down","circuit":"closed"}`)
+	store.Store(storage.Health{State: storage.Healthy})
+	h.checked = h.checked.Add(-downLife)
+	want("back soon after", good)
 	h.stopping.Store(true)
 	want("stopping", `503 {"status":"unavailable","reason":"stopping"}`)
 

@@ -85,7 +85,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 		stock:    stock,
 		hasher:   hasher,
 		keys:     keys,
-		health:   &health{ping: store.Ping},
+		health:   &health{check: store.Health},
 		audit:    newAuditor(log, store, c),
 		throttle: throttle.New(store, keys, time.Now),
 		prepare:  func(context.Context) error { return nil },

@@ -25,7 +25,7 @@ func openStore(ctx context.Context, c *config) (storage.Store, error) {
 	if err != nil {
 		return nil, usagef("redis.password: %w", err)
 	}
-	s, err := redisstore.Open(ctx, u)
+	s, err := redisstore.Open(ctx, u, redisstore.WithReplicas(c.Redis.WaitReplicas))
 	if err != nil {
 		return nil, usagef("redis.url: %w", err)
 	}

@@ -21,6 +21,9 @@
 // The key of a grant has 27 bytes and its record usually less than 157: from
 // 28 and 157 bytes on Redis needs the next larger block for it.
 //
+// Calls of a Redis that doesn't answer fail at once, see circuit.go, and those that
+// a failover must not undo may wait for replicas, see [WithReplicas].
+//
 // Redis must not evict keys (maxmemory-policy noeviction, the default): an
 // evicted grant is only a lost sign-in, but evicted floors bring revoked grants
 // back.

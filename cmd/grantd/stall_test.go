@@ -1,0 +1,285 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/grantd/grantd/storage/redisstore/redistest"
+)
+
+// tolerable is how long an answer may take when the store gives none.
+const tolerable = time.Second
+
+// firstAdmin is the environment that makes the user admin.
+const firstAdmin = "GRANTD_ADMIN_PASSWORD=first-admin-password"
+
+// serveOnRedis is the program on a Redis, with the client web, which may do
+// everything.
+func serveOnRedis(t *testing.T, server string, env ...string) *running {
+	t.Helper()
+	env = append(append([]string{"GRANTD_REDIS_URL=" + server}, serveEnv...), env...)
+	must(t, launch{args: []string{
+		"client", "add", "web", "--grant", "password", "--grant", "refresh_token", "--grant", "client_credentials",
+		"--scope", "read", "--scope", "admin", "--introspect", "--secret-file", writeFile(t, "s", secret32),
+	}, env: env})
+	g := launch{args: []string{"serve"}, env: env}.start(t)
+	g.awaitReady()
+	return g
+}
+
+// awaitReady polls until GET /readyz says so.
+func (g *running) awaitReady() {
+	g.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if status, _ := get(g.t, g.URL+"/readyz"); status == http.StatusOK {
+			return
+		}
+	}
+	g.t.Fatal("not ready within 20s")
+}
+
+// awaitHealth polls until GET /readyz answers so.
+func (g *running) awaitHealth(status int, body string) {
+	g.t.Helper()
+	var got string
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		s, b := get(g.t, g.URL+"/readyz")
+		if got = fmt.Sprint(s, " ", b); s == status && b == body {
+			return
+		}
+	}
+	g.t.Errorf("/readyz is %s, want %d %s", got, status, body)
+}
+
+// storeRequest is one request to a server.
+type storeRequest struct {
+	name, method, path string
+	form               url.Values // as the client web, unless there is a bearer
+	bearer             string
+}
+
+// of returns the answer's status, Retry-After and body.
+func (a storeRequest) of(t testing.TB, base string) (status int, retry, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), a.method, base+a.path, strings.NewReader(a.form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.bearer != "" {
+		r.Header.Set("Authorization", "Bearer "+a.bearer)
+	} else {
+		r.SetBasicAuth("web", secret32)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Errorf("%s: %v", a.name, err)
+		return 0, "", ""
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Errorf("%s: %v", a.name, err)
+	}
+	return resp.StatusCode, resp.Header.Get("Retry-After"), string(b)
+}
+
+// storeRequests are requests of every kind that needs the store.
+func storeRequests(t *testing.T, base string) []storeRequest {
+	t.Helper()
+	status, pair := tokenFor(t, base, "web", secret32, passwordForm("admin", "first-admin-password", "read admin"))
+	if status != http.StatusOK {
+		t.Fatalf("sign-in: %d %v", status, pair)
+	}
+	access, refresh := pair["access_token"].(string), pair["refresh_token"].(string)
+	return []storeRequest{
+		{name: "password", method: "POST", path: "/token", form: passwordForm("admin", "first-admin-password", "")},
+		{name: "refresh", method: "POST", path: "/token", form: url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}}},
+		{name: "client_credentials", method: "POST", path: "/token", form: url.Values{"grant_type": {"client_credentials"}}},
+		{name: "introspect", method: "POST", path: "/introspect", form: url.Values{"token": {access}}},
+		{name: "revoke", method: "POST", path: "/revoke", form: url.Values{"token": {refresh}}},
+		{name: "users/me", method: "GET", path: "/users/me", bearer: access},
+		{name: "list of users", method: "GET", path: "/admin/v1/users", bearer: access},
+		{name: "list of grants", method: "GET", path: "/admin/v1/grants?user=admin", bearer: access},
+	}
+}
+
+// Whichever request comes first when Redis stalls, it is answered within a second,
+// however many calls it needs, and those after it at once.
+func TestEveryRequestDuringAStallIsAnsweredWithinASecond(t *testing.T) {
+	server := redistest.Single(t)
+	g := serveOnRedis(t, server.URL(), firstAdmin)
+	all := storeRequests(t, g.URL)
+	for _, first := range all {
+		server.Stop()
+		for i, a := range append([]storeRequest{first}, all...) {
+			began := time.Now()
+			status, retry, body := a.of(t, g.URL)
+			took, most := time.Since(began), tolerable
+			if i > 0 {
+				most /= 4
+			}
+			if status != http.StatusServiceUnavailable || retry != "1" || took > most {
+				t.Errorf("%s after %s: %d, Retry-After %q, in %v: %s", a.name, first.name, status, retry, took, body)
+			}
+		}
+		g.awaitHealth(503, `{"status":"unavailable","reason":"store","store":"down","circuit":"open"}`)
+		server.Cont()
+		began := time.Now()
+		g.awaitReady()
+		if took := time.Since(began); took > tolerable {
+			t.Errorf("ready again after %v", took)
+		}
+	}
+}
+
+// A flood of requests during a stall costs neither memory nor files for long.
+func TestAFloodDuringAStallPilesUpNothing(t *testing.T) {
+	server := redistest.Single(t)
+	g := serveOnRedis(t, server.URL()) // nobody has signed in: garbage of hashing would hide what piles up
+	_, answer := tokenFor(t, g.URL, "web", secret32, url.Values{"grant_type": {"client_credentials"}})
+	access, _ := answer["access_token"].(string)
+	all := []storeRequest{
+		{name: "password", method: "POST", path: "/token", form: passwordForm("admin", "first-admin-password", "")},
+		{name: "client_credentials", method: "POST", path: "/token", form: url.Values{"grant_type": {"client_credentials"}}},
+		{name: "introspect", method: "POST", path: "/introspect", form: url.Values{"token": {access}}},
+		{name: "users/me", method: "GET", path: "/users/me", bearer: access},
+	}
+	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = 200
+	defer http.DefaultClient.CloseIdleConnections()
+	const rate, seconds, callers = 1000, 3, 200
+	before := g.resident()
+	server.Stop()
+	var wg sync.WaitGroup
+	work := make(chan storeRequest)
+	for range callers {
+		wg.Go(func() {
+			for a := range work {
+				began := time.Now()
+				status, _, body := a.of(t, g.URL)
+				if took := time.Since(began); status != 503 || took > tolerable+tolerable/4 { // this machine does both sides
+					t.Errorf("%s: %d in %v: %s", a.name, status, took, body)
+				}
+			}
+		})
+	}
+	tick := time.NewTicker(time.Second / rate)
+	defer tick.Stop()
+	sent, most, files := 0, int64(0), 0
+	for end := time.Now().Add(seconds * time.Second); time.Now().Before(end); <-tick.C {
+		select {
+		case work <- all[sent%len(all)]:
+			sent++
+		default: // all callers wait for an answer
+		}
+		if sent%100 == 0 {
+			most, files = max(most, g.resident()), max(files, g.files())
+		}
+	}
+	close(work)
+	wg.Wait()
+	t.Logf("%d requests; memory grew by %d KiB at most, %d files", sent, (most-before)>>10, files)
+	if grew := most - before; grew > 30<<20 {
+		t.Errorf("memory grew by %d KiB", grew>>10)
+	}
+	if files > callers+100 {
+		t.Errorf("%d files are open", files)
+	}
+	server.Cont()
+	g.awaitReady()
+}
+
+// resident is the memory of the process in bytes, as /proc has it.
+func (g *running) resident() int64 {
+	g.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", g.Pid))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// files is how many files and connections the process has open.
+func (g *running) files() int {
+	g.t.Helper()
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", g.Pid))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return len(open)
+}
+
+// A Redis that is full, or a copy, answers, but that is not all there is to tell.
+func TestReadyzTellsWhatRedisRefuses(t *testing.T) {
+	server := redistest.Single(t)
+	g := serveOnRedis(t, server.URL(), firstAdmin)
+	all := storeRequests(t, g.URL)
+	usersMe := all[5]
+	server.Client().ConfigSet(t.Context(), "maxmemory", "1")
+	g.awaitHealth(200, `{"status":"ready","store":"full","circuit":"closed"}`)
+	if status, _, body := usersMe.of(t, g.URL); status != 200 {
+		t.Errorf("/users/me when memory is full: %d %s", status, body)
+	}
+	if status, _, body := all[2].of(t, g.URL); status != 503 {
+		t.Errorf("a new token when memory is full: %d %s", status, body)
+	}
+	server.Client().ConfigSet(t.Context(), "maxmemory", "0")
+	g.awaitHealth(200, `{"status":"ready","store":"ok","circuit":"closed"}`)
+	server.Client().ConfigSet(t.Context(), "min-replicas-to-write", "1")
+	g.awaitHealth(200, `{"status":"ready","store":"refusing","circuit":"closed"}`)
+	server.Client().ConfigSet(t.Context(), "min-replicas-to-write", "0")
+	master := redistest.Single(t)
+	_, port, _ := strings.Cut(master.Addr(), ":")
+	server.Client().ReplicaOf(t.Context(), "127.0.0.1", port)
+	g.awaitHealth(503, `{"status":"unavailable","reason":"store","store":"read-only","circuit":"closed"}`)
+}
+
+// With wait_replicas a logout and a refresh are answered when a replica has them.
+func TestWaitReplicas(t *testing.T) {
+	master := redistest.Single(t)
+	_, port, _ := strings.Cut(master.Addr(), ":")
+	replica := redistest.Single(t, "--replicaof", "127.0.0.1 "+port)
+	g := serveOnRedis(t, master.URL(), "GRANTD_REDIS_WAIT_REPLICAS=1", firstAdmin)
+	if status, _, body := storeRequests(t, g.URL)[1].of(t, g.URL); status != 200 {
+		t.Fatalf("refresh: %d %s", status, body)
+	}
+	all := storeRequests(t, g.URL)
+	refresh, revoke, usersMe := all[1], all[4], all[5]
+	replica.Stop()
+	for _, round := range []string{"first", "repeated"} {
+		if status, retry, body := refresh.of(t, g.URL); status != 503 || retry != "1" {
+			t.Errorf("refresh, %s, without a replica: %d, Retry-After %q: %s", round, status, retry, body)
+		}
+	}
+	for _, round := range []string{"first", "repeated"} {
+		if status, retry, body := revoke.of(t, g.URL); status != 503 || retry != "1" {
+			t.Errorf("logout, %s, without a replica: %d, Retry-After %q: %s", round, status, retry, body)
+		}
+		if status, _, body := usersMe.of(t, g.URL); status != 401 {
+			t.Errorf("/users/me after the logout: %d %s", status, body)
+		}
+	}
+	replica.Cont()
+	var last string
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		status, _, body := revoke.of(t, g.URL)
+		if status == 200 {
+			break
+		}
+		if last = fmt.Sprint(status, body); time.Now().After(deadline) {
+			t.Fatalf("logout when the replica is back: %s", last)
+		}
+	}
+}
