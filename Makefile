@@ -68,6 +68,10 @@ bench: build ## Measure beside bare handlers and stock go-oauth2, and write benc
 bench-revoke: build ## Measure revocations among a million live grants, and write bench/REVOKE.md
 	go -C bench run . revoke -grantd '$(CURDIR)/bin/grantd' -write REVOKE.md
 
+.PHONY: faults
+faults: ## Kill, stop and fill Redis, nodes and disks under load, and write bench/FAULTS.md
+	go test -count 1 -timeout 30m ./internal/faults -long -write '$(CURDIR)/bench/FAULTS.md'
+
 .PHONY: lint
 lint: bin/golangci-lint ## Check the code, and who imports what (.golangci.yml)
 	@# golangci-lint drops every finding in a path that begins with GOCACHE's, as /tmp/go-src does with /tmp/go.

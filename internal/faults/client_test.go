@@ -12,6 +12,7 @@ import (
 type client struct {
 	*load
 	user  string
+	idle  bool // it signs in, and waits for load.endIdle
 	rand  *rand.Rand
 	pair  pair
 	ended []pair // that were revoked, and acknowledged so
@@ -29,15 +30,15 @@ func (c *client) step() {
 	switch {
 	case c.pair == pair{}:
 		c.again(c.signIn)
-	case n < 40:
+	case n < 35:
 		c.use(usersMe)
-	case n < 60:
+	case n < 55:
 		c.use(introspect)
-	case n < 80:
+	case n < 75:
 		c.refresh()
-	case n < 85:
+	case n < 80:
 		c.race(3)
-	case n < 95:
+	case n < 90:
 		c.look(c.rand.IntN(100))
 	default:
 		c.revoke()

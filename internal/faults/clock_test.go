@@ -31,8 +31,13 @@ const (
 
 // skewed is a node whose clock is ahead by the duration, or behind by a negative one.
 func skewed(d *deployment, ahead time.Duration) *node {
+	d.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		d.t.Fatal(err)
+	}
 	return &node{
-		command: []string{os.Args[0]},
+		command: []string{self},
 		env: []string{
 			skewVar + "=" + ahead.String(), issuerVar + "=" + d.nodes[0].url(), redisVar + "=" + d.store.redis,
 		},

@@ -69,7 +69,7 @@ func (s storeConfig) yaml() string {
 		return fmt.Sprintf("data: %s\n", s.data)
 	}
 	text := fmt.Sprintf("redis:\n  url: %s\n", s.redis)
-	if s.waitReplicas > 0 && knowsWaitReplicas() {
+	if s.waitReplicas > 0 {
 		text += fmt.Sprintf("  wait_replicas: %d\n", s.waitReplicas)
 	}
 	return text
@@ -290,15 +290,3 @@ func (n *node) causes() string {
 	}
 	return b.String()
 }
-
-// knowsWaitReplicas: for as long as there is a grantd without it.
-var knowsWaitReplicas = sync.OnceValue(func() bool {
-	path, err := program()
-	if err != nil {
-		return false
-	}
-	check := exec.Command(path, "config", "check")
-	check.Env = []string{"GRANTD_REDIS_WAIT_REPLICAS=1"}
-	out, _ := check.CombinedOutput()
-	return !bytes.Contains(out, []byte("WAIT_REPLICAS"))
-})

@@ -7,20 +7,42 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// A master takes along what it had not copied yet. Revocations wait for a replica
-// (redis.wait_replicas), so none of them is lost; a pair that was issued in the last
-// instant may be, and its user signs in again.
+// A master takes along what it had not copied yet. Revocations and refreshes wait for
+// a replica (redis.wait_replicas), so none of them is lost once it was acknowledged; a
+// sign-in of the last instant may be, and its user signs in again.
+
+// parted is how long a master is without its replicas before it dies.
+const parted = 400 * time.Millisecond
+
+// idle are the clients that revoke just then what the replicas know well.
+const idle = 8
+
+// killParted kills the master after it has taken writes that no replica has.
+func killParted(l *load, master *redistest.Server, replicas ...*redistest.Server) {
+	for _, r := range replicas {
+		r.Part()
+	}
+	l.endIdle()
+	time.Sleep(parted)
+	master.Kill()
+	for _, r := range replicas {
+		r.Rejoin()
+	}
+}
 
 func TestSentinelReplacesAMasterThatIsKilled(t *testing.T) {
 	s := size(t)
 	trio := redistest.Sentinel(t)
-	d := deploy(t, storeConfig{redis: trio.URL(), waitReplicas: 1}, s.clients, 2)
+	d := deploy(t, storeConfig{redis: trio.URL(), waitReplicas: 1}, s.clients+idle, 2)
 	l := newLoad(t, "Sentinel, master killed", s, d)
 	l.lossy = true
-	old := trio.Master()
+	old, replicas := trio.Master(), trio.Replicas()
 	l.start()
 	l.calm()
-	l.during(trio.KillMaster)
+	l.during(func() {
+		killParted(l, old, replicas...)
+		trio.AwaitOther(old)
+	})
 	l.awaitService()
 	old.Restart() // without its data; the sentinels make a replica of it
 	l.calm()
@@ -30,7 +52,7 @@ func TestSentinelReplacesAMasterThatIsKilled(t *testing.T) {
 func TestSentinelReplacesAMasterThatStops(t *testing.T) {
 	s := size(t)
 	trio := redistest.Sentinel(t)
-	d := deploy(t, storeConfig{redis: trio.URL(), waitReplicas: 1}, s.clients, 2)
+	d := deploy(t, storeConfig{redis: trio.URL(), waitReplicas: 1}, s.clients+idle, 2)
 	l := newLoad(t, "Sentinel, master stopped and back", s, d)
 	l.lossy = true
 	old := trio.Master()
@@ -38,6 +60,7 @@ func TestSentinelReplacesAMasterThatStops(t *testing.T) {
 	l.calm()
 	l.during(func() {
 		old.Stop()
+		l.endIdle()
 		trio.AwaitOther(old)
 		old.Cont() // it takes itself for the master still
 	})
@@ -55,14 +78,14 @@ func TestClusterLosesAMaster(t *testing.T) {
 	for _, other := range cluster.Nodes[1:] {
 		cluster.AddReplica(other)
 	}
-	d := deploy(t, storeConfig{redis: cluster.URL(), waitReplicas: 1}, s.clients, 2)
+	d := deploy(t, storeConfig{redis: cluster.URL(), waitReplicas: 1}, s.clients+idle, 2)
 	l := newLoad(t, "Cluster, a master killed", s, d)
 	l.lossy = true
 	l.start()
 	l.calm()
 	var next *redistest.Server
 	l.during(func() {
-		cluster.Nodes[0].Kill()
+		killParted(l, cluster.Nodes[0], one, two)
 		next = cluster.AwaitFailover(one, two)
 	})
 	l.awaitService()

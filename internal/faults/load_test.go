@@ -56,7 +56,8 @@ type record struct {
 
 func (r record) end() time.Time { return r.begun.Add(r.took) }
 
-// load is many clients that use a deployment, and what they were answered.
+// load is many clients that use a deployment, one for each user, and what they were
+// answered.
 type load struct {
 	t    *testing.T
 	name string
@@ -88,7 +89,7 @@ type load struct {
 // successor is what followed a refresh token, at the first time of asking.
 type successor struct{ access, refresh string }
 
-// newLoad is a load of size.clients; see start.
+// newLoad is a load of size.clients, and of idle ones for all further users; see start.
 func newLoad(t *testing.T, name string, size scale, d *deployment) *load {
 	l := &load{
 		t: t, name: name, size: size, urls: d.urls(), successors: map[string]successor{},
@@ -97,13 +98,15 @@ func newLoad(t *testing.T, name string, size scale, d *deployment) *load {
 			Transport: &http.Transport{MaxIdleConnsPerHost: 4 * size.clients},
 		},
 	}
-	for i := range size.clients {
-		l.clients = append(l.clients, &client{load: l, user: d.users[i], rand: rand.New(rand.NewPCG(uint64(i), 1))})
+	for i, user := range d.users {
+		l.clients = append(l.clients, &client{
+			load: l, user: user, rand: rand.New(rand.NewPCG(uint64(i), 1)), idle: i >= size.clients,
+		})
 	}
 	return l
 }
 
-// start has every client sign in, and lets them all go on from there.
+// start has every client sign in, and lets all but the idle go on from there.
 func (l *load) start() {
 	l.t.Cleanup(l.stop)
 	var in sync.WaitGroup
@@ -112,7 +115,7 @@ func (l *load) start() {
 		l.workers.Go(func() {
 			c.again(c.signIn)
 			in.Done()
-			for !l.stopping.Load() {
+			for !c.idle && !l.stopping.Load() {
 				c.step()
 				time.Sleep(l.size.pause)
 			}
@@ -125,6 +128,15 @@ func (l *load) start() {
 func (l *load) stop() {
 	l.stopping.Store(true)
 	l.workers.Wait()
+}
+
+// endIdle has the idle clients revoke what they have had since the start.
+func (l *load) endIdle() {
+	for _, c := range l.clients {
+		if c.idle {
+			l.workers.Go(c.revoke)
+		}
+	}
 }
 
 // calm lets the clients go on for a while without a fault.
