@@ -1,6 +1,8 @@
 package faults
 
 import (
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,10 +51,13 @@ func TestSentinelReplacesAMasterThatIsKilled(t *testing.T) {
 	l.finish(keysOf(trio.Master()))
 }
 
+// A master that comes back takes itself for the master still, and so does a replica
+// that hasn't heard of the new one: it may confirm what is lost when it does. So
+// wait_replicas is 2 here, all there are: whichever is chosen has confirmed.
 func TestSentinelReplacesAMasterThatStops(t *testing.T) {
 	s := size(t)
 	trio := redistest.Sentinel(t)
-	d := deploy(t, storeConfig{redis: trio.URL(), waitReplicas: 1}, s.clients+idle, 2)
+	d := deploy(t, storeConfig{redis: trio.URL(), waitReplicas: 2}, s.clients+idle, 2)
 	l := newLoad(t, "Sentinel, master stopped and back", s, d)
 	l.lossy = true
 	old := trio.Master()
@@ -62,11 +67,48 @@ func TestSentinelReplacesAMasterThatStops(t *testing.T) {
 		old.Stop()
 		l.endIdle()
 		trio.AwaitOther(old)
-		old.Cont() // it takes itself for the master still
+		old.Cont()
+		awaitReplicas(t, trio.Master(), 2) // it is one of them then
 	})
 	l.awaitService()
 	l.calm()
 	l.finish(keysOf(trio.Master()))
+}
+
+// Refreshes that would have to wait for a replica aren't begun while there is none:
+// done and not acknowledged, they would be lost to their clients with the retry window.
+func TestAMasterIsWithoutItsReplica(t *testing.T) {
+	s := size(t)
+	master := redistest.Single(t)
+	host, port, err := net.SplitHostPort(master.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	replica := redistest.Single(t, "--replicaof", host+" "+port)
+	awaitReplicas(t, master, 1)
+	d := deploy(t, storeConfig{redis: master.URL(), waitReplicas: 1}, s.clients, 2)
+	l := newLoad(t, "replica gone for "+s.alone.String(), s, d)
+	l.during(func() {
+		replica.Kill()
+		l.start()
+		time.Sleep(s.alone)
+		replica.Restart()
+		awaitReplicas(t, master, 1)
+	})
+	l.awaitService()
+	l.calm()
+	l.finish(keysOf(master))
+}
+
+// awaitReplicas returns when so many replicas are in step.
+func awaitReplicas(t *testing.T, master *redistest.Server, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if strings.Count(master.Client().Info(t.Context(), "replication").Val(), "state=online") == n {
+			return
+		}
+	}
+	t.Errorf("there aren't %d replicas", n)
 }
 
 // The master has two replicas, so that the one that takes its place has one to wait

@@ -24,6 +24,7 @@ type scale struct {
 	calm      time.Duration // of load before a fault and after it
 	fault     time.Duration // that is as long as one likes
 	stopped   time.Duration // of a Redis that doesn't answer
+	alone     time.Duration // of a master without its replicas; more than a retry window is long
 	refreshes int           // of all clients, through kills of grantd
 	kills     int
 
@@ -34,12 +35,12 @@ type scale struct {
 var (
 	shortScale = scale{
 		clients: 8, pause: 15 * time.Millisecond, calm: 500 * time.Millisecond,
-		fault: 1500 * time.Millisecond, stopped: 2 * time.Second, refreshes: 200, kills: 1,
+		fault: 1500 * time.Millisecond, stopped: 2 * time.Second, alone: 2 * time.Second, refreshes: 200, kills: 1,
 		slack: 4 * time.Second, back: 8 * time.Second,
 	}
 	longScale = scale{
 		clients: 32, pause: 15 * time.Millisecond, calm: 3 * time.Second,
-		fault: 5 * time.Second, stopped: 5 * time.Second, refreshes: 1000, kills: 3,
+		fault: 5 * time.Second, stopped: 5 * time.Second, alone: 13 * time.Second, refreshes: 1000, kills: 3,
 		slack: 250 * time.Millisecond, back: 2 * time.Second,
 	}
 )
