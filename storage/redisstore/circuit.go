@@ -14,10 +14,10 @@ const (
 	// callTimeout bounds one round trip with all its retries, so that a caller
 	// without a deadline has an answer within a second when Redis stalls, also on
 	// a machine that is busy.
-	callTimeout = 800 * time.Millisecond
+	callTimeout = 700 * time.Millisecond
 
 	// ioTimeout leaves room for one retry inside callTimeout.
-	ioTimeout = 450 * time.Millisecond
+	ioTimeout = 400 * time.Millisecond
 
 	// probeEvery is the pause before Redis is asked again whether it answers.
 	probeEvery = 100 * time.Millisecond
