@@ -72,6 +72,10 @@ bench-revoke: build ## Measure revocations among a million live grants, and writ
 bench-scale: build ## Measure the same calls on few and on up to ten million grants, and write bench/SCALE.md
 	go -C bench run . scale -grantd '$(CURDIR)/bin/grantd' -write SCALE.md
 
+.PHONY: faults
+faults: ## Kill, stop and fill Redis, nodes and disks under load, and write bench/FAULTS.md
+	go test -count 1 -timeout 30m ./internal/faults -long -write '$(CURDIR)/bench/FAULTS.md'
+
 .PHONY: lint
 lint: bin/golangci-lint ## Check the code, and who imports what (.golangci.yml)
 	@# golangci-lint drops every finding in a path that begins with GOCACHE's, as /tmp/go-src does with /tmp/go.

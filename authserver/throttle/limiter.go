@@ -212,6 +212,10 @@ func (p *Place) swap(ctx context.Context, r *record, now time.Time) (bool, error
 func (p *Place) change(ctx context.Context, do func(r *record, now time.Time)) error {
 	ctx, done := settling(ctx)
 	defer done()
+	return p.changeWithin(ctx, do)
+}
+
+func (p *Place) changeWithin(ctx context.Context, do func(r *record, now time.Time)) error {
 	defer p.close()
 	d := p.desk
 	if err := d.enter(ctx); err != nil {
@@ -292,12 +296,16 @@ func (p *Place) Succeeded(ctx context.Context) error {
 }
 
 // Leave gives the place back if its outcome wasn't told: the password wasn't judged.
-// What the store can't be told ends by itself, within 20 seconds.
+// What the store can't be told at once ends by itself, within 20 seconds: the answer,
+// which is mostly that the store can't be asked, doesn't wait for it any longer.
 func (p *Place) Leave(ctx context.Context) {
+	const limit = 100 * time.Millisecond
 	if p == nil || p.desk == nil {
 		return
 	}
-	_ = p.change(ctx, func(r *record, _ time.Time) { r.leave(p.network, p.id) })
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer done()
+	_ = p.changeWithin(ctx, func(r *record, _ time.Time) { r.leave(p.network, p.id) })
 }
 
 // userKey is the key of a user's record.

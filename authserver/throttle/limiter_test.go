@@ -571,6 +571,41 @@ func TestWithoutAStore(t *testing.T) {
 	}
 }
 
+// stalled is a store that stops answering: its calls end with their context.
+type stalled struct {
+	storage.Guesses
+	stops atomic.Bool
+}
+
+func (s *stalled) SwapGuesses(ctx context.Context, key storage.GuessKey, old, next []byte, expiry time.Time) ([]byte, error) {
+	if !s.stops.Load() {
+		return s.Guesses.SwapGuesses(ctx, key, old, next, expiry)
+	}
+	<-ctx.Done()
+	return nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, ctx.Err())
+}
+
+// A sign-in that the store can't answer has waited for it long enough when it leaves.
+func TestLeavingDoesNotWaitForAStalledStore(t *testing.T) {
+	n := newNodes(t)
+	store := &stalled{Guesses: n.store}
+	l := New(store, n.keys, n.now)
+	p, err := l.Begin(t.Context(), at(home, "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.stops.Store(true)
+	began := time.Now()
+	p.Leave(t.Context())
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("leaving took %v", took)
+	}
+	store.stops.Store(false)
+	if !try(t, l, at(home, "x"), true) {
+		t.Error("the place that couldn't be given back shuts the user out")
+	}
+}
+
 // A flood from everywhere is bounded, and doesn't wash away the bucket of one
 // who guesses a lot.
 func TestMemoryIsBounded(t *testing.T) {

@@ -58,13 +58,14 @@ func (h *health) readyWith(w http.ResponseWriter, store storage.Health) {
 		circuit = "open"
 	}
 	about := `"store":"` + string(store.State) + `","circuit":"` + circuit + `"}`
-	switch store.State {
-	case storage.Down, storage.ReadOnly:
+	if !serves(store.State) {
 		unready(w, `{"status":"unavailable","reason":"store",`+about)
-	default:
-		writeJSON(w, http.StatusOK, `{"status":"ready",`+about)
+		return
 	}
+	writeJSON(w, http.StatusOK, `{"status":"ready",`+about)
 }
+
+func serves(state storage.HealthState) bool { return state != storage.Down && state != storage.ReadOnly }
 
 func unready(w http.ResponseWriter, body string) {
 	w.Header().Set("Retry-After", "1")

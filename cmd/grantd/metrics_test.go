@@ -107,7 +107,7 @@ func TestMetrics(t *testing.T) {
 
 		server.Kill()
 		postForm(t, g.URL+"/introspect", "demo-api", "demo-api-secret", url.Values{"token": {"x"}})
-		time.Sleep(pingLife) // so long a ping counts
+		time.Sleep(checkLife) // so long a ping counts
 		found := scrape(t, g.URL)
 		if found["grantd_store_up"] != 0 || found["grantd_ready"] != 0 {
 			t.Errorf("without Redis: up %v, ready %v", found["grantd_store_up"], found["grantd_ready"])

@@ -35,7 +35,7 @@ func (p *process) mainMetrics() http.Handler {
 // vitals are what the metrics ask for when somebody reads them, which is not before
 // the process is complete.
 func (p *process) vitals() metrics.Process {
-	up := func() bool { return p.health.storeError(context.Background()) == nil }
+	up := func() bool { return serves(p.health.storeHealth(context.Background()).State) }
 	return metrics.Process{
 		Version:      versionText(),
 		StoreUp:      up,

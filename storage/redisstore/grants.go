@@ -138,6 +138,12 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 	if !r.Until.IsZero() {
 		retry = storage.AppendRetry(nil, r)
 	}
+	// A swap that no replica confirms has spent the token all the same, and its
+	// client has the answer only while the retry window is open. So none is begun
+	// while replicas are missing, which may last longer.
+	if err := s.confirm(ctx, grantKey(old.ID)); err != nil {
+		return err
+	}
 	expiry := next.Expiry().UnixMilli()
 	keys := []string{grantKey(old.ID), floorsKey(old.ID[0]), retryKey(old.ID)}
 	answer, err := swapScript.Run(s.confirmed(ctx), s.shared, keys,

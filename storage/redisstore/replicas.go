@@ -18,7 +18,8 @@ var errUnconfirmed = errors.New("redisstore: done, but too few replicas confirme
 // replicas have what Redis did, and everything that it did before: SwapGrant,
 // LoadRetry, DeleteGrant, Revoke, updates and deletions of users and clients, and
 // DeleteKey. When fewer confirm it within 200 ms they return
-// storage.ErrUnavailable: it is done, and lasts unless there is a failover.
+// storage.ErrUnavailable: it is done, and lasts unless there is a failover. SwapGrant
+// waits before it swaps as well, and does nothing while replicas are missing.
 // Repeating the call repeats the waiting, also when there is nothing left to do.
 // In a Cluster n is for each master. Defaults to 0: nothing is waited for, and
 // costs nothing.

@@ -1,9 +1,11 @@
 package redistest
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -11,6 +13,9 @@ import (
 const (
 	masterCount = 3
 	slotCount   = 16384
+
+	moved       = 16 // keys at once
+	moveTimeout = 5 * time.Second
 )
 
 // ThreeMasters is a Redis Cluster of three masters without replicas.
@@ -52,7 +57,7 @@ func (c *ThreeMasters) AddReplica(of *Server) *Server {
 	c.t.Helper()
 	s := clusterNode(c.t)
 	c.meet(s)
-	id := of.Client().ClusterMyID(c.t.Context()).Val()
+	id := c.id(of)
 	await(c.t, "a replica that knows its master", func() bool {
 		return s.Client().ClusterReplicate(c.t.Context(), id).Err() == nil
 	})
@@ -68,6 +73,74 @@ func (c *ThreeMasters) AddReplica(of *Server) *Server {
 		return true
 	})
 	return s
+}
+
+// id is what the other nodes call s.
+func (c *ThreeMasters) id(s *Server) string {
+	c.t.Helper()
+	id, err := s.Client().ClusterMyID(c.t.Context()).Result()
+	c.must(err)
+	return id
+}
+
+// AwaitFailover returns which of the replicas has taken the place of their master,
+// which was killed, when it has.
+func (c *ThreeMasters) AwaitFailover(replicas ...*Server) *Server {
+	c.t.Helper()
+	var next *Server
+	await(c.t, "replica as master", func() bool {
+		i := slices.IndexFunc(replicas, func(s *Server) bool { return isMaster(c.t.Context(), s.Addr()) && c.serves(s) })
+		if i >= 0 {
+			next = replicas[i]
+		}
+		return next != nil
+	})
+	return next
+}
+
+func (c *ThreeMasters) serves(s *Server) bool {
+	return strings.Contains(s.Client().ClusterInfo(c.t.Context()).Val(), "cluster_state:ok")
+}
+
+// UsedSlots are those of the master that hold keys, in order.
+func (c *ThreeMasters) UsedSlots(s *Server) []int {
+	c.t.Helper()
+	keys, err := s.Client().Keys(c.t.Context(), "*").Result()
+	c.must(err)
+	var slots []int
+	for _, key := range keys {
+		slot, err := s.Client().ClusterKeySlot(c.t.Context(), key).Result()
+		c.must(err)
+		slots = append(slots, int(slot))
+	}
+	slices.Sort(slots)
+	return slices.Compact(slots)
+}
+
+// Move moves the slot with all its keys from one master to another, as a resharding
+// does, while clients go on.
+func (c *ThreeMasters) Move(slot int, from, to *Server) {
+	c.t.Helper()
+	ctx := c.t.Context()
+	c.must(to.Client().Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", c.id(from)).Err())
+	c.must(from.Client().Do(ctx, "CLUSTER", "SETSLOT", slot, "MIGRATING", c.id(to)).Err())
+	for {
+		keys, err := from.Client().ClusterGetKeysInSlot(ctx, slot, moved).Result()
+		c.must(err)
+		if len(keys) == 0 {
+			break
+		}
+		args := []any{"MIGRATE", "127.0.0.1", to.process.port, "", 0, moveTimeout.Milliseconds(), "KEYS"}
+		for _, key := range keys {
+			args = append(args, key)
+		}
+		c.must(from.Client().Do(ctx, args...).Err())
+	}
+	// All are told, the new owner first: the next move may begin before the news
+	// has gone round by itself.
+	for _, s := range slices.Concat([]*Server{to, from}, c.Nodes) {
+		c.must(s.Client().Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", c.id(to)).Err())
+	}
 }
 
 // meet introduces s to the first node. The bus port must be named, since it

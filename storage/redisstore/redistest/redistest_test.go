@@ -79,6 +79,23 @@ func TestSentinelReplacesAMaster(t *testing.T) {
 	}
 }
 
+func TestAPartedReplicaMissesWhatItsMasterIsTold(t *testing.T) {
+	master := Single(t)
+	host, port, _ := strings.Cut(master.Addr(), ":")
+	replica := Single(t, "--replicaof", host+" "+port)
+	ctx := t.Context()
+	master.Client().Set(ctx, "k", "old", 0)
+	await(t, "replica in step", func() bool { return replica.Client().Get(ctx, "k").Val() == "old" })
+	replica.Part()
+	await(t, "replica alone", func() bool { return master.Client().Wait(ctx, 0, time.Millisecond).Val() == 0 })
+	master.Client().Set(ctx, "k", "new", 0)
+	if n := master.Client().Wait(ctx, 1, 200*time.Millisecond).Val(); n != 0 || replica.Client().Get(ctx, "k").Val() != "old" {
+		t.Error("it follows")
+	}
+	replica.Rejoin()
+	await(t, "replica in step again", func() bool { return replica.Client().Get(ctx, "k").Val() == "new" })
+}
+
 func TestClusterServesEverySlot(t *testing.T) {
 	c := Cluster(t)
 	for key := range strings.SplitSeq("a b c d e f g h", " ") {
@@ -92,4 +109,38 @@ func TestClusterServesEverySlot(t *testing.T) {
 			t.Error("Flush left a key")
 		}
 	}
+}
+
+func TestClusterReplacesAMasterAndMovesSlots(t *testing.T) {
+	c := Cluster(t)
+	replica := c.AddReplica(c.Nodes[1])
+	keys := strings.Fields("a b c d e f g h")
+	for _, key := range keys {
+		if err := c.Client().Set(t.Context(), key, key, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slots := c.UsedSlots(c.Nodes[0])
+	if len(slots) == 0 {
+		t.Fatal("the first master has no key")
+	}
+	for _, slot := range slots {
+		c.Move(slot, c.Nodes[0], c.Nodes[1])
+	}
+	if n := c.Nodes[0].Client().DBSize(t.Context()).Val(); n != 0 {
+		t.Errorf("%d keys stayed", n)
+	}
+	c.Nodes[1].Client().Wait(t.Context(), 1, time.Second)
+	c.Nodes[1].Kill()
+	if c.AwaitFailover(replica) != replica {
+		t.Fatal("another took its place")
+	}
+	await(t, "every key", func() bool {
+		for _, key := range keys {
+			if c.Client().Get(t.Context(), key).Val() != key {
+				return false
+			}
+		}
+		return true
+	})
 }

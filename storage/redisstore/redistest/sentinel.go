@@ -140,6 +140,12 @@ func (s *SentinelTrio) KillMaster() {
 	s.t.Helper()
 	m := s.Master()
 	m.Kill()
+	s.AwaitOther(m)
+}
+
+// AwaitOther returns when the sentinels have made another server the master.
+func (s *SentinelTrio) AwaitOther(m *Server) {
+	s.t.Helper()
 	s.awaitOther(m.Addr())
 }
 

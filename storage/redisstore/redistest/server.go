@@ -96,3 +96,30 @@ func (s *Server) Stop() { s.process.signal(syscall.SIGSTOP) }
 // Cont lets a stopped server run on (SIGCONT); it then does what it was asked
 // meanwhile.
 func (s *Server) Cont() { s.process.signal(syscall.SIGCONT) }
+
+// Part cuts a replica off from its master until Rejoin, whose data of before it
+// keeps.
+func (s *Server) Part() {
+	s.process.t.Helper()
+	s.follow("nobody")
+	if err := s.client.ClientKillByFilter(s.process.t.Context(), "TYPE", "master").Err(); err != nil {
+		s.process.t.Fatalf("redistest: part: %v", err)
+	}
+}
+
+// Rejoin has a parted replica follow its master again, within seconds.
+func (s *Server) Rejoin() {
+	s.process.t.Helper()
+	s.follow("")
+}
+
+// follow sets the name that a replica signs in to its master with, when it next
+// connects. No master here knows any.
+func (s *Server) follow(as string) {
+	s.process.t.Helper()
+	for _, key := range []string{"masteruser", "masterauth"} {
+		if err := s.client.ConfigSet(s.process.t.Context(), key, as).Err(); err != nil {
+			s.process.t.Fatalf("redistest: %s: %v", key, err)
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package faults
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+var (
+	long  = flag.Bool("long", false, "the long form, with tight bounds on times and a table of figures")
+	write = flag.String("write", "", "with -long, a Markdown file whose table to replace")
+)
+
+// maxAnswer is how long an answer may take, whatever became of the store.
+const maxAnswer = time.Second
+
+// scale is how much there is of everything.
+type scale struct {
+	clients   int
+	pause     time.Duration // of a client between its requests
+	calm      time.Duration // of load before a fault and after it
+	fault     time.Duration // that is as long as one likes
+	stopped   time.Duration // of a Redis that doesn't answer
+	alone     time.Duration // of a master without its replicas; more than a retry window is long
+	refreshes int           // of all clients, through kills of grantd
+	kills     int
+
+	slack time.Duration // beyond maxAnswer, for a machine that does other things too
+	back  time.Duration // until service is back, once nothing hinders it any more
+}
+
+var (
+	shortScale = scale{
+		clients: 8, pause: 15 * time.Millisecond, calm: 500 * time.Millisecond,
+		fault: 1500 * time.Millisecond, stopped: 2 * time.Second, alone: 2 * time.Second, refreshes: 200, kills: 1,
+		slack: 4 * time.Second, back: 8 * time.Second,
+	}
+	longScale = scale{
+		clients: 32, pause: 15 * time.Millisecond, calm: 3 * time.Second,
+		fault: 5 * time.Second, stopped: 5 * time.Second, alone: 13 * time.Second, refreshes: 1000, kills: 3,
+		slack: 250 * time.Millisecond, back: 2 * time.Second,
+	}
+)
+
+// size is the scale of this run. In the short form scenarios share the machine: most
+// of their time they wait.
+func size(t *testing.T) scale {
+	if *long {
+		return longScale
+	}
+	t.Parallel()
+	return shortScale
+}
+
+var testDir string // holds the program; removed at the end
+
+func TestMain(m *testing.M) {
+	if os.Getenv(skewVar) != "" {
+		if err := serveSkewed(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "grantd-faults-")
+	if err == nil {
+		testDir = dir
+		code := m.Run()
+		os.RemoveAll(dir)
+		if *long {
+			err = publish(code == 0)
+		}
+		if err == nil {
+			os.Exit(code)
+		}
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// publish prints the table, and puts it into the file of -write if all went well.
+func publish(passed bool) error {
+	table := tableText()
+	fmt.Fprint(os.Stdout, table)
+	if *write == "" || !passed {
+		return nil
+	}
+	return replaceTable(filepath.Clean(*write), table)
+}

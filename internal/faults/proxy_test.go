@@ -1,0 +1,83 @@
+package faults
+
+import (
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// slowProxy passes on what Redis answers, each packet as much later as it is told.
+type slowProxy struct {
+	listener net.Listener
+	target   string
+	delay    atomic.Int64 // nanoseconds
+}
+
+// packet is to be written at that instant.
+type packet struct {
+	due  time.Time
+	data []byte
+}
+
+// newSlowProxy listens in front of the address until the test ends.
+func newSlowProxy(t *testing.T, target string) *slowProxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	p := &slowProxy{listener: l, target: target}
+	go p.accept()
+	return p
+}
+
+func (p *slowProxy) addr() string { return p.listener.Addr().String() }
+
+func (p *slowProxy) set(delay time.Duration) { p.delay.Store(int64(delay)) }
+
+func (p *slowProxy) accept() {
+	for {
+		c, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		go p.serve(c)
+	}
+}
+
+func (p *slowProxy) serve(client net.Conn) {
+	server, err := net.Dial("tcp", p.target)
+	if err != nil {
+		client.Close()
+		return
+	}
+	go p.pass(client, server, func() time.Duration { return 0 })
+	p.pass(server, client, func() time.Duration { return time.Duration(p.delay.Load()) })
+}
+
+// pass copies until one end is closed, then closes both. Packets wait side by side:
+// a connection becomes slow, not narrow.
+func (p *slowProxy) pass(from, to net.Conn, delay func() time.Duration) {
+	packets := make(chan packet, 1024)
+	go func() {
+		defer close(packets)
+		for {
+			data := make([]byte, 16<<10)
+			n, err := from.Read(data)
+			if err != nil {
+				return
+			}
+			packets <- packet{time.Now().Add(delay()), data[:n]}
+		}
+	}()
+	for next := range packets {
+		time.Sleep(time.Until(next.due))
+		if _, err := to.Write(next.data); err != nil {
+			from.Close() // which ends the reader
+		}
+	}
+	from.Close()
+	to.Close()
+}
