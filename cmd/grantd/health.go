@@ -65,7 +65,9 @@ func (h *health) readyWith(w http.ResponseWriter, store storage.Health) {
 	writeJSON(w, http.StatusOK, `{"status":"ready",`+about)
 }
 
-func serves(state storage.HealthState) bool { return state != storage.Down && state != storage.ReadOnly }
+func serves(state storage.HealthState) bool {
+	return state != storage.Down && state != storage.ReadOnly
+}
 
 func unready(w http.ResponseWriter, body string) {
 	w.Header().Set("Retry-After", "1")
