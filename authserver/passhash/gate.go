@@ -3,6 +3,8 @@ package passhash
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"runtime/metrics"
 	"sync/atomic"
 )
 
@@ -11,6 +13,7 @@ import (
 type gate struct {
 	slots   chan struct{}
 	waiting atomic.Int64
+	left    atomic.Int64 // callers, so far
 	queue   int64
 }
 
@@ -43,4 +46,21 @@ func (g *gate) enter(ctx context.Context) error {
 	}
 }
 
-func (g *gate) leave() { <-g.slots }
+// leave frees the slot, after as many hashes as there are slots with what they were
+// made in. Else the garbage collector waits until there is as much garbage as all that is
+// in use, and more comes while it works.
+func (g *gate) leave() {
+	if g.left.Add(1)%int64(cap(g.slots)) == 0 && cheapToCollect() {
+		runtime.GC()
+	}
+	<-g.slots
+}
+
+// cheapToCollect reports whether a collection takes little beside a hash, which is
+// nothing that has to be scanned.
+func cheapToCollect() bool {
+	const few = 16 << 20 // bytes: some milliseconds
+	scanned := []metrics.Sample{{Name: "/gc/scan/heap:bytes"}}
+	metrics.Read(scanned)
+	return scanned[0].Value.Kind() == metrics.KindUint64 && scanned[0].Value.Uint64() < few
+}

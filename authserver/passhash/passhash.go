@@ -60,8 +60,8 @@ type Run struct {
 // Hasher hashes and verifies passwords. It is safe for concurrent use.
 //
 // Its own hashes use at most Slots × Memory at once, and as the garbage
-// collector runs behind, the heap may hold three times that. An imported
-// hash can ask for up to 256 MiB in place of Memory.
+// collector runs behind, the heap may hold twice that, or three times in a process
+// that keeps much else. An imported hash can ask for up to 256 MiB in place of Memory.
 type Hasher struct {
 	cost cost
 	gate *gate
