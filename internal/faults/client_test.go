@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// idle is how many clients wait for load.endIdle, where there are any: what they revoke
+// then is old, and known to every replica.
+const idle = 8
+
 // client is a user's device: it has one pair at a time, and uses it.
 type client struct {
 	*load

@@ -16,9 +16,6 @@ import (
 // parted is how long a master is without its replicas before it dies.
 const parted = 400 * time.Millisecond
 
-// idle are the clients that revoke just then what the replicas know well.
-const idle = 8
-
 // killParted kills the master after it has taken writes that no replica has.
 func killParted(l *load, master *redistest.Server, replicas ...*redistest.Server) {
 	for _, r := range replicas {

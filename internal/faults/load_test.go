@@ -130,11 +130,15 @@ func (l *load) stop() {
 	l.workers.Wait()
 }
 
-// endIdle has the idle clients revoke what they have had since the start.
+// endIdle has the idle clients revoke what they have had since the start, and sign in
+// again.
 func (l *load) endIdle() {
 	for _, c := range l.clients {
 		if c.idle {
-			l.workers.Go(c.revoke)
+			l.workers.Go(func() {
+				c.revoke()
+				c.again(c.signIn)
+			})
 		}
 	}
 }

@@ -73,7 +73,7 @@ func TestRedisIsStopped(t *testing.T) {
 func TestRedisIsFull(t *testing.T) {
 	s := size(t)
 	server := redistest.Single(t, "--maxmemory-policy", "noeviction")
-	l := newLoad(t, "Redis full, noeviction", s, deploy(t, storeConfig{redis: server.URL()}, s.clients, 2))
+	l := newLoad(t, "Redis full, noeviction", s, deploy(t, storeConfig{redis: server.URL()}, s.clients+idle, 2))
 	l.start()
 	l.calm()
 	limit := func(bytes string) {
@@ -82,7 +82,10 @@ func TestRedisIsFull(t *testing.T) {
 		}
 	}
 	limit("1")
-	l.during(func() { time.Sleep(s.fault) })
+	l.during(func() {
+		l.endIdle() // so that there is a revocation and a sign-in for certain
+		time.Sleep(s.fault)
+	})
 	limit("0")
 	if n := l.count(unavailable, usersMe, introspect, revoke); n > 0 {
 		t.Errorf("%d looks and revocations were answered 503: they need no memory", n)
