@@ -83,12 +83,27 @@ func New(p Process) *Metrics {
 	m.hashBusy = m.counter("password_hash_busy_total", "Passwords that weren't looked at because too many were waiting, or waited too long.")
 	m.auditWritten = m.counter("audit_events_written_total", "Audit events that the store took.")
 	m.auditLost = m.counter("audit_events_lost_total", "Audit events that aren't in the store.")
+	m.begin()
 	m.ask(p)
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
+}
+
+// begin has the series of what is rare begin at 0: else nobody could see the first
+// of it, since an increase is seen between two scrapes.
+func (m *Metrics) begin() {
+	for _, result := range []string{Rotated, Retried, Reused, Refused} {
+		m.refreshes.WithLabelValues(result)
+	}
+	for _, change := range []string{"on", "off"} {
+		m.throttle.WithLabelValues(change)
+	}
+	for _, cause := range causes {
+		m.revocations.WithLabelValues(cause)
+	}
 }
 
 // ask adds what is asked for at each scrape.

@@ -154,7 +154,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		`grantd_bearer_refused_total{error="other"}`:                   "3",
 	})
 	for series := range got {
-		if strings.Contains(series, "alice") || strings.Contains(series, "secret") {
+		if strings.Contains(series, "alice") || strings.Contains(series, "gat_") {
 			t.Errorf("there is a series %s", series)
 		}
 	}
@@ -212,5 +212,16 @@ func BenchmarkRequest(b *testing.B) {
 		for p.Next() {
 			request(m, q)
 		}
+	})
+}
+
+// An alert on what is rare would miss its first time if its series began with 1.
+func TestRareSeriesBeginAtZero(t *testing.T) {
+	wantSeries(t, scrape(t, newMetrics()), map[string]string{
+		`grantd_refreshes_total{result="reused"}`:         "0",
+		`grantd_throttle_changes_total{change="on"}`:      "0",
+		`grantd_revocations_total{cause="refresh.reuse"}`: "0",
+		`grantd_password_hash_busy_total`:                 "0",
+		`grantd_audit_events_lost_total`:                  "0",
 	})
 }
