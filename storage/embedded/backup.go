@@ -26,21 +26,62 @@ func Backup(ctx context.Context, from, to string) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	if _, err := os.Lstat(to); err == nil {
-		return fmt.Errorf("%s: %w", to, fs.ErrExist)
+	return fresh(to, func(tmp string) error { return copyInto(ctx, path, tmp) })
+}
+
+// Restore makes a new store at to, in directories that it makes (mode 0700), of
+// the backup at from. prepare is called with it before it is there for others.
+//
+// It returns fs.ErrExist when there is a store already, or the log of one, which
+// would be taken for that of the new one, and an error that wraps
+// storage.ErrUnavailable when from is no store that this version can read.
+func Restore(ctx context.Context, from, to string, prepare func(*Store) error) error {
+	path, err := filepath.Abs(from)
+	if err != nil {
+		return unavailable(err)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(to), ".new-*") // of mode 0600
+	for _, companion := range []string{"-wal", "-shm", "-journal"} {
+		if _, err := os.Lstat(to + companion); err == nil {
+			return fmt.Errorf("%s: %w", to+companion, fs.ErrExist)
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	return fresh(to, func(tmp string) error {
+		if err := copyInto(ctx, path, tmp); err != nil {
+			return err
+		}
+		s, err := Open(tmp)
+		if err != nil {
+			return err
+		}
+		return errors.Join(prepare(s), s.Close())
+	})
+}
+
+// fresh makes the file at path, of mode 0600, of what fill puts into another one,
+// once that is on disk. It returns fs.ErrExist when there is one.
+func fresh(path string, fill func(tmp string) error) error {
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s: %w", path, fs.ErrExist)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // of mode 0600
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(tmp.Name()) }() // what matters is to
-	if err := errors.Join(copyInto(ctx, path, tmp.Name()), tmp.Sync(), tmp.Close()); err != nil {
+	tmp := f.Name()
+	defer func() { _ = os.Remove(tmp) }() // what matters is path
+	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := os.Link(tmp.Name(), to); err != nil {
+	if err := fill(tmp); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(to))
+	if err := errors.Join(syncPath(tmp), os.Link(tmp, path)); err != nil {
+		return err
+	}
+	return syncPath(filepath.Dir(path))
 }
 
 // copyInto writes into a file that is there and empty. VACUUM reads all in one
@@ -75,11 +116,11 @@ func ofGrantd(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// syncDir has the name of a new file on disk as well.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
+// syncPath has a file, or the names in a directory, on disk.
+func syncPath(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(f.Sync(), f.Close())
 }

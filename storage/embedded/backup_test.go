@@ -123,3 +123,59 @@ func TestBackupRefusesToOverwriteAndWhatIsNoStore(t *testing.T) {
 		t.Errorf("left behind: %q, %v", hidden, err)
 	}
 }
+
+func TestRestoreMakesAStoreOfABackup(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	backup, to := filepath.Join(dir, "backup.db"), filepath.Join(dir, "new", "grantd.db")
+	s := open(t, filepath.Join(dir, "grantd.db"))
+	g := newGrant("alice", 1)
+	if err := errors.Join(s.CreateGrant(ctx, g), Backup(ctx, filepath.Join(dir, "grantd.db"), backup)); err != nil {
+		t.Fatal(err)
+	}
+	prepared := false
+	err := Restore(ctx, backup, to, func(s *Store) error {
+		_, err := s.LoadGrant(ctx, g.ID)
+		_, there := os.Stat(to)
+		prepared = err == nil && errors.Is(there, fs.ErrNotExist)
+		return err
+	})
+	if err != nil || !prepared {
+		t.Fatalf("prepared: %v, %v", prepared, err)
+	}
+	if _, err := open(t, to).LoadGrant(ctx, g.ID); err != nil {
+		t.Error(err)
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "new", "*"))
+	hidden, err2 := filepath.Glob(filepath.Join(dir, "new", ".new-*"))
+	if err := errors.Join(err, err2); err != nil || len(names) != 3 || len(hidden) != 0 { // with -wal and -shm, since it is open
+		t.Errorf("in the directory: %q %q, %v", names, hidden, err)
+	}
+}
+
+// The log that a killed process left would be taken for that of the new file.
+func TestRestoreRefusesWhereAStoreOrItsLogIs(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	backup, to := version1(t), filepath.Join(dir, "grantd.db")
+	nothing := func(*Store) error { return nil }
+	for _, name := range []string{"", "-wal", "-shm", "-journal"} {
+		overwrite(t, to+name, "precious")
+		if err := Restore(ctx, backup, to, nothing); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("with %q: %v", "grantd.db"+name, err)
+		}
+		if text, err := os.ReadFile(to + name); string(text) != "precious" {
+			t.Errorf("grantd.db%s: %q, %v", name, text, err)
+		}
+		os.Remove(to + name)
+	}
+	newer(t, func() string { open(t, to).Close(); return to }())
+	if err := Restore(ctx, to, filepath.Join(dir, "other.db"), nothing); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("of a newer version: %v", err)
+	}
+	failing := errors.New("failing")
+	if err := Restore(ctx, backup, filepath.Join(dir, "other.db"), func(*Store) error { return failing }); !errors.Is(err, failing) {
+		t.Errorf("with a preparation that fails: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "other.db")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a store was left: %v", err)
+	}
+}
