@@ -291,9 +291,13 @@ func (f *fleet) grantd(args ...string) string {
 	return must(f.t, launch{args: args, dir: f.dir, env: f.env})
 }
 
+func (f *fleet) serve(i int) launch {
+	return launch{args: []string{"serve", "--addr", f.addrs[i]}, dir: f.dir, env: f.env}
+}
+
 func (f *fleet) start(i int) {
 	f.t.Helper()
-	f.nodes[i] = launch{args: []string{"serve", "--addr", f.addrs[i]}, dir: f.dir, env: f.env}.start(f.t)
+	f.nodes[i] = f.serve(i).start(f.t)
 }
 
 func (f *fleet) urls() (urls []string) {
