@@ -27,7 +27,7 @@ func EncodeAudit(events []AuditEvent) (records [][]byte, digest []byte, err erro
 func DecodeAudit(id string, record []byte) (AuditEvent, error) {
 	var e AuditEvent
 	if err := json.Unmarshal(record, &e); err != nil {
-		return AuditEvent{}, ErrEncoding // the cause might quote the record
+		return AuditEvent{}, ErrUnreadable // the cause might quote the record
 	}
 	e.ID = id
 	return e, nil

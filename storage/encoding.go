@@ -1,9 +1,12 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/netip"
 	"time"
@@ -47,8 +50,18 @@ const (
 
 var grantTypes = map[GrantType]byte{Password: 1, ClientCredentials: 2}
 
-// ErrEncoding is returned for bytes that no version of this package wrote.
-var ErrEncoding = errors.New("storage: record can't be decoded")
+// Faults of records.
+var (
+	// ErrEncoding: what was to be written isn't a record, or what was read isn't
+	// one of a version that this package knows.
+	ErrEncoding = errors.New("storage: record can't be encoded or decoded")
+
+	// ErrUnreadable is ErrEncoding of what the store holds, and ErrUnavailable:
+	// while a deployment is brought to a newer version, another process may be able
+	// to read the record. So nobody is told that it isn't there, or gets in
+	// without it.
+	ErrUnreadable = fmt.Errorf("%w: %w", ErrUnavailable, ErrEncoding)
+)
 
 // AppendGrant appends the binary form of g, without its id, to b. It returns
 // ErrEncoding when g isn't a grant that DecodeGrant would give back: an unknown
@@ -146,11 +159,11 @@ func appendTextIf(b []byte, flag byte, s string) []byte {
 }
 
 // DecodeGrant reads what AppendGrant wrote and gives it the id. It returns
-// ErrEncoding for anything else, and never more memory than b has bytes.
+// ErrUnreadable for anything else, and never more memory than b has bytes.
 func DecodeGrant(id GrantID, b []byte) (Grant, error) {
 	d := decoder{b: b}
 	if d.byte() != grantVersion {
-		return Grant{}, ErrEncoding
+		return Grant{}, ErrUnreadable
 	}
 	g := Grant{ID: id, Generation: d.uint32(), Epoch: d.uint32()}
 	flags := d.byte()
@@ -164,7 +177,7 @@ func DecodeGrant(id GrantID, b []byte) (Grant, error) {
 	d.times(&g, flags)
 	d.texts(&g, flags)
 	if d.bad || g.Generation == 0 {
-		return Grant{}, ErrEncoding
+		return Grant{}, ErrUnreadable
 	}
 	return g, nil
 }
@@ -313,17 +326,30 @@ func AppendRetry(b []byte, r Retry) []byte {
 	return append(b, r.Mix[:]...)
 }
 
-// DecodeRetry reads what AppendRetry wrote, or returns ErrEncoding.
+// DecodeRetry reads what AppendRetry wrote, or returns ErrUnreadable.
 func DecodeRetry(b []byte) (Retry, error) {
 	d := decoder{b: b}
 	if d.byte() != grantVersion {
-		return Retry{}, ErrEncoding
+		return Retry{}, ErrUnreadable
 	}
 	r := Retry{Generation: d.uint32(), Until: d.after(time.UnixMilli(0).UTC()), KeyID: d.byte()}
 	d.fill(r.Refresh[:])
 	d.fill(r.Mix[:])
 	if d.bad || len(d.b) != 0 {
-		return Retry{}, ErrEncoding
+		return Retry{}, ErrUnreadable
 	}
 	return r, nil
+}
+
+// DecodeRecord reads the JSON of a user, a client, a receipt or a key into the
+// record. It returns ErrUnreadable for what isn't that, or has a member that this
+// version doesn't know: a newer one may have put a restriction there, which must
+// be neither overlooked nor lost by a change.
+func DecodeRecord(b []byte, record any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if d.Decode(record) != nil || d.InputOffset() != int64(len(b)) {
+		return ErrUnreadable // the cause might quote the record
+	}
+	return nil
 }

@@ -105,8 +105,12 @@ type config struct {
 	// age: 1000 to 10000000. Default 100000.
 	AuditEvents int `yaml:"audit_events" env:"AUDIT_EVENTS"`
 
+	// ShutdownDelay is how long requests are served on after SIGTERM, while /readyz
+	// has a load balancer send no more of them here: up to 1m. Default 0s.
+	ShutdownDelay time.Duration `yaml:"shutdown_delay" env:"SHUTDOWN_DELAY"`
+
 	// ShutdownTimeout is how long requests in flight may take to finish after
-	// SIGTERM: up to 5m. Default 10s.
+	// SIGTERM, and the delay: up to 5m. Default 10s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" env:"SHUTDOWN_TIMEOUT"`
 
 	// AdminPassword is the password of the first user, "admin", which serve

@@ -196,6 +196,7 @@ func (c *config) checkLifetimes(f *faults) {
 		{"refresh_idle", c.RefreshIdle, time.Second, 3660 * day},
 		{"refresh_absolute", c.RefreshAbsolute, time.Second, 3660 * day},
 		{"retry_window", c.RetryWindow, 0, 30 * time.Second},
+		{"shutdown_delay", c.ShutdownDelay, 0, time.Minute},
 		{"shutdown_timeout", c.ShutdownTimeout, time.Second, 5 * time.Minute},
 		{"audit_retention", c.AuditRetention, time.Hour, 3660 * day},
 	} {

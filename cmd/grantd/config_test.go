@@ -69,6 +69,7 @@ password_hash: {memory: 47104, time: 1, threads: 1, slots: 4, queue: 16}
 password_min_length: 15
 audit_retention: 2160h
 audit_events: 5000
+shutdown_delay: 5s
 shutdown_timeout: 30s
 admin_password: first-admin-password
 `)
@@ -92,6 +93,7 @@ admin_password: first-admin-password
 		PasswordHash:    hashConfig{Memory: 47104, Time: 1, Threads: 1, Slots: 4, Queue: 16},
 		AuditRetention:  2160 * time.Hour,
 		AuditEvents:     5000,
+		ShutdownDelay:   5 * time.Second,
 		ShutdownTimeout: 30 * time.Second,
 		AdminPassword:   newSecret("first-admin-password"),
 
@@ -113,12 +115,12 @@ func TestDefaults(t *testing.T) {
 	}
 	got := []any{
 		c.ResourceAddr, c.Scopes, c.DefaultScopes, c.AccessLifetime, c.RefreshIdle, c.RefreshAbsolute,
-		c.RetryWindow, c.ShutdownTimeout, c.Log, c.TrustedProxies, defaultConfig().Addr, c.PasswordMinLength, c.Profile,
+		c.RetryWindow, c.ShutdownDelay, c.ShutdownTimeout, c.Log, c.TrustedProxies, defaultConfig().Addr, c.PasswordMinLength, c.Profile,
 		c.AuditRetention, c.AuditEvents,
 	}
 	want := []any{
 		":8081", list{"read", "write", "admin"}, list{"read"}, time.Hour, 336 * time.Hour, 2160 * time.Hour,
-		10 * time.Second, 10 * time.Second, logConfig{"info", "json"}, list(nil), ":8080", 8, "default",
+		10 * time.Second, time.Duration(0), 10 * time.Second, logConfig{"info", "json"}, list(nil), ":8080", 8, "default",
 		720 * time.Hour, 100_000,
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -151,6 +153,7 @@ password_hash: {memory: lots}
 password_min_length: 7
 audit_retention: 59m
 audit_events: 999
+shutdown_delay: 61s
 shutdown_timeout: soon
 admin_password: short
 `)
@@ -174,6 +177,7 @@ admin_password: short
 		"log.level":            "debug, info, warn or error",
 		"log.format":           "json or text",
 		"password_hash.memory": "whole number",
+		"shutdown_delay":       "to 1m0s",
 		"shutdown_timeout":     "duration",
 		"password_min_length":  "8 to 64",
 		"audit_retention":      "from 1h0m0s",
@@ -330,7 +334,7 @@ func TestEveryKeyHasItsVariable(t *testing.T) {
 		"GRANTD_LOG_FORMAT": "text", "GRANTD_PASSWORD_HASH_MEMORY": "5", "GRANTD_PASSWORD_HASH_TIME": "6",
 		"GRANTD_PASSWORD_HASH_THREADS": "7", "GRANTD_PASSWORD_HASH_SLOTS": "8", "GRANTD_PASSWORD_HASH_QUEUE": "9",
 		"GRANTD_PASSWORD_MIN_LENGTH": "11", "GRANTD_AUDIT_RETENTION": "12s", "GRANTD_AUDIT_EVENTS": "13",
-		"GRANTD_SHUTDOWN_TIMEOUT": "10s", "GRANTD_ADMIN_PASSWORD": "ap",
+		"GRANTD_SHUTDOWN_DELAY": "14s", "GRANTD_SHUTDOWN_TIMEOUT": "10s", "GRANTD_ADMIN_PASSWORD": "ap",
 		"GRANTD_SERVICE_HOST": "10.0.0.1", // an orchestrator's, not ours
 	}
 	want := config{
@@ -341,7 +345,7 @@ func TestEveryKeyHasItsVariable(t *testing.T) {
 		RetryWindow: 4 * time.Second, TLSCert: "c", TLSKey: "k", TrustedProxies: list{"::1"},
 		Log: logConfig{"error", "text"}, PasswordHash: hashConfig{5, 6, 7, 8, 9}, PasswordMinLength: 11,
 		AuditRetention: 12 * time.Second, AuditEvents: 13,
-		ShutdownTimeout: 10 * time.Second, AdminPassword: newSecret("ap"),
+		ShutdownDelay: 14 * time.Second, ShutdownTimeout: 10 * time.Second, AdminPassword: newSecret("ap"),
 	}
 	f := &faults{}
 	got := layers{environ: environ}.load(f)

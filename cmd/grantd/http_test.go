@@ -273,7 +273,7 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	stopping := make(chan struct{})
 	ended := make(chan error, 1)
 	go func() {
-		err := serveUntil(ctx, []service{{server, ln}}, func() { close(stopping) })
+		err := serveUntil(ctx, []service{{server, ln}}, func() { close(stopping) }, 0)
 		ended <- errors.Join(err, finish([]service{{server, ln}}, 10*time.Second))
 	}()
 

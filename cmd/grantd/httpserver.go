@@ -76,9 +76,9 @@ func closeListeners(services []service) error {
 	return errors.Join(errs...)
 }
 
-// serveUntil serves until ctx ends, then calls stopping. The listeners are still
-// open then: see finish.
-func serveUntil(ctx context.Context, services []service, stopping func()) error {
+// serveUntil serves until ctx ends, then calls stopping and serves on for the delay.
+// The listeners are still open then: see finish.
+func serveUntil(ctx context.Context, services []service, stopping func(), delay time.Duration) error {
 	failed := make(chan error, len(services))
 	for _, s := range services {
 		go func() { failed <- s.server.Serve(s.ln) }()
@@ -88,6 +88,11 @@ func serveUntil(ctx context.Context, services []service, stopping func()) error 
 		return failedf("serving: %w", err)
 	case <-ctx.Done():
 		stopping()
+	}
+	select {
+	case err := <-failed:
+		return failedf("serving: %w", err)
+	case <-time.After(delay):
 		return nil
 	}
 }

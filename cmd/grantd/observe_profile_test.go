@@ -153,7 +153,7 @@ func TestObservedMetricsExist(t *testing.T) {
 	scrapeUntil(t, g.URL, "grantd_audit_events_written_total", 1)
 	server.Kill()
 	postForm(t, g.URL+"/token", "demo", "demo-secret", url.Values{"grant_type": {"client_credentials"}})
-	time.Sleep(pingLife) // so long a ping counts
+	time.Sleep(checkLife) // so long a ping counts
 	get(t, g.URL+"/readyz")
 	there := scrape(t, g.URL)
 

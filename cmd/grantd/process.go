@@ -158,7 +158,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	})
 	background.Go(func() { p.sweepEvery(ctx, time.Minute) })
 
-	err = serveUntil(ctx, services, p.stopping)
+	err = serveUntil(ctx, services, p.stopping, p.config.ShutdownDelay)
 	var fatal *failure
 	if errors.As(context.Cause(ctx), &fatal) {
 		err = fatal

@@ -52,9 +52,10 @@ var binary = sync.OnceValues(func() (string, error) {
 // launch says how to run the program. The zero dir is a fresh one. The
 // environment is env alone, besides PATH and HOME.
 type launch struct {
-	args []string
-	dir  string
-	env  []string
+	args    []string
+	dir     string
+	env     []string
+	program string // another one than binary
 }
 
 // running is a started program.
@@ -87,9 +88,12 @@ func (l launch) start(t testing.TB) *running {
 // spawn starts the program. The test's end stops it.
 func (l launch) spawn(t testing.TB) *running {
 	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
+	path := l.program
+	if path == "" {
+		var err error
+		if path, err = binary(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if l.dir == "" {
 		l.dir = t.TempDir()

@@ -31,7 +31,7 @@ func newRoot() *cobra.Command {
 		loginCommand(), logoutCommand(),
 		initCommand(), userCommand(), clientCommand(),
 		grantCommand(), revocationCommand(), tokenCommand(), keyCommand(), auditCommand(),
-		configCommand(), migrateCommand(), secretsCommand(), healthcheckCommand(), versionCommand(),
+		configCommand(), backupCommand(), restoreCommand(), migrateCommand(), secretsCommand(), healthcheckCommand(), versionCommand(),
 	)
 	root.Example = "  grantd dev\n  grantd serve --config grantd.yaml"
 	root.Version = versionText()

@@ -62,7 +62,7 @@ func (d documents[T]) scan(v *T, from func(dest ...any) error) error {
 	if err := from(&name, &revision, &record); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(record, v); err != nil {
+	if err := storage.DecodeRecord(record, v); err != nil {
 		return err
 	}
 	*d.key(v), *d.revision(v) = name, revision

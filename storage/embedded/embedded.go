@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,6 +110,9 @@ var errClosed = errors.New("the store is closed")
 func unavailable(err error) error {
 	if err == nil || errors.Is(err, storage.ErrUnavailable) {
 		return err
+	}
+	if strings.Contains(err.Error(), "no such table: schema_") { // see marked
+		return errOutdated
 	}
 	return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 }

@@ -79,7 +79,7 @@ func (p *page) take(rows *sql.Rows) error {
 		return nil
 	}
 	if len(at.id) != len(storage.GrantID{}) {
-		return storage.ErrEncoding
+		return storage.ErrUnreadable
 	}
 	g, err := storage.DecodeGrant(storage.GrantID(at.id), record)
 	p.grants = append(p.grants, g)

@@ -192,16 +192,21 @@ func makeTables(c *conn) error {
 	case version == len(steps):
 		return nil
 	case version < 0 || version == 0 && tables != 0:
-		return errors.New("it is a database, but not of grantd")
+		return errForeign
 	}
 	for _, s := range steps[version:] {
 		if err := s.take(c); err != nil {
 			return err
 		}
 	}
+	if err := mark(c, version, len(steps)); err != nil {
+		return err
+	}
 	_, err = c.exec(fmt.Sprintf("PRAGMA user_version = %d", len(steps)))
 	return err
 }
+
+var errForeign = errors.New("it is a database, but not of grantd")
 
 func (s step) take(c *conn) error {
 	for _, statement := range s.statements {

@@ -83,7 +83,7 @@ func (s *Store) ListKeys(ctx context.Context) ([]storage.Key, error) {
 				return err
 			}
 			var k storage.Key
-			err := json.Unmarshal(record, &k)
+			err := storage.DecodeRecord(record, &k)
 			keys = append(keys, k)
 			return err
 		})

@@ -74,7 +74,7 @@ func revocation(t storage.Target, epoch uint32) storage.Revocation {
 func (s *Store) Epoch(ctx context.Context, _ storage.GrantID) (uint32, error) {
 	var epoch uint32
 	err := s.read(ctx, func(c *conn) error {
-		return orNotFound(c.row(`SELECT epoch FROM epochs`, nil, &epoch))
+		return orNotFound(c.row(`SELECT epoch FROM epochs WHERE `+marked, nil, &epoch))
 	})
 	return epoch, err
 }

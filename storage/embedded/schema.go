@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"database/sql"
+	"fmt"
 
 	"github.com/grantd/grantd/storage"
 )
@@ -14,6 +15,37 @@ var steps = []step{
 	{statements: revocationSchema, fill: fillCreated},
 	{statements: auditSchema},
 	{statements: guessSchema},
+	{}, // the first with a mark
+}
+
+// mark renames the empty table that statements name by marked. So a process of an
+// older version, which runs on while a newer one changes the tables under it, gets
+// errOutdated from then on, instead of overlooking what it doesn't know of.
+func mark(c *conn, before, now int) error {
+	if _, err := c.exec(fmt.Sprintf("DROP TABLE IF EXISTS schema_%d", before)); err != nil {
+		return err
+	}
+	_, err := c.exec(fmt.Sprintf("CREATE TABLE schema_%d (mark INTEGER PRIMARY KEY)", now))
+	return err
+}
+
+// marked is true of a file of this schema, and an error of any other. Its number is
+// that of the steps.
+const marked = `NOT EXISTS (SELECT 1 FROM schema_5 WHERE mark = 1)`
+
+// errOutdated is what a process is told whose file a newer one has changed.
+var errOutdated = fmt.Errorf("%w: a newer grantd has changed the tables: this process has to be replaced by it", storage.ErrUnavailable)
+
+// current returns errOutdated unless the file is still of this schema.
+func (c *conn) current() error {
+	var version int
+	if _, err := c.row("PRAGMA user_version", nil, &version); err != nil {
+		return err
+	}
+	if version != len(steps) {
+		return errOutdated
+	}
+	return nil
 }
 
 // step is some statements, and then what only a program can do, or nil.
@@ -131,7 +163,7 @@ func fillCreated(c *conn) error {
 }
 
 // aboveFloors is true of a grant that no revocation ended.
-const aboveFloors = `
+const aboveFloors = marked + ` AND
 	NOT EXISTS (SELECT 1 FROM floors f WHERE f.kind = 0 AND f.name = ''
 		AND f.created_before > grants.created_at AND f.epoch > grants.epoch) AND
 	NOT EXISTS (SELECT 1 FROM floors f WHERE f.kind = 1 AND f.name = grants.user_id

@@ -154,6 +154,9 @@ func transact(c *conn, group []*write) ([]error, error) {
 	if err := begin(c, maxBusy); err != nil {
 		return answers, err
 	}
+	if err := c.current(); err != nil {
+		return answers, rollback(c, err)
+	}
 	for i, w := range group {
 		answers[i] = unavailable(w.ctx.Err()) // nobody waits any more
 		if answers[i] != nil {

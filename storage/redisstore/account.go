@@ -91,8 +91,8 @@ func (s *Store) ListKeys(ctx context.Context) ([]storage.Key, error) {
 	}
 	keys := make([]storage.Key, len(texts))
 	for i, text := range texts {
-		if err := json.Unmarshal([]byte(text), &keys[i]); err != nil {
-			return nil, fmt.Errorf("redisstore: key: %w", storage.ErrEncoding)
+		if err := storage.DecodeRecord([]byte(text), &keys[i]); err != nil {
+			return nil, fmt.Errorf("redisstore: key: %w", err)
 		}
 	}
 	slices.SortFunc(keys, func(a, b storage.Key) int { return int(a.ID) - int(b.ID) })

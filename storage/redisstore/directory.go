@@ -112,8 +112,8 @@ func (d directory[T]) decode(ctx context.Context, cmd *redis.StringCmd) (record 
 	if err != nil {
 		return record, unavailable(ctx, err)
 	}
-	if err := json.Unmarshal(text, &record); err != nil {
-		return record, fmt.Errorf("redisstore: %w", storage.ErrEncoding) // the cause might quote the record
+	if err := storage.DecodeRecord(text, &record); err != nil {
+		return record, fmt.Errorf("redisstore: %w", err)
 	}
 	return record, nil
 }

@@ -50,18 +50,21 @@ type floor struct {
 }
 
 // parseFloors takes what GET or MGET gave. Anything that this package didn't
-// write is storage.ErrEncoding: better no answer than one that overlooks a
+// write is storage.ErrUnreadable: better no answer than one that overlooks a
 // revocation.
 func parseFloors(reply any) (floors, error) {
 	text, _ := reply.(string)
 	f := floors(text)
 	at := min(len(f), headerLen)
-	for range f.each() {
+	for e := range f.each() {
+		if e.target == (storage.Target{Before: e.target.Before}) {
+			return "", storage.ErrUnreadable // of a kind that a newer version brought
+		}
 		n, _ := floorLen(f[at:])
 		at += n
 	}
 	if at != len(f) || at > 0 && at < headerLen {
-		return "", storage.ErrEncoding
+		return "", storage.ErrUnreadable
 	}
 	return f, nil
 }
@@ -144,7 +147,7 @@ func readFloor(text floors, idLen int) floor {
 		e.target.UserID = id
 	case floorClient:
 		e.target.ClientID = id
-	default:
+	case floorAll:
 		e.target.All = true
 	}
 	if len(before) > 0 {

@@ -127,7 +127,7 @@ func (w *walk) entries(ctx context.Context, limit int) ([]position, error) {
 	for pair := range slices.Chunk(flat, 2) {
 		end, err := strconv.ParseFloat(pair[1], 64)
 		if err != nil {
-			return nil, storage.ErrEncoding
+			return nil, storage.ErrUnreadable
 		}
 		entries = append(entries, position{end: int64(end), member: pair[0]})
 	}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/embedded"
+)
+
+func backupCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Copy the embedded store into a new file, while servers run",
+		Long: `Copy the embedded store, as it is at one instant, into a new file that only the
+user who runs this can read. Servers go on meanwhile, and nothing is written to
+the store, which may be that of an older grantd.
+
+The backup holds all that the store does: the hashes of passwords, but no token
+and not the deployment secret. Keep the one as you keep the store, and the other
+somewhere else: without it the backup's sign-ins and keys are lost.
+
+A Redis is backed up by its own means: cmd/grantd/OPERATIONS.md has the steps.`,
+		Example: "  grantd backup /var/backups/grantd-1.db --config grantd.yaml\n  grantd backup grantd-1.db --data grantd.db",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := embeddedPath(cmd)
+			if err != nil {
+				return err
+			}
+			if err := storeExists(path); err != nil {
+				return err
+			}
+			if err := embedded.Backup(cmd.Context(), path, args[0]); err != nil {
+				return explainCopy(args[0], err)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the store %s is copied to %s\n", path, args[0])
+			return err
+		},
+	}
+	addConfigFlags(c, "data")
+	return c
+}
+
+func restoreCommand() *cobra.Command {
+	var keep bool
+	c := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Make the embedded store out of a backup",
+		Long: `Make the embedded store out of a backup, where there is none: move what is left of
+the one before away first. No server may use it meanwhile.
+
+A backup knows nothing of what was revoked after it was made. So all sign-ins in it
+are ended, and everybody signs in again. With --keep-grants they live on, and with
+them what was revoked since: only for a backup that nothing happened after.
+Passwords, users, clients and keys are as they were when it was made.`,
+		Example: "  grantd restore /var/backups/grantd-1.db --config grantd.yaml\n  grantd restore grantd-1.db --data moved.db --keep-grants",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := embeddedPath(cmd)
+			if err != nil {
+				return err
+			}
+			prepare, told := endAll(cmd.Context()), "all its sign-ins are ended"
+			if keep {
+				prepare, told = func(*embedded.Store) error { return nil }, "its sign-ins live on, also those that were revoked since"
+			}
+			if err := embedded.Restore(cmd.Context(), args[0], path, prepare); err != nil {
+				return explainCopy(path, err)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the store %s is made of %s; %s\n", path, args[0], told)
+			return err
+		},
+	}
+	c.Flags().BoolVar(&keep, "keep-grants", false, "let the sign-ins of the backup live on")
+	addConfigFlags(c, "data")
+	return c
+}
+
+// endAll ends all grants of a store. A server clears them away, and makes the
+// receipt.
+func endAll(ctx context.Context) func(*embedded.Store) error {
+	return func(s *embedded.Store) error {
+		ended := storage.AuditEvent{Action: storage.ActRevocation, Detail: "all grants of a backup that is restored"}
+		return locally(ctx, s, ended, func() error {
+			_, err := s.Revoke(ctx, storage.Target{All: true})
+			return err
+		})
+	}
+}
+
+// embeddedPath is the file of the embedded store that the configuration names.
+func embeddedPath(cmd *cobra.Command) (string, error) {
+	c, err := loadConfig(cmd, func(c *config, f *faults) { c.checkStore(f) })
+	if err != nil {
+		return "", err
+	}
+	c.warnUnknown(cmd.ErrOrStderr())
+	switch c.Data {
+	case "":
+		return "", usagef("%s is for the embedded store, and the configuration names a Redis", cmd.Name()).
+			withHint("cmd/grantd/OPERATIONS.md has the steps for Redis")
+	case embedded.Memory:
+		return "", usagef("a store in memory is in no file")
+	}
+	return c.Data, nil
+}
+
+// explainCopy says of a backup or a store that wasn't made what to do.
+func explainCopy(path string, err error) error {
+	var in *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return failedf("%w", err).withHint("choose another name, or move it away first, with the files beside it")
+	case errors.As(err, &in):
+		return failedf("writing %s: %w", path, in.Err)
+	}
+	return failedf("%w", err)
+}

@@ -1,0 +1,181 @@
+package embedded
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// A backup that is taken while sign-ins go on has all that was acknowledged before
+// it began, and is a store.
+func TestABackupIsConsistentWhileOthersWrite(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	s := open(t, filepath.Join(dir, "grantd.db"))
+	var before []storage.GrantID
+	for range 300 {
+		g := newGrant("alice", 1)
+		if err := s.CreateGrant(ctx, g); err != nil {
+			t.Fatal(err)
+		}
+		before = append(before, g.ID)
+	}
+	stop := make(chan struct{})
+	var writers sync.WaitGroup
+	for range 4 {
+		writers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := s.CreateGrant(ctx, newGrant("bob", 1)); err != nil {
+					t.Errorf("a sign-in during the backup: %v", err)
+					return
+				}
+			}
+		})
+	}
+	path := filepath.Join(dir, "backup.db")
+	err := Backup(ctx, filepath.Join(dir, "grantd.db"), path)
+	close(stop)
+	writers.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the backup has mode %v, %v", info.Mode(), err)
+	}
+	copied := open(t, path)
+	for _, id := range before {
+		if _, err := copied.LoadGrant(ctx, id); err != nil {
+			t.Fatalf("a grant that was acknowledged before: %v", err)
+		}
+	}
+	if n := rows(t, copied, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"); n != 1 {
+		t.Error("the backup is damaged")
+	}
+	if n, m := rows(t, copied, "SELECT count(*) FROM grants"), rows(t, s, "SELECT count(*) FROM grants"); n < len(before) || n > m {
+		t.Errorf("%d grants in the backup, %d in the store", n, m)
+	}
+}
+
+// Nobody needs to have the store open, and one of an older version stays so: a
+// backup is what is made before an upgrade.
+func TestABackupOfAnOlderStoreChangesNothing(t *testing.T) {
+	from := version1(t)
+	to := filepath.Join(t.TempDir(), "backup.db")
+	before, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Backup(t.Context(), from, to); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.ReadFile(from)
+	if err != nil || string(before) != string(after) {
+		t.Errorf("the store was changed, %v", err)
+	}
+	if d := cmp.Diff([]int{0, 1, 2, 3, 5}, living(t, open(t, to, laterOn))); d != "" {
+		t.Errorf("grants that live in the backup (-want +got):\n%s", d)
+	}
+}
+
+func TestBackupRefusesToOverwriteAndWhatIsNoStore(t *testing.T) {
+	dir := t.TempDir()
+	store, taken := filepath.Join(dir, "grantd.db"), filepath.Join(dir, "taken")
+	if err := open(t, store).Close(); err != nil {
+		t.Fatal(err)
+	}
+	overwrite(t, taken, "precious")
+	if err := Backup(t.Context(), store, taken); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over a file: %v", err)
+	}
+	if text, err := os.ReadFile(taken); string(text) != "precious" {
+		t.Errorf("the file that was there: %q, %v", text, err)
+	}
+	if err := Backup(t.Context(), store, filepath.Join(dir, "no", "such")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("into no directory: %v", err)
+	}
+	for name, text := range map[string]string{"empty": "", "text": "no database"} {
+		from := filepath.Join(dir, name)
+		overwrite(t, from, text)
+		if err := Backup(t.Context(), from, filepath.Join(dir, "backup")); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("of %s: %v", name, err)
+		}
+	}
+	if err := Backup(t.Context(), filepath.Join(dir, "nothing"), filepath.Join(dir, "backup")); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("of nothing: %v", err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(left) != 4 {
+		t.Errorf("left behind: %q, %v", left, err)
+	}
+	if hidden, err := filepath.Glob(filepath.Join(dir, ".new-*")); err != nil || len(hidden) != 0 {
+		t.Errorf("left behind: %q, %v", hidden, err)
+	}
+}
+
+func TestRestoreMakesAStoreOfABackup(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	backup, to := filepath.Join(dir, "backup.db"), filepath.Join(dir, "new", "grantd.db")
+	s := open(t, filepath.Join(dir, "grantd.db"))
+	g := newGrant("alice", 1)
+	if err := errors.Join(s.CreateGrant(ctx, g), Backup(ctx, filepath.Join(dir, "grantd.db"), backup)); err != nil {
+		t.Fatal(err)
+	}
+	prepared := false
+	err := Restore(ctx, backup, to, func(s *Store) error {
+		_, err := s.LoadGrant(ctx, g.ID)
+		_, there := os.Stat(to)
+		prepared = err == nil && errors.Is(there, fs.ErrNotExist)
+		return err
+	})
+	if err != nil || !prepared {
+		t.Fatalf("prepared: %v, %v", prepared, err)
+	}
+	if _, err := open(t, to).LoadGrant(ctx, g.ID); err != nil {
+		t.Error(err)
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "new", "*"))
+	hidden, err2 := filepath.Glob(filepath.Join(dir, "new", ".new-*"))
+	if err := errors.Join(err, err2); err != nil || len(names) != 3 || len(hidden) != 0 { // with -wal and -shm, since it is open
+		t.Errorf("in the directory: %q %q, %v", names, hidden, err)
+	}
+}
+
+// The log that a killed process left would be taken for that of the new file.
+func TestRestoreRefusesWhereAStoreOrItsLogIs(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	backup, to := version1(t), filepath.Join(dir, "grantd.db")
+	nothing := func(*Store) error { return nil }
+	for _, name := range []string{"", "-wal", "-shm", "-journal"} {
+		overwrite(t, to+name, "precious")
+		if err := Restore(ctx, backup, to, nothing); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("with %q: %v", "grantd.db"+name, err)
+		}
+		if text, err := os.ReadFile(to + name); string(text) != "precious" {
+			t.Errorf("grantd.db%s: %q, %v", name, text, err)
+		}
+		os.Remove(to + name)
+	}
+	newer(t, func() string { open(t, to).Close(); return to }())
+	if err := Restore(ctx, to, filepath.Join(dir, "other.db"), nothing); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("of a newer version: %v", err)
+	}
+	failing := errors.New("failing")
+	if err := Restore(ctx, backup, filepath.Join(dir, "other.db"), func(*Store) error { return failing }); !errors.Is(err, failing) {
+		t.Errorf("with a preparation that fails: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "other.db")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a store was left: %v", err)
+	}
+}
