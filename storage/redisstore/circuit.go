@@ -23,7 +23,8 @@ const (
 	probeEvery = 100 * time.Millisecond
 
 	// maxFlying bounds the commands and pipelines to one server that are under
-	// way or wait for a connection; one more fails at once.
+	// way or wait for a connection, with what greets it on a new one; one more
+	// fails at once.
 	maxFlying = 1024
 
 	// maxBroken is how many calls in a row may end with a connection that broke

@@ -237,8 +237,9 @@ func TestABoundedNumberOfCallsWaits(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := crowded.Load(); n < maxFlying/2 || n > maxFlying {
-		t.Errorf("%d of %d calls failed at once, want up to %d", n, 2*maxFlying, maxFlying)
+	const greetings = 100 // of new connections, which are calls too
+	if n := crowded.Load(); n < maxFlying/2 || n > maxFlying+greetings {
+		t.Errorf("%d of %d calls failed at once, want about %d", n, 2*maxFlying, maxFlying)
 	}
 	server.Cont()
 	expectRecovery(t, time.Second, func() error { _, err := s.LoadRetry(t.Context(), g.ID); return ignore(err) })
