@@ -114,13 +114,12 @@ func (r *race) signIn() (storage.Grant, error) {
 	for {
 		g := newGrant(r.f, alice, web)
 		began := r.order.Add(1)
-		epoch, err := r.f.Store.Epoch(ctx, g.ID)
+		err := persist(func() (err error) { g.Epoch, err = r.f.Store.Epoch(ctx, g.ID); return err })
 		if err != nil {
 			return g, err
 		}
-		g.Epoch = epoch
 		knew := r.order.Add(1)
-		err = r.f.Store.CreateGrant(ctx, g)
+		err = persist(func() error { return r.f.Store.CreateGrant(ctx, g) })
 		if errors.Is(err, storage.ErrRevoked) {
 			continue
 		}
@@ -138,7 +137,7 @@ func (r *race) signIn() (storage.Grant, error) {
 func (r *race) refresh(g storage.Grant) error {
 	for range 12 {
 		next := successor(r.f, g)
-		err := r.f.Store.SwapGrant(r.t.Context(), g, next, retryOf(r.f, g, time.Minute))
+		err := persist(func() error { return r.f.Store.SwapGrant(r.t.Context(), g, next, retryOf(r.f, g, time.Minute)) })
 		if errors.Is(err, storage.ErrNotFound) {
 			return nil
 		}
@@ -163,7 +162,8 @@ func (r *race) revokeAndSweep() {
 		time.Sleep(time.Millisecond)
 	}
 	ctx, cut := r.t.Context(), r.order.Add(1)
-	revocation, err := r.f.Store.Revoke(ctx, r.target)
+	var revocation storage.Revocation
+	err := persist(func() (err error) { revocation, err = r.f.Store.Revoke(ctx, r.target); return err })
 	if err != nil {
 		r.t.Errorf("Revoke: %v", err)
 		return
@@ -174,11 +174,24 @@ func (r *race) revokeAndSweep() {
 	known := r.snapshot()
 	known = known[max(0, len(known)-raceRecent):]
 	r.wantDead(known, cut)
-	if _, err := r.f.Store.Sweep(ctx, revocation, nil); err != nil {
+	if err := persist(func() error { _, err := r.f.Store.Sweep(ctx, revocation, nil); return err }); err != nil {
 		r.t.Errorf("Sweep: %v", err)
 		return
 	}
 	r.wantDead(known, cut)
+}
+
+// persist repeats a call that a store had no time for: so many at once may be more
+// than the machine can do within the time that a call may take. Every call is safe to
+// repeat.
+func persist(call func() error) error {
+	const tries, pause = 50, 20 * time.Millisecond
+	err := call()
+	for n := 1; n < tries && errors.Is(err, storage.ErrUnavailable); n++ {
+		time.Sleep(pause)
+		err = call()
+	}
+	return err
 }
 
 // wantDead reports the sign-ins that had their epoch before cut and still load.
@@ -187,7 +200,9 @@ func (r *race) wantDead(signIns []signIn, cut int64) {
 		if s.knew > cut {
 			continue
 		}
-		if g, err := r.f.Store.LoadGrant(r.t.Context(), s.grant.ID); !errors.Is(err, storage.ErrNotFound) {
+		var g storage.Grant
+		err := persist(func() (err error) { g, err = r.f.Store.LoadGrant(r.t.Context(), s.grant.ID); return err })
+		if !errors.Is(err, storage.ErrNotFound) {
 			r.t.Errorf("sign-in %d had its epoch before revocation %d, which returned, but loads as %+v, %v", s.knew, cut, g, err)
 			return
 		}
