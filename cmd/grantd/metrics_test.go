@@ -107,13 +107,13 @@ func TestMetrics(t *testing.T) {
 
 		server.Kill()
 		postForm(t, g.URL+"/introspect", "demo-api", "demo-api-secret", url.Values{"token": {"x"}})
-		time.Sleep(checkLife) // so long a ping counts
+		time.Sleep(checkLife) // so long a look counts
 		found := scrape(t, g.URL)
 		if found["grantd_store_up"] != 0 || found["grantd_ready"] != 0 {
 			t.Errorf("without Redis: up %v, ready %v", found["grantd_store_up"], found["grantd_ready"])
 		}
-		if found = scrape(t, g.URL); found[`grantd_store_errors_total{kind="unavailable",operation="ping"}`] == 0 { // the last one's
-			t.Error("the ping isn't counted as a failure")
+		if found = scrape(t, g.URL); found[`grantd_store_errors_total{kind="unavailable",operation="health"}`] == 0 { // the last one's
+			t.Error("looking at it isn't counted as a failure")
 		}
 		server.Restart()
 		scrapeUntil(t, g.URL, "grantd_ready", 1)

@@ -98,7 +98,13 @@ func (c *conn) point(id []byte, now int64) (record []byte, found bool, err error
 		}
 		var columns [1]driver.Value
 		err = rows.Next(columns[:])
-		record, found = columns[0].([]byte)
+		found = err == nil
+		switch v := columns[0].(type) {
+		case []byte:
+			record = v
+		case string: // somebody else wrote it: it doesn't decode
+			record = []byte(v)
+		}
 		if errors.Is(err, io.EOF) {
 			err = nil
 		}

@@ -6,6 +6,7 @@ type Method uint8
 // The methods, by their names.
 const (
 	Ping Method = iota
+	Health
 	CreateGrant
 	LoadGrant
 	SwapGrant
@@ -48,6 +49,7 @@ const (
 
 var methodNames = [Methods]string{
 	Ping:          "ping",
+	Health:        "health",
 	CreateGrant:   "create_grant",
 	LoadGrant:     "load_grant",
 	SwapGrant:     "swap_grant",

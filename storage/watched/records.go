@@ -7,6 +7,18 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
+// Health implements storage.Store. That the store is down is told as its failure.
+func (s *store) Health(ctx context.Context) storage.Health {
+	began := time.Now()
+	h := s.Store.Health(ctx)
+	var err error
+	if h.State == storage.Down {
+		err = storage.ErrUnavailable
+	}
+	s.tell(ctx, Health, began, err)
+	return h
+}
+
 // Ping implements storage.Store.
 func (s *store) Ping(ctx context.Context) error {
 	began := time.Now()
