@@ -168,32 +168,33 @@ type signedIn struct {
 	session session
 }
 
-// RoundTrip sends the request, and once more when its token was refused: another
-// command may have renewed the session meanwhile, which ends the token before.
+// RoundTrip sends the request, and again when its token was refused: another
+// command may have renewed the session meanwhile, which ends the token before, and
+// while many do so at once, one after another may.
 func (s *signedIn) RoundTrip(r *http.Request) (*http.Response, error) {
+	const tries = 8
 	s.mu.Lock()
 	current := s.session
 	s.mu.Unlock()
-	token := current.AccessToken
+	token, err := current.AccessToken, error(nil)
 	if !current.fresh() {
-		renewed, err := s.renewed(r.Context(), token)
-		if err != nil {
+		if token, err = s.renewed(r.Context(), token); err != nil {
 			return nil, err
 		}
-		token = renewed
 	}
-	resp, err := (&bearerTransport{s.next, token}).RoundTrip(r)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
-		return resp, err
+	for n := 1; ; n++ {
+		resp, err := (&bearerTransport{s.next, token}).RoundTrip(r)
+		if err != nil || resp.StatusCode != http.StatusUnauthorized || n == tries {
+			return resp, err
+		}
+		_ = resp.Body.Close() // it is refused, whatever it says
+		if token, err = s.renewed(r.Context(), token); err != nil {
+			return nil, err
+		}
+		if r, err = again(r); err != nil {
+			return nil, err
+		}
 	}
-	_ = resp.Body.Close() // it is refused, whatever it says
-	if token, err = s.renewed(r.Context(), token); err != nil {
-		return nil, err
-	}
-	if r, err = again(r); err != nil {
-		return nil, err
-	}
-	return (&bearerTransport{s.next, token}).RoundTrip(r)
 }
 
 // again is the request with its body from the beginning.
