@@ -6,6 +6,7 @@ SHELL       := bash
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 60s
+DURATION ?= 10m
 PACKAGES ?= ./...
 COMPOSE  ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
@@ -67,6 +68,10 @@ bench: build ## Measure beside bare handlers and stock go-oauth2, and write benc
 .PHONY: bench-revoke
 bench-revoke: build ## Measure revocations among a million live grants, and write bench/REVOKE.md
 	go -C bench run . revoke -grantd '$(CURDIR)/bin/grantd' -write REVOKE.md
+
+.PHONY: soak
+soak: ## Send requests of all kinds to both stores for DURATION (10m), and look for what is left behind
+	SOAK=$(DURATION) go test -count 1 -timeout 0 -v -run '^TestSoak$$' ./cmd/grantd
 
 .PHONY: lint
 lint: bin/golangci-lint ## Check the code, and who imports what (.golangci.yml)
