@@ -112,7 +112,7 @@ func (s *soak) run(duration time.Duration, left func() string) {
 			break
 		}
 	}
-	s.traffic.report(fmt.Sprintf("soak of %s", time.Since(began).Round(time.Second)))
+	s.report(fmt.Sprintf("soak of %s", time.Since(began).Round(time.Second)))
 	third := len(rss) / 3
 	middle, last := median(rss[third:2*third]), median(rss[2*third:])
 	after.goroutines = s.goroutines()
