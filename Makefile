@@ -6,6 +6,7 @@ SHELL       := bash
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 60s
+DURATION ?= 10m
 PACKAGES ?= ./...
 COMPOSE  ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 
@@ -75,6 +76,10 @@ bench-scale: build ## Measure the same calls on few and on up to ten million gra
 .PHONY: faults
 faults: ## Kill, stop and fill Redis, nodes and disks under load, and write bench/FAULTS.md
 	go test -count 1 -timeout 30m ./internal/faults -long -write '$(CURDIR)/bench/FAULTS.md'
+
+.PHONY: soak
+soak: ## Send requests of all kinds to both stores for DURATION (10m), and look for what is left behind
+	SOAK=$(DURATION) go test -count 1 -timeout 0 -v -run '^TestSoak$$' ./cmd/grantd
 
 .PHONY: lint
 lint: bin/golangci-lint ## Check the code, and who imports what (.golangci.yml)

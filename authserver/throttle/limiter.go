@@ -90,10 +90,21 @@ func (l *Limiter) Begin(ctx context.Context, a Attempt) (*Place, error) {
 		return nil, err
 	}
 	if err := p.await(ctx); err != nil {
-		p.close()
+		p.giveUp(ctx)
 		return nil, err
 	}
 	return p, nil
+}
+
+// giveUp closes a place that wasn't had. When the client hung up while it was being
+// taken, the store may have given it all the same, and three of those would leave no
+// room for the user until they are taken for dead.
+func (p *Place) giveUp(ctx context.Context) {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		p.Leave(ctx)
+		return
+	}
+	p.close()
 }
 
 // approach is a place that isn't taken yet.

@@ -149,6 +149,36 @@ func TestAGuessOfWhoHangsUpCounts(t *testing.T) {
 	}
 }
 
+// hangingUp is a store whose caller goes away just when a record was replaced.
+type hangingUp struct {
+	storage.Guesses
+	hangUp context.CancelFunc
+}
+
+func (h hangingUp) SwapGuesses(ctx context.Context, key storage.GuessKey, old, next []byte, expiry time.Time) ([]byte, error) {
+	now, err := h.Guesses.SwapGuesses(ctx, key, old, next, expiry)
+	h.hangUp()
+	if gone := ctx.Err(); err == nil && gone != nil {
+		return nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, gone)
+	}
+	return now, err
+}
+
+// Who hangs up while a place is being taken leaves none behind, however often.
+func TestWhoHangsUpEarlyTakesNoPlace(t *testing.T) {
+	n := newNodes(t)
+	for range 2 * free {
+		ctx, cancel := context.WithCancel(t.Context())
+		l := New(hangingUp{n.store, cancel}, n.keys, n.now)
+		if p, err := l.Begin(ctx, at(home, "right")); !errors.Is(err, context.Canceled) {
+			t.Fatalf("%v, %v; want one who hung up", p, err)
+		}
+	}
+	if !try(t, n.node(), at(home, "right"), true) {
+		t.Error("a sign-in after them is refused")
+	}
+}
+
 func TestWhatWasNotJudgedDoesNotCount(t *testing.T) {
 	l := newNodes(t).node()
 	for range 10 * free {

@@ -94,7 +94,7 @@ func (f *fleet) next(i int, env ...string) {
 // at is traffic that goes to one of the nodes.
 func (f *fleet) at(i int) *traffic {
 	tr := f.traffic(f.t.Context())
-	tr.nodes = newBalancer(f.t.Context(), f.urls()[i])
+	tr.via = newBalancer(f.t.Context(), f.urls()[i])
 	return tr
 }
 

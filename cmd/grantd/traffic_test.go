@@ -84,11 +84,16 @@ func (b *balancer) do(build func(base string) *http.Request) (*http.Response, er
 // traffic counts the answers to requests that go through a balancer.
 type traffic struct {
 	t        testing.TB
-	nodes    *balancer
+	via      *balancer
 	id, pass string // of the client
 	user     string
 	password string
+	patient  bool // see signInPatiently
+	*answerCount
+}
 
+// answerCount is what came of requests. Several kinds of traffic may share it.
+type answerCount struct {
 	mu      sync.Mutex
 	answers map[string]int // by kind of request
 	failed  []string
@@ -106,8 +111,7 @@ func (a answered) text(member string) string { s, _ := a.body[member].(string); 
 // ask sends a form as the client, or a GET with the token if the form is nil, and
 // counts an answer whose status isn't one of want, or no answer, as failed.
 func (f *traffic) ask(kind, path string, form url.Values, token string, want ...int) answered {
-	began := time.Now()
-	resp, err := f.nodes.do(func(base string) *http.Request {
+	return f.send(kind, func(base string) *http.Request {
 		method, body := http.MethodGet, ""
 		if form != nil {
 			method, body = http.MethodPost, form.Encode()
@@ -125,7 +129,13 @@ func (f *traffic) ask(kind, path string, form url.Values, token string, want ...
 			r.SetBasicAuth(f.id, f.pass)
 		}
 		return r
-	})
+	}, want...)
+}
+
+// send is ask for any request.
+func (f *traffic) send(kind string, build func(base string) *http.Request, want ...int) answered {
+	began := time.Now()
+	resp, err := f.via.do(build)
 	var a answered
 	var text []byte
 	if err == nil {
@@ -138,7 +148,7 @@ func (f *traffic) ask(kind, path string, form url.Values, token string, want ...
 	return a
 }
 
-func (f *traffic) count(kind string, took time.Duration, status int, want []int, what string) {
+func (f *answerCount) count(kind string, took time.Duration, status int, want []int, what string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.answers[kind]++
@@ -148,7 +158,7 @@ func (f *traffic) count(kind string, took time.Duration, status int, want []int,
 	}
 }
 
-func (f *traffic) fail(format string, args ...any) {
+func (f *answerCount) fail(format string, args ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failed = append(f.failed, fmt.Sprintf(format, args...))
@@ -159,7 +169,26 @@ func (f *traffic) token(kind string, form url.Values) pair {
 	return pair{a.text("access_token"), a.text("refresh_token")}
 }
 
-func (f *traffic) signIn() pair { return f.token("sign-in", passwordForm(f.user, f.password, "")) }
+func (f *traffic) signIn() pair {
+	if f.patient {
+		return f.signInPatiently()
+	}
+	return f.token("sign-in", passwordForm(f.user, f.password, ""))
+}
+
+// signInPatiently repeats a sign-in that a 503 tells to, as it does when revocations
+// come between three times in a row.
+func (f *traffic) signInPatiently() pair {
+	for range 5 {
+		a := f.ask("sign-in", "/token", passwordForm(f.user, f.password, ""), "", http.StatusOK, http.StatusServiceUnavailable)
+		if a.status != http.StatusServiceUnavailable {
+			return pair{a.text("access_token"), a.text("refresh_token")}
+		}
+		f.count("sign-in, to be repeated", 0, 0, []int{0}, "")
+	}
+	f.fail("a sign-in was told to be repeated five times")
+	return pair{}
+}
 
 func (f *traffic) valid(access string) {
 	if a := f.ask("users/me", "/users/me", nil, access, http.StatusOK); a.status == http.StatusOK && a.text("username") != f.user {
@@ -310,7 +339,7 @@ func (f *fleet) urls() (urls []string) {
 // traffic is that of a client of the fleet, until ctx ends.
 func (f *fleet) traffic(ctx context.Context) *traffic {
 	return &traffic{
-		t: f.t, nodes: newBalancer(ctx, f.urls()...), answers: map[string]int{},
+		t: f.t, via: newBalancer(ctx, f.urls()...), answerCount: &answerCount{answers: map[string]int{}},
 		id: fleetClient, pass: webSecret, user: fleetUser, password: fleetPassword,
 	}
 }
