@@ -3,6 +3,7 @@ package passhash
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"runtime/metrics"
 	"sync/atomic"
@@ -13,7 +14,7 @@ import (
 type gate struct {
 	slots   chan struct{}
 	waiting atomic.Int64
-	left    atomic.Int64 // callers, so far
+	left    atomic.Int64 // callers, since what they left behind was collected
 	queue   int64
 }
 
@@ -46,21 +47,24 @@ func (g *gate) enter(ctx context.Context) error {
 	}
 }
 
-// leave frees the slot, after as many hashes as there are slots with what they were
-// made in. Else the garbage collector waits until there is as much garbage as all that is
-// in use, and more comes while it works.
+// leave frees the slot, after as many hashes as there are slots, or one more, with what
+// they were made in. Else the garbage collector waits until there is as much garbage as
+// all that is in use, and more comes while it works. Chance has its say because the
+// collection of every second hash, say, would always come after that of an unknown user
+// when somebody asks for known and unknown ones in turn.
 func (g *gate) leave() {
-	if g.left.Add(1)%int64(cap(g.slots)) == 0 && cheapToCollect() {
+	if g.left.Add(1) >= int64(cap(g.slots)+rand.IntN(2)) && worthCollecting() {
+		g.left.Store(0)
 		runtime.GC()
 	}
 	<-g.slots
 }
 
-// cheapToCollect reports whether a collection takes little beside a hash, which is
-// nothing that has to be scanned.
-func cheapToCollect() bool {
-	const few = 16 << 20 // bytes: some milliseconds
-	scanned := []metrics.Sample{{Name: "/gc/scan/heap:bytes"}}
-	metrics.Read(scanned)
-	return scanned[0].Value.Kind() == metrics.KindUint64 && scanned[0].Value.Uint64() < few
+// worthCollecting reports whether there is much on the heap, of which little has to be
+// scanned: then a collection takes hardly any time beside a hash.
+func worthCollecting() bool {
+	const much, little = 32 << 20, 16 << 20 // bytes
+	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/scan/heap:bytes"}}
+	metrics.Read(heap)
+	return heap[0].Value.Uint64() > much && heap[1].Value.Uint64() < little
 }
