@@ -47,6 +47,11 @@ func (o *observer) wrap(next http.Handler) http.Handler {
 	})
 }
 
+// statusGone stands in the log and the metrics for a client that went away before it
+// was answered, as proxies write it: what it left undone is no fault of the server,
+// and aborting requests must not call an operator out of bed.
+const statusGone = 499
+
 // finish ends the request. When a panic left an answer half written, the
 // connection is cut: the client must not take the half for the whole.
 func (o *observer) finish(rec *record, r *http.Request) {
@@ -61,6 +66,9 @@ func (o *observer) finish(rec *record, r *http.Request) {
 	}
 	if rec.status == 0 {
 		rec.status = http.StatusOK // what net/http sends for a handler that wrote nothing
+	}
+	if rec.status == http.StatusServiceUnavailable && panicked == nil && errors.Is(r.Context().Err(), context.Canceled) {
+		rec.status = statusGone
 	}
 	now := time.Now()
 	took := now.Sub(rec.started)

@@ -71,6 +71,29 @@ func TestEveryRequestIsOneLine(t *testing.T) {
 	}
 }
 
+// A client that goes away while the store is asked must not count as a fault of the
+// server, of which alerts tell; a fault that it saw must.
+func TestAClientThatWentAwayIsNoFaultOfTheServer(t *testing.T) {
+	for _, tt := range []struct {
+		gone   bool
+		answer int
+		status float64
+		level  string
+	}{{true, 503, 499, "INFO"}, {false, 503, 503, "ERROR"}, {true, 500, 500, "ERROR"}, {true, 200, 200, "INFO"}} {
+		ctx, leave := context.WithCancel(t.Context())
+		_, log := observed(t, func(w http.ResponseWriter, _ *http.Request) {
+			if tt.gone {
+				leave()
+			}
+			w.WriteHeader(tt.answer)
+		}, httptest.NewRequestWithContext(ctx, "GET", "/token", nil))
+		leave()
+		if m := line(t, log); m["status"] != tt.status || m["level"] != tt.level {
+			t.Errorf("gone %v, answered %d: %s", tt.gone, tt.answer, log)
+		}
+	}
+}
+
 func TestServerErrorsAreLoggedAsErrors(t *testing.T) {
 	_, log := observed(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, httptest.NewRequest("GET", "/token", nil))
 	if m := line(t, log); m["level"] != "ERROR" || m["status"] != 503.0 {

@@ -47,7 +47,7 @@ var (
 		http.MethodGet, http.MethodPost, http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete,
 		http.MethodOptions, http.MethodTrace, http.MethodConnect, "OTHER",
 	}
-	statuses = [...]int{200, 400, 401, 201, 202, 204, 206, 302, 303, 304, 403, 404, 405, 409, 412, 413, 415, 428, 429, 431, 500, 501, 503, 504, 0}
+	statuses = [...]int{200, 400, 401, 201, 202, 204, 206, 302, 303, 304, 403, 404, 405, 409, 412, 413, 415, 428, 429, 431, 499, 500, 501, 503, 504, 0}
 )
 
 // route is what is counted of one route.

@@ -52,11 +52,22 @@ type circuit struct {
 	replicas int           // that confirmed calls wait for
 	tripped  *atomic.Int32 // how many circuits are open, with those to other servers
 	reroute  func()        // looks anew which servers there are
+	waits    chan struct{} // holds one for each confirmed call under way
 
 	open    atomic.Bool
 	answers atomic.Uint64 // counts
 	broken  atomic.Int32  // calls in a row
 	flying  atomic.Int32
+}
+
+// newCircuit is that of the client. Confirmed calls get half of its connections:
+// while replicas are missing each holds one for as long as it waits, and the rest
+// is for those that wait for nobody.
+func newCircuit(client *redis.Client, replicas int, tripped *atomic.Int32, reroute func()) *circuit {
+	return &circuit{
+		client: client, replicas: replicas, tripped: tripped, reroute: reroute,
+		waits: make(chan struct{}, max(1, client.Options().PoolSize/2)),
+	}
 }
 
 // probing marks the context of the call that tries an open circuit.

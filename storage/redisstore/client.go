@@ -35,13 +35,13 @@ func newClient(url string, replicas int) (redis.UniversalClient, *atomic.Int32, 
 	client := redis.NewUniversalClient(o)
 	cluster, ok := client.(*redis.ClusterClient)
 	if !ok {
-		client.AddHook(&circuit{client: client.(*redis.Client), replicas: replicas, tripped: tripped, reroute: func() {}})
+		client.AddHook(newCircuit(client.(*redis.Client), replicas, tripped, func() {}))
 		return client, tripped, nil
 	}
 	cluster.AddHook(bounded{})
 	reroute := func() { cluster.ReloadState(context.Background()) }
 	cluster.OnNewNode(func(node *redis.Client) {
-		node.AddHook(&circuit{client: node, replicas: replicas, tripped: tripped, reroute: reroute})
+		node.AddHook(newCircuit(node, replicas, tripped, reroute))
 	})
 	return client, tripped, nil
 }

@@ -72,6 +72,13 @@ func (c *circuit) processConfirmed(ctx context.Context, cmd redis.Cmder) error {
 func (c *circuit) sendConfirmed(ctx context.Context, cmds []redis.Cmder, send func(context.Context, []redis.Cmder) error) error {
 	// Not what go-redis sends by itself on a new connection.
 	ctx = context.WithValue(ctx, confirmed{}, nil)
+	if err := c.enterWait(ctx); err != nil {
+		for _, cmd := range cmds {
+			cmd.SetErr(err)
+		}
+		return err
+	}
+	defer func() { <-c.waits }()
 	wait := redis.NewIntCmd(ctx, "WAIT", c.replicas, waitTimeout.Milliseconds())
 	all := append(append(make([]redis.Cmder, 0, len(cmds)+1), cmds...), wait)
 	err := fail(all, send(ctx, all))
@@ -88,4 +95,24 @@ func (c *circuit) sendConfirmed(ctx context.Context, cmds []redis.Cmder, send fu
 		}
 	}
 	return cause
+}
+
+// enterWait returns once there is a connection for a confirmed call to wait on. It
+// waits no longer for one than replicas have to confirm.
+func (c *circuit) enterWait(ctx context.Context) error {
+	select {
+	case c.waits <- struct{}{}:
+		return nil
+	default:
+	}
+	late := time.NewTimer(waitTimeout)
+	defer late.Stop()
+	select {
+	case c.waits <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-late.C:
+		return errCrowded
+	}
 }

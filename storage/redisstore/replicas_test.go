@@ -243,3 +243,30 @@ func endAll(t *testing.T, s *Store, grants []storage.Grant) (acknowledged []stor
 	wg.Wait()
 	return slices.Clone(acknowledged)
 }
+
+// However many calls wait for replicas in vain, those that wait for none are
+// answered: logouts while a replica is gone must not keep tokens from being checked.
+func TestCallsThatWaitForReplicasLeaveConnectionsToOthers(t *testing.T) {
+	s, clock := openConfirmed(t, redistest.Single(t).URL(), 1) // it has no replica
+	g := mustCreate(t, s, newGrant(clock.Now(), "u", time.Hour))
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				if err := s.DeleteGrant(ctx, storage.GrantID{g.ID[0]}); !errors.Is(err, storage.ErrUnavailable) {
+					t.Errorf("deleted without a replica: %v", err)
+				}
+			}
+		})
+	}
+	time.Sleep(waitTimeout)
+	for range 20 {
+		began := time.Now()
+		if _, err := s.LoadGrant(t.Context(), g.ID); err != nil {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	}
+	cancel()
+	wg.Wait()
+}
