@@ -17,9 +17,10 @@ func healthcheckCommand() *cobra.Command {
 		Use:   "healthcheck",
 		Short: "Ask the server on this machine whether it is ready",
 		Long: `Ask GET /readyz of the server on this machine, at the address that it is
-configured to listen on, and exit with 0 when it is ready, else with 1. It is for
-the health checks of containers, which have no other program to ask with.`,
-		Example: "  grantd healthcheck\n  grantd healthcheck --url http://127.0.0.1:8081/readyz",
+configured to listen on, by TLS if it has a certificate, and exit with 0 when it
+is ready, else with 1. It is for health checks of containers, which have no other
+program to ask with, and for scripts.`,
+		Example: "  grantd healthcheck --config grantd.yaml\n  grantd healthcheck --url http://127.0.0.1:8081/readyz",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asked := cmd.Flags().Lookup("url").Value.String(); asked != "" {

@@ -134,9 +134,9 @@ func (m *operated) do(block string) {
 func (m *operated) bash(script string) {
 	m.t.Helper()
 	where := []string{
+		"healthcheck --config /etc/grantd/grantd.yaml", "healthcheck --url " + m.node.URL + "/readyz",
 		"/var/backups", m.path("backups"), "/etc/grantd", m.path("etc"), "/var/lib/grantd", m.path("lib"), "/var/lib/redis", m.path("redis"),
 		"/etc/redis/redis.conf", m.path("etc/redis.conf"), "/usr/local/bin", m.path("bin"), "/tmp/grantd-new", m.path("grantd-new"),
-		"http://127.0.0.1:8080", m.node.URL, "curl --fail", "curl -sS --fail",
 	}
 	if m.redis != nil {
 		where = append(where, "redis-cli ", "redis-cli -p "+m.redisPort()+" ")
