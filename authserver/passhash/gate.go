@@ -53,7 +53,7 @@ func (g *gate) enter(ctx context.Context) error {
 // collection of every second hash, say, would always come after that of an unknown user
 // when somebody asks for known and unknown ones in turn.
 func (g *gate) leave() {
-	if g.left.Add(1) >= int64(cap(g.slots)+rand.IntN(2)) && worthCollecting() {
+	if g.left.Add(1) >= int64(cap(g.slots)+rand.IntN(2)) && worthCollecting() { //nolint:gosec // nobody gains by guessing it
 		g.left.Store(0)
 		runtime.GC()
 	}

@@ -252,9 +252,7 @@ func TestWaitReplicas(t *testing.T) {
 	_, port, _ := strings.Cut(master.Addr(), ":")
 	replica := redistest.Single(t, "--replicaof", "127.0.0.1 "+port)
 	g := serveOnRedis(t, master.URL(), "GRANTD_REDIS_WAIT_REPLICAS=1", firstAdmin)
-	if status, _, body := storeRequests(t, g.URL)[1].of(t, g.URL); status != 200 {
-		t.Fatalf("refresh: %d %s", status, body)
-	}
+	storeRequests(t, g.URL)[1].awaitOK(t, g.URL) // a refresh, once the replica follows
 	all := storeRequests(t, g.URL)
 	refresh, revoke, usersMe := all[1], all[4], all[5]
 	replica.Stop()
@@ -272,14 +270,19 @@ func TestWaitReplicas(t *testing.T) {
 		}
 	}
 	replica.Cont()
-	var last string
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		status, _, body := revoke.of(t, g.URL)
-		if status == 200 {
-			break
+	revoke.awaitOK(t, g.URL)
+}
+
+// awaitOK repeats the request until it is answered with 200.
+func (a storeRequest) awaitOK(t testing.TB, base string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		status, _, body := a.of(t, base)
+		if status == http.StatusOK {
+			return
 		}
-		if last = fmt.Sprint(status, body); time.Now().After(deadline) {
-			t.Fatalf("logout when the replica is back: %s", last)
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %d %s", a.name, status, body)
 		}
 	}
 }
