@@ -129,11 +129,20 @@ func (c *circuit) call(ctx context.Context, do func(context.Context) error) erro
 			c.broken.Store(0)
 		}
 	case c.answers.Load() != seen: // others are answered
-	case ctx.Err() != nil && time.Since(began) < ioTimeout: // the caller didn't wait for long
+	case gaveUp(ctx) && time.Since(began) < ioTimeout: // the caller didn't wait for long
 	case !errors.Is(err, redis.ErrClosed) && (silent(err) || c.broken.Add(1) >= maxBroken):
 		c.trip()
 	}
 	return err
+}
+
+// gaveUp reports whether the caller waits no longer. Its deadline is one of the
+// connection as well, which may notice a moment before the context does.
+func gaveUp(ctx context.Context) bool {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return true
+	}
+	return ctx.Err() != nil
 }
 
 // within is a context that ends at the deadline at the latest.

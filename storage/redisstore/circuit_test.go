@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -121,6 +122,26 @@ func TestCallersWhoGiveUpOpenNoCircuit(t *testing.T) {
 	server.Cont()
 	if _, err := s.LoadGrant(t.Context(), g.ID); err != nil {
 		t.Error(err)
+	}
+}
+
+// unaware is a context that hasn't noticed yet that its deadline is over.
+type unaware struct{ context.Context }
+
+func (unaware) Deadline() (time.Time, bool) { return time.Now().Add(-time.Microsecond), true }
+
+// A caller's deadline is one of the connection too, which may notice first.
+func TestACallersDeadlineOpensNoCircuit(t *testing.T) {
+	client := redis.NewClient(&redis.Options{})
+	defer client.Close()
+	c := newCircuit(client, 0, new(atomic.Int32), func() {})
+	timeout := func(context.Context) error { return os.ErrDeadlineExceeded }
+	_ = c.call(unaware{t.Context()}, timeout)
+	if c.open.Load() {
+		t.Error("the circuit is open")
+	}
+	if _ = c.call(t.Context(), timeout); !c.open.Load() {
+		t.Error("the circuit is closed when Redis didn't answer a caller without a deadline")
 	}
 }
 
