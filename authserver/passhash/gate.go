@@ -3,9 +3,6 @@ package passhash
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"runtime"
-	"runtime/metrics"
 	"sync/atomic"
 )
 
@@ -14,7 +11,6 @@ import (
 type gate struct {
 	slots   chan struct{}
 	waiting atomic.Int64
-	left    atomic.Int64 // callers, since what they left behind was collected
 	queue   int64
 }
 
@@ -47,24 +43,7 @@ func (g *gate) enter(ctx context.Context) error {
 	}
 }
 
-// leave frees the slot, after as many hashes as there are slots, or one more, with what
-// they were made in. Else the garbage collector waits until there is as much garbage as
-// all that is in use, and more comes while it works. Chance has its say because the
-// collection of every second hash, say, would always come after that of an unknown user
-// when somebody asks for known and unknown ones in turn.
+// leave frees the slot.
 func (g *gate) leave() {
-	if g.left.Add(1) >= int64(cap(g.slots)+rand.IntN(2)) && worthCollecting() { //nolint:gosec // nobody gains by guessing it
-		g.left.Store(0)
-		runtime.GC()
-	}
 	<-g.slots
-}
-
-// worthCollecting reports whether there is much on the heap, of which little has to be
-// scanned: then a collection takes hardly any time beside a hash.
-func worthCollecting() bool {
-	const much, little = 32 << 20, 16 << 20 // bytes
-	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/scan/heap:bytes"}}
-	metrics.Read(heap)
-	return heap[0].Value.Uint64() > much && heap[1].Value.Uint64() < little
 }
