@@ -278,15 +278,7 @@ func ignore(err error) error {
 }
 
 func TestAStalledNodeOfAClusterTakesNoOtherAlong(t *testing.T) {
-	cluster := redistest.Cluster(t)
-	for _, n := range cluster.Nodes {
-		n.Client().ConfigSet(t.Context(), "cluster-require-full-coverage", "no")
-	}
-	s, clock := open(t, cluster.URL())
-	var grants []storage.Grant
-	for range 30 {
-		grants = append(grants, mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour)))
-	}
+	cluster, s, grants := spread(t)
 	cluster.Nodes[1].Stop()
 	served := 0
 	var slow []time.Duration

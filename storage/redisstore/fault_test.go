@@ -275,16 +275,23 @@ func TestAFailoverOfSentinelIsSurvived(t *testing.T) {
 	}
 }
 
-func TestAClusterServesOnWithoutOneOfItsMasters(t *testing.T) {
-	cluster := redistest.Cluster(t)
+// spread is a Cluster that serves what it can when nodes are gone, and grants on all
+// of them.
+func spread(t *testing.T) (cluster *redistest.ThreeMasters, s *Store, grants []storage.Grant) {
+	t.Helper()
+	cluster = redistest.Cluster(t)
 	for _, n := range cluster.Nodes {
 		n.Client().ConfigSet(t.Context(), "cluster-require-full-coverage", "no")
 	}
 	s, clock := open(t, cluster.URL())
-	var grants []storage.Grant
 	for range 30 {
 		grants = append(grants, mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour)))
 	}
+	return cluster, s, grants
+}
+
+func TestAClusterServesOnWithoutOneOfItsMasters(t *testing.T) {
+	cluster, s, grants := spread(t)
 	cluster.Nodes[1].Kill()
 	var lost, served int
 	for _, g := range grants {
