@@ -230,9 +230,7 @@ func (a *auditor) write(e storage.AuditEvent) {
 	if e.Local {
 		attrs = append(attrs, slog.Bool("local", true))
 	}
-	line := slog.NewRecord(e.Time, slog.LevelInfo, "audit", 0)
-	line.AddAttrs(attrs...)
-	_ = h.Handle(ctx, line) // nobody is left to tell that standard error is gone
+	logAttrs(ctx, h, e.Time, slog.LevelInfo, "audit", attrs)
 }
 
 // locally does what acts on the store itself, without a server. The event, of which

@@ -26,12 +26,45 @@ var lineBuffers = sync.Pool{New: func() any { return new(logLine) }}
 func (h *lineHandler) Handle(ctx context.Context, r slog.Record) error {
 	l := lineBuffers.Get().(*logLine)
 	defer lineBuffers.Put(l)
-	*l = logLine{b: l.b[:0], json: h.json}
-	if l.record(r); !l.plain {
+	l.begin(h.json, r.Time, r.Level, r.Message)
+	r.Attrs(l.attr)
+	if l.end(); !l.plain {
 		return h.Handler.Handle(ctx, r)
 	}
 	_, err := h.w.Write(l.b)
 	return err
+}
+
+// line writes what Handle would for a record of these attributes, without making
+// one.
+func (h *lineHandler) line(ctx context.Context, at time.Time, level slog.Level, message string, attrs []slog.Attr) error {
+	l := lineBuffers.Get().(*logLine)
+	defer lineBuffers.Put(l)
+	l.begin(h.json, at, level, message)
+	for _, a := range attrs {
+		l.attr(a)
+	}
+	if l.end(); !l.plain {
+		return h.Handler.Handle(ctx, newRecord(at, level, message, attrs))
+	}
+	_, err := h.w.Write(l.b)
+	return err
+}
+
+// logAttrs hands a line straight to the handler: the logger would look up its
+// caller first, which is always the same.
+func logAttrs(ctx context.Context, h slog.Handler, at time.Time, level slog.Level, message string, attrs []slog.Attr) {
+	if lines, ok := h.(*lineHandler); ok {
+		_ = lines.line(ctx, at, level, message, attrs) // nobody is left to tell that standard error is gone
+		return
+	}
+	_ = h.Handle(ctx, newRecord(at, level, message, attrs)) // as above
+}
+
+func newRecord(at time.Time, level slog.Level, message string, attrs []slog.Attr) slog.Record {
+	r := slog.NewRecord(at, level, message, 0)
+	r.AddAttrs(attrs...)
+	return r
 }
 
 // logLine is a record on its way to be written.
@@ -41,33 +74,38 @@ type logLine struct {
 	plain bool // so far
 }
 
-func (l *logLine) record(r slog.Record) {
-	l.plain = !r.Time.IsZero()
-	if l.json {
+func (l *logLine) begin(json bool, at time.Time, level slog.Level, message string) {
+	*l = logLine{b: l.b[:0], json: json, plain: !at.IsZero()}
+	if json {
 		l.b = append(l.b, `{"time":"`...)
-		l.b = append(r.Time.AppendFormat(l.b, time.RFC3339Nano), '"')
+		l.b = append(at.AppendFormat(l.b, time.RFC3339Nano), '"')
 	} else {
-		l.b = appendMillis(append(l.b, "time="...), r.Time)
+		l.b = appendMillis(append(l.b, "time="...), at)
 	}
-	l.text(slog.LevelKey, r.Level.String())
-	l.text(slog.MessageKey, r.Message)
-	r.Attrs(func(a slog.Attr) bool {
-		switch a.Value.Kind() {
-		case slog.KindString:
-			l.text(a.Key, a.Value.String())
-		case slog.KindInt64:
-			l.key(a.Key)
-			l.b = strconv.AppendInt(l.b, a.Value.Int64(), 10)
-		case slog.KindFloat64:
-			l.float(a.Key, a.Value.Float64())
-		case slog.KindBool:
-			l.key(a.Key)
-			l.b = strconv.AppendBool(l.b, a.Value.Bool())
-		default:
-			l.plain = false
-		}
-		return l.plain
-	})
+	l.text(slog.LevelKey, level.String())
+	l.text(slog.MessageKey, message)
+}
+
+// attr reports whether the line is still plain.
+func (l *logLine) attr(a slog.Attr) bool {
+	switch a.Value.Kind() {
+	case slog.KindString:
+		l.text(a.Key, a.Value.String())
+	case slog.KindInt64:
+		l.key(a.Key)
+		l.b = strconv.AppendInt(l.b, a.Value.Int64(), 10)
+	case slog.KindFloat64:
+		l.float(a.Key, a.Value.Float64())
+	case slog.KindBool:
+		l.key(a.Key)
+		l.b = strconv.AppendBool(l.b, a.Value.Bool())
+	default:
+		l.plain = false
+	}
+	return l.plain
+}
+
+func (l *logLine) end() {
 	if l.json {
 		l.b = append(l.b, '}')
 	}

@@ -31,8 +31,9 @@ func TestLinesAreWhatPackageSlogWrites(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		at := rapid.SampledFrom([]time.Time{{}, time.Now(), time.Unix(1795000000, 0), time.UnixMilli(1795000000120).UTC(), time.Unix(1, 999_999_999)}).Draw(t, "time")
 		level := rapid.SampledFrom([]slog.Level{slog.LevelInfo, slog.LevelWarn, slog.LevelError, slog.LevelError + 1}).Draw(t, "level")
-		r := slog.NewRecord(at, level, rapid.SampledFrom([]string{"request", "audit", "waiting for the store", ""}).Draw(t, "message"), 0)
-		r.AddAttrs(rapid.SliceOfN(anyAttr, 0, 16).Draw(t, "attrs")...)
+		message := rapid.SampledFrom([]string{"request", "audit", "waiting for the store", ""}).Draw(t, "message")
+		attrs := rapid.SliceOfN(anyAttr, 0, 16).Draw(t, "attrs")
+		r := newRecord(at, level, message, attrs)
 		for _, format := range []string{"text", "json"} {
 			var got, want bytes.Buffer
 			std := map[string]slog.Handler{"text": slog.NewTextHandler(&want, nil), "json": slog.NewJSONHandler(&want, nil)}
@@ -40,6 +41,11 @@ func TestLinesAreWhatPackageSlogWrites(t *testing.T) {
 			err := newLogger(&got, logConfig{"info", format}).Handler().Handle(t.Context(), r)
 			if got.String() != want.String() || (err == nil) != (errWant == nil) {
 				t.Fatalf("%v, %q; package slog: %v, %q", err, got.String(), errWant, want.String())
+			}
+			got.Reset()
+			logAttrs(t.Context(), newLogger(&got, logConfig{"info", format}).Handler(), at, level, message, attrs)
+			if got.String() != want.String() {
+				t.Fatalf("without a record: %q; package slog: %q", got.String(), want.String())
 			}
 		}
 	})
@@ -60,10 +66,10 @@ func BenchmarkLine(b *testing.B) {
 			h := newLogger(io.Discard, logConfig{"info", format}).Handler()
 			b.ReportAllocs()
 			for b.Loop() {
-				r := slog.NewRecord(time.Now(), slog.LevelInfo, "request", 0)
-				r.AddAttrs(slog.String("request_id", "3q2-7w"), slog.String("method", "GET"), slog.String("route", "/users/me"),
-					slog.Int("status", 200), slog.Float64("duration_ms", 0.123), slog.Int64("bytes", 161), slog.String("remote", "127.0.0.1"))
-				_ = h.Handle(context.Background(), r)
+				logAttrs(context.Background(), h, time.Now(), slog.LevelInfo, "request", []slog.Attr{
+					slog.String("request_id", "3q2-7w"), slog.String("method", "GET"), slog.String("route", "/users/me"),
+					slog.Int("status", 200), slog.Float64("duration_ms", 0.123), slog.Int64("bytes", 161), slog.String("remote", "127.0.0.1"),
+				})
 			}
 		})
 	}

@@ -97,10 +97,8 @@ func (o *observer) logRequest(rec *record, r *http.Request, now time.Time, took 
 	if !h.Enabled(ctx, level) {
 		return
 	}
-	// Straight to the handler: the logger would look up its caller first, which
-	// is always this line.
-	line := slog.NewRecord(now, level, "request", 0)
-	line.AddAttrs(
+	const most = 13
+	attrs := append(make([]slog.Attr, 0, most),
 		slog.String("request_id", rec.requestID),
 		slog.String("method", knownMethod(r.Method)),
 		slog.String("route", rec.route),
@@ -110,21 +108,21 @@ func (o *observer) logRequest(rec *record, r *http.Request, now time.Time, took 
 		slog.String("remote", rec.remote.String()),
 	)
 	if id := rec.span.TraceID(); id != "" {
-		line.AddAttrs(slog.String("trace_id", id))
+		attrs = append(attrs, slog.String("trace_id", id))
 	}
 	if rec.clientID != "" {
-		line.AddAttrs(slog.String("client_id", printable(rec.clientID, 128)))
+		attrs = append(attrs, slog.String("client_id", printable(rec.clientID, 128)))
 	}
 	if rec.grantType != "" {
-		line.AddAttrs(slog.String("grant_type", printable(rec.grantType, 64)))
+		attrs = append(attrs, slog.String("grant_type", printable(rec.grantType, 64)))
 	}
 	if rec.err != nil {
-		line.AddAttrs(slog.String("error", rec.errorText()))
+		attrs = append(attrs, slog.String("error", rec.errorText()))
 	}
 	if rec.panicked != nil {
-		line.AddAttrs(slog.String("panic", panicText(rec.panicked)), slog.String("stack", string(rec.stack)))
+		attrs = append(attrs, slog.String("panic", panicText(rec.panicked)), slog.String("stack", string(rec.stack)))
 	}
-	_ = h.Handle(ctx, line) // nobody is left to tell that standard error is gone
+	logAttrs(ctx, h, now, level, "request", attrs)
 }
 
 // panicText is the panic's value, which is our own text or the runtime's, unless
