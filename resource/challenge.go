@@ -32,38 +32,55 @@ var (
 
 // refusalFor looks at ErrUnavailable first: it stands before the error of a
 // validator, which may wrap anything.
-func refusalFor(err error) refusal {
+func refusalFor(err error) *refusal {
 	switch {
 	case errors.Is(err, ErrUnavailable):
-		return unavailable
+		return &unavailable
 	case errors.Is(err, ErrNoCredentials):
-		return noCredentials
+		return &noCredentials
 	case errors.Is(err, ErrInvalidRequest):
-		return invalidRequest
+		return &invalidRequest
 	case errors.Is(err, ErrInvalidToken):
-		return invalidToken
+		return &invalidToken
 	case errors.Is(err, ErrInsufficientScope):
-		return insufficientScope
+		return &insufficientScope
 	}
-	return unavailable
+	return &unavailable
 }
 
-// writeRefusal answers a request that was refused. It is the only place that
-// writes a Bearer challenge; 503 has none, for it judges no credentials.
-func writeRefusal(w http.ResponseWriter, protection string, err error, scopes []string) {
+// refusals are the answers to requests that are refused, which are the same for all
+// that one handler guards. It is the only place that writes a Bearer challenge; 503
+// has none, for it judges no credentials.
+type refusals map[*refusal]answer
+
+type answer struct {
+	challenge []string // header WWW-Authenticate
+	body      []byte
+}
+
+// refusing returns the answers of a handler that needs the scopes.
+func refusing(protection string, scopes []string) refusals {
+	all := refusals{}
+	for _, f := range []*refusal{&noCredentials, &invalidRequest, &invalidToken, &insufficientScope, &unavailable} {
+		all[f] = answer{[]string{f.challenge(protection, scopes)}, f.body()}
+	}
+	return all
+}
+
+func (all refusals) write(w http.ResponseWriter, err error) {
 	f := refusalFor(err)
 	if f.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	} else {
-		w.Header().Set("WWW-Authenticate", f.challenge(protection, scopes))
+		w.Header()["Www-Authenticate"] = all[f].challenge
 	}
-	writeJSON(w, f.status, f.body())
+	writeJSON(w, f.status, all[f].body)
 }
 
 // challenge spells the WWW-Authenticate header. There is always a realm, because
 // RFC 6750 section 3 forbids a bare "Bearer"; protection has it, and the
 // resource_metadata of RFC 9728 section 5.1, as attributes already.
-func (f refusal) challenge(protection string, scopes []string) string {
+func (f *refusal) challenge(protection string, scopes []string) string {
 	var b strings.Builder
 	b.WriteString("Bearer " + protection)
 	if f.code != "" {
@@ -77,7 +94,7 @@ func (f refusal) challenge(protection string, scopes []string) string {
 
 // body is the JSON body. Without credentials it has no error member either
 // (RFC 6750 section 3.1).
-func (f refusal) body() []byte {
+func (f *refusal) body() []byte {
 	switch {
 	case f.code == "":
 		return []byte(`{"message":"This resource needs an access token."}`)

@@ -174,6 +174,7 @@ func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
 	if g.place != "" {
 		g.tellScopes(scopes)
 	}
+	refusals := refusing(g.protection, scopes)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			id, err := g.identify(w, r)
@@ -181,7 +182,8 @@ func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
 				err = covers(id, scopes)
 			}
 			if err != nil {
-				g.refuse(w, r, err, scopes)
+				g.note(r.Context(), err)
+				refusals.write(w, err)
 				return
 			}
 			next.ServeHTTP(w, r.WithContext(withIdentity(r.Context(), id)))
@@ -221,9 +223,4 @@ func covers(id Identity, scopes []string) error {
 		}
 	}
 	return nil
-}
-
-func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, err error, scopes []string) {
-	g.note(r.Context(), err)
-	writeRefusal(w, g.protection, err, scopes)
 }

@@ -24,13 +24,15 @@ type me struct {
 // is looked at before the method, so that a stranger learns nothing. Pages in
 // browsers may call it from every origin: it is the token that counts.
 func (g *Guard) UsersMe() http.Handler {
+	refusals := refusing(g.protection, nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if wellknown.AnyOrigin(w, r) {
 			return
 		}
 		id, err := g.identify(w, r)
 		if err != nil {
-			g.refuse(w, r, err, nil)
+			g.note(r.Context(), err)
+			refusals.write(w, err)
 			return
 		}
 		if !readOnly(w, r) {

@@ -17,9 +17,11 @@ var (
 func AnyOrigin(w http.ResponseWriter, r *http.Request) (answered bool) {
 	h := w.Header()
 	h["Access-Control-Allow-Origin"] = star
-	methods := r.Header["Access-Control-Request-Method"]
-	if r.Method != http.MethodOptions || len(r.Header["Origin"]) != 1 || len(methods) != 1 {
-		h["Access-Control-Expose-Headers"] = exposed
+	origins, methods := r.Header["Origin"], r.Header["Access-Control-Request-Method"]
+	if r.Method != http.MethodOptions || len(origins) != 1 || len(methods) != 1 {
+		if len(origins) > 0 { // others than browsers need not be told
+			h["Access-Control-Expose-Headers"] = exposed
+		}
 		return false
 	}
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD")
