@@ -20,26 +20,27 @@ func (s *Server) clientCredentials(ctx context.Context, req tokenRequest) (token
 	if req.audience, err = s.audience(req.client, req.params); err != nil {
 		return tokenResponse{}, err
 	}
-	id := storage.NewGrantID("") // one id for all attempts: each learns the epoch of its partition
+	b := req.begun
+	b.client = req.client
 	for range maxAttempts {
-		pair, err := s.signInClient(ctx, req, id, strings.Join(scope, " "))
+		pair, err := s.issue(ctx, req, b, strings.Join(scope, " "))
 		if !errors.Is(err, storage.ErrRevoked) {
 			return pair, err
+		}
+		if b, err = s.beginClient(ctx, b.id); err != nil {
+			return tokenResponse{}, err
+		}
+		if b.client, err = s.sameClient(ctx, req.client); err != nil {
+			return tokenResponse{}, err
 		}
 	}
 	return tokenResponse{}, errUnavailable.reason("revocations keep coming between")
 }
 
-// signInClient makes a grant for the client itself; see signInUser on the order
-// of the steps.
-func (s *Server) signInClient(ctx context.Context, req tokenRequest, id storage.GrantID, scope string) (tokenResponse, error) {
-	b := beginning{id: id}
-	var err error
-	if b.epoch, err = s.cfg.Store.Epoch(ctx, b.id); err != nil {
-		return tokenResponse{}, err
-	}
-	if b.client, err = s.sameClient(ctx, req.client); err != nil {
-		return tokenResponse{}, err
-	}
-	return s.issue(ctx, req, b, scope)
+// beginClient begins a grant of the client itself, whose record is to be read next:
+// see begin on the order. The id is one for all attempts, so that each learns the
+// epoch of its partition.
+func (s *Server) beginClient(ctx context.Context, id storage.GrantID) (beginning, error) {
+	epoch, err := s.cfg.Store.Epoch(ctx, id)
+	return beginning{id: id, epoch: epoch}, err
 }

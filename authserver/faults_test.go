@@ -3,6 +3,7 @@ package authserver_test
 import (
 	"context"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -126,6 +127,27 @@ func TestRevocationDuringSignIn(t *testing.T) {
 			}
 		})
 		wantError(t, f.post(t, form("grant_type", "client_credentials"), basic("svc", "s3cret3")), http.StatusUnauthorized, "invalid_client")
+	})
+
+	t.Run("a client that is deleted as soon as it was looked at gets nothing", func(t *testing.T) {
+		f := newFixture(t)
+		var once sync.Once
+		f.store.set(func(s *faultyStore) {
+			s.afterClient = func() {
+				once.Do(func() {
+					if err := f.store.DeleteClient(t.Context(), "svc"); err != nil {
+						t.Error(err)
+					}
+					if _, err := f.store.Revoke(t.Context(), storage.Target{ClientID: "svc"}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		})
+		wantError(t, f.post(t, form("grant_type", "client_credentials"), basic("svc", "s3cret3")), http.StatusUnauthorized, "invalid_client")
+		if n := f.grants(t); n != 0 {
+			t.Errorf("%d grants live on", n)
+		}
 	})
 
 	t.Run("an unrelated revocation only makes the sign-in begin again", func(t *testing.T) {

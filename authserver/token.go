@@ -32,6 +32,7 @@ func (s *Server) grantTypes() []string {
 // tokenRequest is a request as the grants see it.
 type tokenRequest struct {
 	params
+	begun     beginning      // of a client credentials grant, before its client was looked at
 	client    storage.Client // authenticated
 	audience  string         // of the grant to be made, see Server.audience
 	address   netip.Addr
@@ -76,8 +77,14 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, ev *Event) error 
 
 func (s *Server) authenticateAndGrant(w http.ResponseWriter, r *http.Request, req tokenRequest) (tokenResponse, error) {
 	authenticate := s.authenticateClient
-	if req.params["grant_type"] == grantRefreshToken {
+	switch req.params["grant_type"] {
+	case grantRefreshToken:
 		authenticate = s.authenticateRecent
+	case grantClientCredentials:
+		var err error
+		if req.begun, err = s.beginClient(r.Context(), storage.NewGrantID("")); err != nil {
+			return tokenResponse{}, err
+		}
 	}
 	client, err := authenticate(r, req.params)
 	if err != nil {
