@@ -22,18 +22,17 @@ const maxWaiting = 4096
 
 var errCrowded = errors.New("redisstore: too many commands are waiting")
 
-// batcher is a client whose Get, EvalSha and board share round trips when they
-// come concurrently. A few callers send each their own, at no cost. In a crowd
+// batcher sends commands to one server so that those that come concurrently share
+// round trips. A few callers send each their own, at no cost. In a crowd
 // one pipeline is under way at a time, and what comes meanwhile leaves together
 // when it lands. So Redis and this process handle fewer packets the busier they
 // are.
 //
 // A pipeline whose connection breaks is repeated as a whole, so every command
-// has to be safe to repeat, as the scripts are. It is not for a Cluster, where
-// one node that stalls would hold up the commands to the others.
+// has to be safe to repeat, as the scripts are.
 type batcher struct {
-	redis.UniversalClient
-	tripped  *atomic.Int32 // not 0 while the circuit is open
+	client   redis.UniversalClient
+	tripped  *atomic.Int32 // not 0 while the server's circuit is open; nil: nobody looks
 	replicas int           // see WithReplicas
 
 	mu      sync.Mutex
@@ -55,32 +54,6 @@ type seat struct {
 // seats are free. One whose caller gave up isn't used again.
 var seats = sync.Pool{New: func() any { return &seat{done: make(chan struct{}, 1)} }}
 
-// Get is GET.
-func (b *batcher) Get(ctx context.Context, key string) *redis.StringCmd {
-	cmd := redis.NewStringCmd(ctx, "get", key)
-	if err := b.board(ctx, cmd); err != nil {
-		cmd = redis.NewStringCmd(ctx)
-		cmd.SetErr(err)
-	}
-	return cmd
-}
-
-// EvalSha is EVALSHA; redis.Script runs it, and EVAL where the digest is not
-// known.
-func (b *batcher) EvalSha(ctx context.Context, digest string, keys []string, args ...any) *redis.Cmd {
-	words := make([]any, 0, 3+len(keys)+len(args))
-	words = append(words, "evalsha", digest, len(keys))
-	for _, k := range keys {
-		words = append(words, k)
-	}
-	cmd := redis.NewCmd(ctx, append(words, args...)...)
-	if err := b.board(ctx, cmd); err != nil {
-		cmd = redis.NewCmd(ctx)
-		cmd.SetErr(err)
-	}
-	return cmd
-}
-
 // board sends the command, alone or with others, and waits for its answer,
 // which is left in it. It returns an error when there was no room or the caller
 // gave up: then the command may still be under way and must not be looked at.
@@ -89,10 +62,10 @@ func (b *batcher) EvalSha(ctx context.Context, digest string, keys []string, arg
 // While the circuit is open nobody waits for a flight.
 func (b *batcher) board(ctx context.Context, cmd redis.Cmder) error {
 	if b.replicas > 0 && confirming(ctx) {
-		_ = b.Process(ctx, cmd) // its error is the command's
+		_ = b.client.Process(ctx, cmd) // its error is the command's
 		return nil
 	}
-	if b.tripped.Load() > 0 {
+	if b.tripped != nil && b.tripped.Load() > 0 {
 		return errOpen
 	}
 	s, err := b.seat(cmd)
@@ -100,7 +73,7 @@ func (b *batcher) board(ctx context.Context, cmd redis.Cmder) error {
 		return err
 	}
 	if s == nil {
-		_ = b.Process(ctx, cmd) // its error is the command's
+		_ = b.client.Process(ctx, cmd) // its error is the command's
 		b.mu.Lock()
 		b.alone--
 		b.mu.Unlock()
@@ -150,7 +123,7 @@ func (b *batcher) seat(cmd redis.Cmder) (*seat, error) {
 func (b *batcher) fly() {
 	for batch, late := b.next(); batch != nil; batch, late = b.next() {
 		ctx, cancel := context.WithDeadline(context.Background(), late)
-		_, err := pipeline(ctx, b.UniversalClient, func(p redis.Pipeliner) {
+		_, err := pipeline(ctx, b.client, func(p redis.Pipeliner) {
 			for _, s := range batch {
 				_ = p.Process(ctx, s.cmd) // only queues
 			}

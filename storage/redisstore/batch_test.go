@@ -9,36 +9,133 @@ import (
 
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/redisstore/redistest"
+	"github.com/grantd/grantd/storage/storagetest"
 )
 
 func TestConcurrentLoadsShareRoundTripsAndGetTheirOwnGrant(t *testing.T) {
-	s, clock := open(t, redistest.Single(t).URL())
-	const callers, each = 64, 50
-	var grants []storage.Grant
-	for range callers {
+	for name, server := range map[string]func() string{
+		"single":  func() string { return redistest.Single(t).URL() },
+		"cluster": func() string { return redistest.Cluster(t).URL() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, clock := open(t, server())
+			const callers, each = 64, 50
+			grants := mustCreateAll(t, s, clock, callers)
+			count := &trips{}
+			s.client.AddHook(count)
+			var wg sync.WaitGroup
+			for _, g := range grants {
+				wg.Go(func() {
+					for range each {
+						loadsOwn(t, s, g)
+						if _, err := s.LoadGrant(t.Context(), storage.NewGrantID("")); !errors.Is(err, storage.ErrNotFound) {
+							t.Errorf("unknown grant: %v", err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if n := count.n.Load(); n > callers*each {
+				t.Errorf("%d round trips for %d loads", n, 2*callers*each)
+			}
+			for _, b := range s.shared.batchers() {
+				settled(t, b)
+			}
+		})
+	}
+}
+
+func mustCreateAll(t *testing.T, s *Store, clock *storagetest.Clock, n int) (grants []storage.Grant) {
+	t.Helper()
+	for range n {
 		grants = append(grants, mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour)))
 	}
-	count := &trips{}
-	s.client.AddHook(count)
+	return grants
+}
+
+func loadsOwn(t *testing.T, s *Store, g storage.Grant) {
+	t.Helper()
+	got, err := s.LoadGrant(t.Context(), g.ID)
+	if err != nil || got.ID != g.ID || got.Access != g.Access {
+		t.Errorf("another's grant or none: %v", err)
+	}
+}
+
+// batchers are all that there are.
+func (s *sharing) batchers() []*batcher {
+	if s.one != nil {
+		return []*batcher{s.one}
+	}
+	var all []*batcher
+	for _, b := range s.masters.Range {
+		all = append(all, b.(*batcher))
+	}
+	return all
+}
+
+// While slots move, a node answers some commands of a pipeline with where to ask, or
+// to try again.
+func TestACrowdFollowsTheSlotsOfACluster(t *testing.T) {
+	cluster := redistest.Cluster(t)
+	s, clock := open(t, cluster.URL())
+	grants := mustCreateAll(t, s, clock, 64)
+	moved := make(chan struct{})
 	var wg sync.WaitGroup
 	for _, g := range grants {
 		wg.Go(func() {
-			for range each {
-				got, err := s.LoadGrant(t.Context(), g.ID)
-				if err != nil || got.ID != g.ID || got.Access != g.Access {
-					t.Errorf("another's grant or none: %v", err)
+			for {
+				loadsOwn(t, s, g)
+				select {
+				case <-moved:
+					return
+				default:
 				}
-				if _, err := s.LoadGrant(t.Context(), storage.NewGrantID("")); !errors.Is(err, storage.ErrNotFound) {
-					t.Errorf("unknown grant: %v", err)
+			}
+		})
+	}
+	for _, slot := range cluster.UsedSlots(cluster.Nodes[0]) {
+		cluster.Move(slot, cluster.Nodes[0], cluster.Nodes[1])
+	}
+	close(moved)
+	wg.Wait()
+}
+
+// One node that stalls holds up who asks for what is there, and nobody else.
+func TestACrowdWaitsForNoOtherNodeOfACluster(t *testing.T) {
+	cluster, s, grants := spread(t)
+	stalled := cluster.Nodes[1]
+	stalled.Stop()
+	defer stalled.Cont()
+	var wg sync.WaitGroup
+	there := 0
+	for _, g := range grants {
+		master, err := s.shared.cluster.MasterForKey(t.Context(), grantKey(g.ID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if master.Options().Addr == stalled.Addr() {
+			there++
+			wg.Go(func() {
+				if _, err := s.LoadGrant(t.Context(), g.ID); !errors.Is(err, storage.ErrUnavailable) {
+					t.Errorf("a grant on the node that stalls: %v", err)
+				}
+			})
+			continue
+		}
+		wg.Go(func() {
+			for range 20 {
+				began := time.Now()
+				loadsOwn(t, s, g)
+				if took := time.Since(began); took >= ioTimeout {
+					t.Errorf("a grant on another node took %v", took)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	if n := count.n.Load(); n > callers*each {
-		t.Errorf("%d round trips for %d loads", n, 2*callers*each)
+	if there == 0 || there == len(grants) {
+		t.Errorf("%d of %d grants are on the node that stalls", there, len(grants))
 	}
-	settled(t, s.shared.(*batcher))
 }
 
 // settled waits until the batcher has nothing left to do, and returns how large
@@ -62,10 +159,10 @@ func settled(t *testing.T, b *batcher) (crowd int) {
 // A crowd that has gone doesn't make the few who stay wait for each other.
 func TestACrowdIsForgotten(t *testing.T) {
 	s, _ := open(t, redistest.Single(t).URL())
-	b := s.shared.(*batcher)
+	b := s.shared.one
 	b.crowd = 64
 	for range 64 {
-		if err := b.Get(t.Context(), "k").Err(); !isNil(err) {
+		if err := s.shared.Get(t.Context(), "k").Err(); !isNil(err) {
 			t.Fatal(err)
 		}
 	}

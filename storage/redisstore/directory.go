@@ -16,7 +16,7 @@ import (
 // so index and record can't change in one step. The index may then name a
 // record that isn't there, never lack one that is.
 type directory[T any] struct {
-	client redis.UniversalClient
+	client *sharing
 	prefix string // of the records' keys
 	index  string // key of the names
 }
@@ -63,7 +63,7 @@ func (d directory[T]) add(ctx context.Context, name string, record T) error {
 	if err != nil {
 		return fmt.Errorf("redisstore: %w", err)
 	}
-	if _, cluster := d.client.(*redis.ClusterClient); !cluster {
+	if d.client.cluster == nil {
 		return d.keep(ctx, []string{d.prefix + name, d.index}, text, name)
 	}
 	if err := d.list(ctx, name); err != nil {

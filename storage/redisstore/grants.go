@@ -68,8 +68,9 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) error {
 // LoadGrant implements storage.Grants in one round trip, which concurrent calls
 // may share.
 func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
-	cmd := redis.NewSliceCmd(ctx, "mget", grantKey(id), floorsKeys[id[0]])
-	if err := s.share(ctx, cmd); err != nil {
+	key := grantKey(id)
+	cmd := redis.NewSliceCmd(ctx, "mget", key, floorsKeys[id[0]])
+	if err := s.shared.share(ctx, key, cmd); err != nil {
 		return storage.Grant{}, unavailable(ctx, err)
 	}
 	replies, err := cmd.Result()
@@ -77,14 +78,6 @@ func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Gran
 		return storage.Grant{}, unavailable(ctx, err)
 	}
 	return s.liveGrant(id, replies[0], replies[1])
-}
-
-// share sends the command, with those of others where that is right.
-func (s *Store) share(ctx context.Context, cmd redis.Cmder) error {
-	if b, ok := s.shared.(*batcher); ok {
-		return b.board(ctx, cmd)
-	}
-	return s.client.Process(ctx, cmd)
 }
 
 // liveGrant takes what MGET gave for the grant and for its partition's floors.

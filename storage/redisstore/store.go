@@ -14,9 +14,9 @@ import (
 // Store is a storage.Store on Redis. It is safe for concurrent use.
 type Store struct {
 	client   redis.UniversalClient
-	shared   redis.UniversalClient // client, or a batcher where that is right
-	tripped  *atomic.Int32         // circuits that are open
-	replicas int                   // see WithReplicas
+	shared   *sharing      // client, for what concurrent calls may share
+	tripped  *atomic.Int32 // circuits that are open
+	replicas int           // see WithReplicas
 	now      func() time.Time
 
 	users   directory[storage.User]
@@ -66,10 +66,7 @@ func Open(_ context.Context, url string, opts ...Option) (*Store, error) {
 	if s.client, s.tripped, err = newClient(url, s.replicas); err != nil {
 		return nil, err
 	}
-	s.shared = s.client
-	if !s.cluster() {
-		s.shared = &batcher{UniversalClient: s.client, tripped: s.tripped, replicas: s.replicas}
-	}
+	s.shared = newSharing(s.client, s.tripped, s.replicas)
 	s.users = directory[storage.User]{client: s.shared, prefix: "grantd:user:", index: "grantd:users"}
 	s.clients = directory[storage.Client]{client: s.shared, prefix: "grantd:client:", index: "grantd:clients"}
 	s.receipts = directory[storage.Receipt]{client: s.shared, prefix: "grantd:receipt:", index: "grantd:receipts"}

@@ -1,0 +1,98 @@
+package redisstore
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// sharing is a client whose Get, EvalSha and share use a batcher of each server: in
+// a Cluster a node that stalls holds up no commands to the others.
+type sharing struct {
+	redis.UniversalClient
+	cluster  *redis.ClusterClient // nil where there is one server
+	one      *batcher             // of that
+	masters  sync.Map             // of a Cluster: the batcher for each address
+	replicas int                  // see WithReplicas
+}
+
+func newSharing(client redis.UniversalClient, tripped *atomic.Int32, replicas int) *sharing {
+	s := &sharing{UniversalClient: client, replicas: replicas}
+	var is bool
+	if s.cluster, is = client.(*redis.ClusterClient); !is {
+		s.one = &batcher{client: client, tripped: tripped, replicas: replicas}
+	}
+	return s
+}
+
+// Get is GET.
+func (s *sharing) Get(ctx context.Context, key string) *redis.StringCmd {
+	cmd := redis.NewStringCmd(ctx, "get", key)
+	if err := s.share(ctx, key, cmd); err != nil {
+		cmd = redis.NewStringCmd(ctx)
+		cmd.SetErr(err)
+	}
+	return cmd
+}
+
+// EvalSha is EVALSHA, for at least one key; redis.Script runs it, and EVAL where the
+// digest is not known.
+func (s *sharing) EvalSha(ctx context.Context, digest string, keys []string, args ...any) *redis.Cmd {
+	words := make([]any, 0, 3+len(keys)+len(args))
+	words = append(words, "evalsha", digest, len(keys))
+	for _, k := range keys {
+		words = append(words, k)
+	}
+	cmd := redis.NewCmd(ctx, append(words, args...)...)
+	if err := s.share(ctx, keys[0], cmd); err != nil {
+		cmd = redis.NewCmd(ctx)
+		cmd.SetErr(err)
+	}
+	return cmd
+}
+
+// share sends a command on the key, alone or with others; see batcher.board.
+func (s *sharing) share(ctx context.Context, key string, cmd redis.Cmder) error {
+	if s.cluster == nil {
+		return s.one.board(ctx, cmd)
+	}
+	master, err := s.cluster.MasterForKey(ctx, key)
+	if err != nil {
+		return err
+	}
+	if err := s.batcher(master.Options().Addr).board(ctx, cmd); err != nil {
+		return err
+	}
+	if redirected(cmd.Err()) {
+		_ = s.cluster.Process(ctx, cmd) // its error is the command's
+	}
+	return nil
+}
+
+// batcher is that of a Cluster's master. Its pipelines go through the Cluster's
+// client, which sends what the master has given away on. There is a circuit behind
+// each node, so that nothing has to be looked at before.
+func (s *sharing) batcher(addr string) *batcher {
+	if b, found := s.masters.Load(addr); found {
+		return b.(*batcher)
+	}
+	b, _ := s.masters.LoadOrStore(addr, &batcher{client: s.cluster, replicas: s.replicas})
+	return b.(*batcher)
+}
+
+// redirected reports whether a node of a Cluster answered that the command should
+// be tried again, there or elsewhere. The client does so with a command that comes
+// alone, but not with all of a pipeline.
+func redirected(err error) bool {
+	if err == nil {
+		return false
+	}
+	for _, prefix := range []string{"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "LOADING", "READONLY"} {
+		if redis.HasErrorPrefix(err, prefix) {
+			return true
+		}
+	}
+	return false
+}
