@@ -229,6 +229,7 @@ func TestReadyzTellsWhatRedisRefuses(t *testing.T) {
 	usersMe := all[5]
 	server.Client().ConfigSet(t.Context(), "maxmemory", "1")
 	g.awaitHealth(200, `{"status":"ready","store":"full","circuit":"closed"}`)
+	wantStoreState(t, g.URL, "full", 1)
 	if status, _, body := usersMe.of(t, g.URL); status != 200 {
 		t.Errorf("/users/me when memory is full: %d %s", status, body)
 	}
@@ -237,13 +238,34 @@ func TestReadyzTellsWhatRedisRefuses(t *testing.T) {
 	}
 	server.Client().ConfigSet(t.Context(), "maxmemory", "0")
 	g.awaitHealth(200, `{"status":"ready","store":"ok","circuit":"closed"}`)
+	wantStoreState(t, g.URL, "ok", 1)
 	server.Client().ConfigSet(t.Context(), "min-replicas-to-write", "1")
 	g.awaitHealth(200, `{"status":"ready","store":"refusing","circuit":"closed"}`)
+	wantStoreState(t, g.URL, "refusing", 1)
 	server.Client().ConfigSet(t.Context(), "min-replicas-to-write", "0")
 	master := redistest.Single(t)
 	_, port, _ := strings.Cut(master.Addr(), ":")
 	server.Client().ReplicaOf(t.Context(), "127.0.0.1", port)
 	g.awaitHealth(503, `{"status":"unavailable","reason":"store","store":"read-only","circuit":"closed"}`)
+	wantStoreState(t, g.URL, "read-only", 0)
+}
+
+// wantStoreState checks that the metrics have the store in that state and no other, and
+// up or not.
+func wantStoreState(t *testing.T, base, state string, up float64) {
+	t.Helper()
+	found := scrape(t, base)
+	if found["grantd_store_up"] != up || found["grantd_ready"] != up {
+		t.Errorf("%s: up %v, ready %v, want %v", state, found["grantd_store_up"], found["grantd_ready"], up)
+	}
+	for name, value := range found {
+		if strings.HasPrefix(name, "grantd_store_state{") && (value == 1) != (name == `grantd_store_state{state="`+state+`"}`) {
+			t.Errorf("%s: %s is %v", state, name, value)
+		}
+	}
+	if _, there := found[`grantd_store_state{state="`+state+`"}`]; !there {
+		t.Errorf("there is no state %s", state)
+	}
 }
 
 // With wait_replicas a logout and a refresh are answered when a replica has them.
