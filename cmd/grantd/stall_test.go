@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -293,6 +294,58 @@ func TestWaitReplicas(t *testing.T) {
 	}
 	replica.Cont()
 	revoke.awaitOK(t, g.URL)
+}
+
+// With wait_replicas nothing is said to be done, or gone, that a failover could undo: an
+// admin's request that was done and answered with 503 is a 503 when it is repeated, until
+// the replica has what the first did.
+func TestRepeatedActsOfAdminsWaitForReplicas(t *testing.T) {
+	master := redistest.Single(t)
+	_, port, _ := strings.Cut(master.Addr(), ":")
+	replica := redistest.Single(t, "--replicaof", "127.0.0.1 "+port)
+	g := serveOnRedis(t, master.URL(), "GRANTD_REDIS_WAIT_REPLICAS=1", firstAdmin)
+	storeRequests(t, g.URL)[1].awaitOK(t, g.URL) // a refresh, once the replica follows
+	token := storeRequests(t, g.URL)[5].bearer
+	api := func(method, path, body string) adminAnswer { return admins(t, g.URL, token, method, path, body) }
+	for _, name := range []string{"alice", "bob"} {
+		api("POST", "/users", `{"username":"`+name+`"}`).want(t, http.StatusCreated)
+	}
+	api("POST", "/clients", `{"client_id":"app","grant_types":["client_credentials"],"scopes":["read"]}`).want(t, http.StatusCreated)
+	_, issued := tokenFor(t, g.URL, "web", secret32, url.Values{"grant_type": {"client_credentials"}})
+	access := issued["access_token"].(string)
+	var found struct{ Grant struct{ ID string } }
+	about := api("POST", "/tokens/inspect", `{"token":"`+access+`"}`).want(t, http.StatusOK)
+	if err := json.Unmarshal([]byte(about.body), &found); err != nil || found.Grant.ID == "" {
+		t.Fatalf("%v: %s", err, about.body)
+	}
+	again := []struct {
+		method, path, body string
+		done               int // the status once the replica has it
+	}{
+		{"PATCH", "/users/alice", `{"disabled":true}`, http.StatusOK},
+		{"PATCH", "/users/bob", `{"admin":true}`, http.StatusOK}, // which ends no grants
+		{"PATCH", "/clients/app", `{"scopes":["read","admin"]}`, http.StatusOK},
+		{"DELETE", "/grants/" + found.Grant.ID, "", http.StatusNoContent},
+		{"DELETE", "/users/carol", "", http.StatusNoContent}, // who was there until the first try
+		{"DELETE", "/clients/old", "", http.StatusNoContent},
+		{"DELETE", "/keys/77", "", http.StatusNoContent},
+	}
+	replica.Stop()
+	for _, round := range []string{"first", "repeated"} {
+		for _, r := range again {
+			if a := api(r.method, r.path, r.body); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") != "1" {
+				t.Errorf("%s %s, %s, without a replica: %d %s", r.method, r.path, round, a.status, a.body)
+			}
+		}
+	}
+	if status, answer := postForm(t, g.URL+"/introspect", "web", secret32, url.Values{"token": {access}}); status != 200 || answer != `{"active":false}` {
+		t.Errorf("the grant wasn't ended: %d %s", status, answer)
+	}
+	replica.Cont()
+	storeRequests(t, g.URL)[4].awaitOK(t, g.URL) // a logout, once the replica follows
+	for _, r := range again {
+		api(r.method, r.path, r.body).want(t, r.done)
+	}
 }
 
 // awaitOK repeats the request until it is answered with 200.
