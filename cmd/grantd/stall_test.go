@@ -338,6 +338,23 @@ func TestRepeatedActsOfAdminsWaitForReplicas(t *testing.T) {
 			}
 		}
 	}
+	deletions := map[string][]string{
+		"there is no user carol":     {"user", "delete", "carol"},
+		"there is no client \"old\"": {"client", "delete", "old"},
+		"there is no key 77":         {"key", "delete", "77"},
+	}
+	command := func(args []string) (stderr string) {
+		code, _, stderr := launch{args: args, env: []string{"GRANTD_SERVER=" + g.URL, "GRANTD_TOKEN=" + token}}.run(t)
+		if code != exitFailed {
+			t.Errorf("grantd %q: exit %d", args, code)
+		}
+		return stderr
+	}
+	for absent, args := range deletions {
+		if stderr := command(args); strings.Contains(stderr, absent) || !strings.Contains(stderr, "hint: try again in a moment") {
+			t.Errorf("grantd %q without a replica: %s", args, stderr)
+		}
+	}
 	if status, answer := postForm(t, g.URL+"/introspect", "web", secret32, url.Values{"token": {access}}); status != 200 || answer != `{"active":false}` {
 		t.Errorf("the grant wasn't ended: %d %s", status, answer)
 	}
@@ -345,6 +362,11 @@ func TestRepeatedActsOfAdminsWaitForReplicas(t *testing.T) {
 	storeRequests(t, g.URL)[4].awaitOK(t, g.URL) // a logout, once the replica follows
 	for _, r := range again {
 		api(r.method, r.path, r.body).want(t, r.done)
+	}
+	for absent, args := range deletions {
+		if stderr := command(args); !strings.Contains(stderr, absent) {
+			t.Errorf("grantd %q: %s", args, stderr)
+		}
 	}
 }
 
