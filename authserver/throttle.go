@@ -13,7 +13,7 @@ import (
 // Guesses of client secrets and of passwords that are refused before they are
 // looked at: a 429 (RFC 6585 section 4), for which RFC 6749 has no code. It isn't
 // invalid_grant, which clients take for a wrong password and ask their user for
-// another.
+// another. errCrowded is for a queue that is too long, though nothing may have failed.
 var (
 	errThrottled = &Error{
 		Status: http.StatusTooManyRequests, Code: "temporarily_unavailable",
@@ -22,6 +22,10 @@ var (
 	errGuesses = &Error{
 		Status: http.StatusTooManyRequests, Code: "temporarily_unavailable",
 		Description: "Too many sign-ins failed.",
+	}
+	errCrowded = &Error{
+		Status: http.StatusTooManyRequests, Code: "temporarily_unavailable",
+		Description: "Too many sign-ins of one user at once.",
 	}
 )
 
@@ -38,6 +42,9 @@ func throttled(err error) error {
 // refused is the answer to a guess that was refused, and any other error as it is.
 func refused(err error) error {
 	var r *throttle.Refusal
+	if errors.As(err, &r) && r.Crowded {
+		return errCrowded.reason("too many sign-ins of the user at once").after(r.Wait)
+	}
 	if errors.As(err, &r) {
 		return errGuesses.reason("too many wrong passwords for the user or from the network").after(r.Wait)
 	}

@@ -1,17 +1,20 @@
 package authserver_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/grantd/grantd/authserver"
+	"github.com/grantd/grantd/storage"
 )
 
 // The limits that Config.Unthrottled speaks of.
@@ -280,4 +283,51 @@ func TestThrottleOff(t *testing.T) {
 	guess(t, f, guessesOfOneNetwork+1)
 	guessPasswords(t, f, "alice", guessesFromOne+1)
 	wantToken(t, f.post(t, passwordForm("alice", "secret123"), asWeb))
+}
+
+// stalledStore has sign-ins that took their place wait, as slow hashes do, until it is
+// let go.
+type stalledStore struct {
+	authserver.Store
+	begun chan struct{} // one for each that waits
+	let   chan struct{} // closed to let all go
+}
+
+func (s *stalledStore) Epoch(ctx context.Context, id storage.GrantID) (uint32, error) {
+	select {
+	case <-s.let:
+	default:
+		s.begun <- struct{}{}
+		<-s.let
+	}
+	return s.Store.Epoch(ctx, id)
+}
+
+// Right passwords that come faster than they can be judged wait, but not for ever. Who
+// is turned away isn't told that sign-ins failed, because none did.
+func TestACrowdOfGoodSignInsIsNotTakenForGuesses(t *testing.T) {
+	store := &stalledStore{begun: make(chan struct{}), let: make(chan struct{})}
+	f := newFixture(t, func(c *authserver.Config) {
+		c.RemoteAddr = func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.7") }
+		store.Store = c.Store
+		c.Store = store
+	})
+	good := passwordForm("alice", "secret123")
+	var wg sync.WaitGroup
+	for range 3 { // as many as may be judged at once
+		wg.Go(func() {
+			if a := f.post(t, good, asWeb); a.status != http.StatusOK {
+				t.Errorf("one of those that were first: %d %s", a.status, a.body)
+			}
+		})
+		<-store.begun
+	}
+	a := f.post(t, good, asWeb)
+	wantThrottled(t, a, 1)
+	if got := a.text("error_description"); got != "Too many sign-ins of one user at once." {
+		t.Errorf("it is told %q", got)
+	}
+	close(store.let)
+	wg.Wait()
+	wantToken(t, f.post(t, good, asWeb))
 }

@@ -79,10 +79,11 @@ func (a *API) client(r *http.Request) (storage.Client, error) {
 	return a.loadClient(r.Context(), id)
 }
 
+// loadClient is to clients what loadUser is to users.
 func (a *API) loadClient(ctx context.Context, id string) (storage.Client, error) {
 	c, err := a.cfg.Store.LoadClient(ctx, id)
 	if errors.Is(err, storage.ErrNotFound) {
-		return c, errNoClient
+		return storage.Client{ID: id}, errNoClient
 	}
 	return c, err
 }

@@ -137,7 +137,7 @@ func (a *API) changeClient(ctx context.Context, r *http.Request, was storage.Cli
 		}
 		next := change(c)
 		if reflect.DeepEqual(next, c) {
-			return c, nil
+			return c, a.confirmClient(ctx, c)
 		}
 		err = a.cfg.Store.UpdateClient(ctx, next)
 		a.cfg.ClientChanged(next.ID) // on an error too: it may have been changed
@@ -150,6 +150,12 @@ func (a *API) changeClient(ctx context.Context, r *http.Request, was storage.Cli
 		}
 	}
 	return storage.Client{}, err
+}
+
+// confirmClient is to a client what confirmUser is to a user.
+func (a *API) confirmClient(ctx context.Context, c storage.Client) error {
+	c.Revision = 0
+	return confirmed(a.cfg.Store.UpdateClient(ctx, c))
 }
 
 // maxOverlap is how long a secret may stay good beside its successor, in seconds.
@@ -252,7 +258,7 @@ type NewSecret struct {
 func (a *API) deleteClient(w http.ResponseWriter, r *http.Request) error {
 	c, err := a.client(r)
 	if errors.Is(err, errNoClient) {
-		return deleted(w, r)
+		return deleted(w, r, func(ctx context.Context) error { return a.confirmClient(ctx, c) })
 	}
 	if err != nil {
 		return err
@@ -263,7 +269,7 @@ func (a *API) deleteClient(w http.ResponseWriter, r *http.Request) error {
 	err = a.act(r.Context(), aboutClient(storage.ActClientDelete, c, ""), func(ctx context.Context) error {
 		_, err := a.changeClient(ctx, r, c, withoutRights)
 		if errors.Is(err, errNoClient) {
-			return nil // somebody else deleted it
+			return a.confirmClient(ctx, c) // somebody else deleted it
 		}
 		if err != nil {
 			return err

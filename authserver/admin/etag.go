@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -69,8 +70,15 @@ func ifThere(r *http.Request) error {
 }
 
 // deleted answers the DELETE of what isn't there, which is no error unless a
-// precondition says that it is there.
-func deleted(w http.ResponseWriter, r *http.Request) error {
+// precondition says that it is there. It may have been done by an earlier try that was
+// answered with 503 because too few replicas had it in time, so confirm, unless it is
+// nil, has the store wait for them again: that it is gone isn't said before.
+func deleted(w http.ResponseWriter, r *http.Request, confirm func(context.Context) error) error {
+	if confirm != nil {
+		if err := confirm(r.Context()); err != nil {
+			return err
+		}
+	}
 	if err := ifMatch(r, ""); err != nil {
 		return err
 	}

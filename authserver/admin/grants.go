@@ -54,7 +54,8 @@ func shownGrant(g storage.Grant) Grant {
 
 var errNoGrant = errNotFound.saying("There is no such grant: it never was, has expired or was ended.")
 
-// grant is the live grant that the path names.
+// grant is the live grant that the path names, or errNoGrant and one that has only the
+// id.
 func (a *API) grant(r *http.Request) (storage.Grant, error) {
 	id, err := storage.ParseGrantID(r.PathValue("id"))
 	if err != nil {
@@ -62,7 +63,7 @@ func (a *API) grant(r *http.Request) (storage.Grant, error) {
 	}
 	g, err := a.cfg.Store.LoadGrant(r.Context(), id)
 	if errors.Is(err, storage.ErrNotFound) {
-		err = errNoGrant
+		return storage.Grant{ID: id}, errNoGrant
 	}
 	return g, err
 }
@@ -79,7 +80,7 @@ func (a *API) getGrant(w http.ResponseWriter, r *http.Request) error {
 func (a *API) deleteGrant(w http.ResponseWriter, r *http.Request) error {
 	g, err := a.grant(r)
 	if errors.Is(err, errNoGrant) {
-		return deleted(w, r)
+		return deleted(w, r, func(ctx context.Context) error { return a.cfg.Store.DeleteGrant(ctx, g.ID) })
 	}
 	if err != nil {
 		return err

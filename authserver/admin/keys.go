@@ -66,11 +66,11 @@ func (a *API) rotateKey(w http.ResponseWriter, r *http.Request) error {
 func (a *API) deleteKey(w http.ResponseWriter, r *http.Request) error {
 	id, err := strconv.ParseUint(r.PathValue("id"), 10, 8)
 	if err != nil {
-		return deleted(w, r) // no key can have that id
+		return deleted(w, r, nil) // no key can have that id
 	}
 	err = a.cfg.Keys.MayDelete(r.Context(), byte(id))
 	if errors.Is(err, storage.ErrNotFound) {
-		return deleted(w, r)
+		return deleted(w, r, func(ctx context.Context) error { return keyProblem(a.cfg.Keys.Delete(ctx, byte(id))) })
 	}
 	if err != nil {
 		return keyProblem(err)

@@ -49,6 +49,9 @@ func (a *API) changeOwnPassword(w http.ResponseWriter, r *http.Request) error {
 	var refused *throttle.Refusal
 	if errors.As(err, &refused) { // no event: refusals cost nothing, and would push others out of the trail
 		refusal := errThrottled.because(err)
+		if refused.Crowded {
+			refusal = errThrottled.saying("Too many came at once, and nothing was looked at. Wait, and repeat the request.").because(err)
+		}
 		refusal.retryAfter = int((refused.Wait + time.Second - 1) / time.Second)
 		return refusal
 	}

@@ -56,10 +56,11 @@ func (a *API) user(r *http.Request) (storage.User, error) {
 	return a.loadUser(r.Context(), name)
 }
 
+// loadUser returns the user of that name, or errNoUser and one that has only the name.
 func (a *API) loadUser(ctx context.Context, name string) (storage.User, error) {
 	u, err := a.cfg.Store.LoadUser(ctx, name)
 	if errors.Is(err, storage.ErrNotFound) {
-		return u, errNoUser
+		return storage.User{Name: name}, errNoUser
 	}
 	return u, err
 }

@@ -94,7 +94,7 @@ func (a *API) changeUser(ctx context.Context, r *http.Request, was storage.User,
 		}
 		next := change(u)
 		if next == u {
-			return u, nil
+			return u, a.confirmUser(ctx, u)
 		}
 		if err = a.cfg.Store.UpdateUser(ctx, next); err == nil {
 			next.Revision++
@@ -105,6 +105,22 @@ func (a *API) changeUser(ctx context.Context, r *http.Request, was storage.User,
 		}
 	}
 	return storage.User{}, err
+}
+
+// confirmUser waits for replicas, where the store does, to have what an earlier try of
+// the request did to the record, which is as it should be, or gone. An update of a
+// revision that no record has does nothing, and is confirmed like any other.
+func (a *API) confirmUser(ctx context.Context, u storage.User) error {
+	u.Revision = 0
+	return confirmed(a.cfg.Store.UpdateUser(ctx, u))
+}
+
+// confirmed is the outcome of an update that was to change nothing.
+func confirmed(err error) error {
+	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // errReplaced: what was to be changed isn't there any more, but its namesake is.
@@ -156,7 +172,7 @@ func (a *API) setPassword(w http.ResponseWriter, r *http.Request) error {
 func (a *API) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	u, err := a.user(r)
 	if errors.Is(err, errNoUser) {
-		return deleted(w, r)
+		return deleted(w, r, func(ctx context.Context) error { return a.confirmUser(ctx, u) })
 	}
 	if err != nil {
 		return err
@@ -170,7 +186,7 @@ func (a *API) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	err = a.act(r.Context(), aboutUser(storage.ActUserDelete, u, ""), func(ctx context.Context) error {
 		u, err := a.changeUser(ctx, r, u, userPatch{disabled: new(true)}.apply)
 		if errors.Is(err, errNoUser) {
-			return nil // somebody else deleted it
+			return a.confirmUser(ctx, u) // somebody else deleted it
 		}
 		if err != nil {
 			return err

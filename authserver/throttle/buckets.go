@@ -187,7 +187,7 @@ func (l *Limiter) room(ctx context.Context, charges []charge) error {
 // refusal is room by what is counted already.
 func (l *Limiter) refusal(charges []charge) error {
 	if wait := l.buckets.wait(charges, l.now()); wait > 0 {
-		return &Refusal{wait}
+		return &Refusal{Wait: wait}
 	}
 	return nil
 }
@@ -237,7 +237,7 @@ func (l *Limiter) count(ctx context.Context, g *gauge, c charge) (emptied bool, 
 		before := decodeFull(record)
 		if wait := r.waitFor(c.n, before, now); wait > 0 { // others emptied it
 			l.buckets.adopt(g, level{before, record})
-			return false, &Refusal{wait}
+			return false, &Refusal{Wait: wait}
 		}
 		if before.Before(had.full) { // the store couldn't be told then
 			before = had.full

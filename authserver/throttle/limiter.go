@@ -35,10 +35,18 @@ func New(store storage.Guesses, keys opaque.Source, now func() time.Time) *Limit
 // it would be one guess more.
 type Refusal struct {
 	Wait time.Duration // before the next may be judged; more than zero
+
+	// Crowded: none has to have failed. More are under way than could be waited for.
+	Crowded bool
 }
 
 // Error says so.
-func (r *Refusal) Error() string { return "throttle: too many wrong passwords" }
+func (r *Refusal) Error() string {
+	if r.Crowded {
+		return "throttle: too many passwords at once"
+	}
+	return "throttle: too many wrong passwords"
+}
 
 // Attempt is a password that somebody gave for a user.
 type Attempt struct {
@@ -132,7 +140,7 @@ func (p *Place) await(ctx context.Context) error {
 		case err != nil:
 			return err
 		case v.wait > 0:
-			return &Refusal{v.wait}
+			return &Refusal{Wait: v.wait}
 		case !v.hold:
 			p.others = v.others
 			return nil
@@ -148,7 +156,7 @@ func (l *Limiter) pause(ctx context.Context, changed <-chan struct{}, deadline t
 	defer l.waiting.Add(-1)
 	left := time.Until(deadline)
 	if l.waiting.Add(1) > maxWaiting || left <= 0 {
-		return &Refusal{time.Second}
+		return &Refusal{Wait: time.Second, Crowded: true}
 	}
 	timer := time.NewTimer(min(glance, left))
 	defer timer.Stop()
@@ -280,7 +288,7 @@ func (p *Place) Failed(ctx context.Context) (last bool, err error) {
 		_, err = fail()
 	}
 	if err == nil && others > 0 {
-		err = &Refusal{others}
+		err = &Refusal{Wait: others}
 	}
 	return last, err
 }

@@ -212,13 +212,13 @@ func TestWaitingEnds(t *testing.T) {
 		l.waiting.Add(maxWaiting)
 		defer l.waiting.Add(-maxWaiting)
 		var refusal *Refusal
-		if _, err := l.Begin(t.Context(), at(home, "x")); !errors.As(err, &refusal) || refusal.Wait != time.Second {
+		if _, err := l.Begin(t.Context(), at(home, "x")); !errors.As(err, &refusal) || *refusal != (Refusal{time.Second, true}) {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("after a while", func(t *testing.T) {
 		var refusal *Refusal
-		if _, err := l.Begin(t.Context(), at(home, "x")); !errors.As(err, &refusal) || refusal.Wait != time.Second {
+		if _, err := l.Begin(t.Context(), at(home, "x")); !errors.As(err, &refusal) || *refusal != (Refusal{time.Second, true}) {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -59,6 +59,35 @@ func (a *api) exchange(ctx context.Context, method, path string, in, out any) (s
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return a.do(req, out)
+}
+
+// none says of something that it isn't there.
+type none string
+
+func (n none) Error() string { return string(n) }
+
+// surely returns err, having asked the server to make sure of it when it is that none is
+// at the path, where one was to be deleted: an earlier try may have been done and not
+// have reached the replicas of Redis. Should there be one again it isn't deleted, because
+// its ETag is another.
+func (a *api) surely(ctx context.Context, err error, path string) error {
+	if !errors.As(err, new(none)) {
+		return err
+	}
+	req, wrong := http.NewRequestWithContext(ctx, http.MethodDelete, a.base+"/admin/v1"+path, nil)
+	if wrong != nil {
+		return wrong
+	}
+	req.Header.Set("If-Match", `"none"`)
+	if status, refused := a.do(req, nil); refused != nil && status != http.StatusPreconditionFailed {
+		return refused
+	}
+	return err
+}
+
+// do sends the request, and reads the answer as send does.
+func (a *api) do(req *http.Request, out any) (status int, err error) {
 	resp, err := a.client.Do(req)
 	if err != nil {
 		return 0, unreachable(a.base, err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -74,7 +75,7 @@ func loadClient(a *api, cmd *cobra.Command, id string) (c admin.Client, document
 }
 
 func noClient(id string) error {
-	return failedf("there is no client %q", id).withHint("grantd client list shows which there are")
+	return failedf("%w", none(fmt.Sprintf("there is no client %q", id))).withHint("grantd client list shows which there are")
 }
 
 func clientListCommand() *cobra.Command {
@@ -166,7 +167,7 @@ func clientDeleteCommand() *cobra.Command {
 	c := clientVerb("delete", "Delete a client and end all its grants", func(a *api, cmd *cobra.Command, args []string) error {
 		c, _, err := loadClient(a, cmd, args[0])
 		if err != nil {
-			return err
+			return a.surely(cmd.Context(), err, clientPath(args[0]))
 		}
 		if err := confirm(cmd, "Delete client "+c.ClientID+" and end all its grants?"); err != nil {
 			return err

@@ -109,8 +109,8 @@ func TestMetrics(t *testing.T) {
 		postForm(t, g.URL+"/introspect", "demo-api", "demo-api-secret", url.Values{"token": {"x"}})
 		time.Sleep(checkLife) // so long a look counts
 		found := scrape(t, g.URL)
-		if found["grantd_store_up"] != 0 || found["grantd_ready"] != 0 {
-			t.Errorf("without Redis: up %v, ready %v", found["grantd_store_up"], found["grantd_ready"])
+		if found["grantd_store_up"] != 0 || found["grantd_ready"] != 0 || found[`grantd_store_state{state="down"}`] != 1 {
+			t.Errorf("without Redis: up %v, ready %v, down %v", found["grantd_store_up"], found["grantd_ready"], found[`grantd_store_state{state="down"}`])
 		}
 		if found = scrape(t, g.URL); found[`grantd_store_errors_total{kind="unavailable",operation="health"}`] == 0 { // the last one's
 			t.Error("looking at it isn't counted as a failure")
@@ -148,6 +148,8 @@ func countsAll(t *testing.T, base string) {
 		`grantd_store_call_duration_seconds_count{operation="revoke"}`:                    1,
 		`grantd_audit_events_lost_total`:                                                  0,
 		`grantd_store_up`:                                                                 1,
+		`grantd_store_state{state="ok"}`:                                                  1,
+		`grantd_store_state{state="full"}`:                                                0,
 		`grantd_ready`:                                                                    1,
 	} {
 		if got, there := found[name]; !there || got != want {

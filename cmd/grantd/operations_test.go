@@ -44,8 +44,8 @@ func newMachine(t *testing.T, onRedis bool) *operated {
 		redistest.Need(t, "redis-cli")
 		m.redis = redistest.Single(t, "--dir", m.path("redis"), "--requirepass", redisPassword, "--appendonly", "yes")
 		store = "redis: {url: \"redis://" + m.redis.Addr() + "/0\", password_file: " + m.path("etc/redis_password") + "}"
-		m.write("etc/redis.conf", fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nrequirepass %s\nappendonly yes\nlogfile %s\n",
-			m.redisPort(), m.path("redis"), redisPassword, m.path("redis.log")))
+		m.write("etc/redis-server.conf", fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nappendonly yes\nlogfile %s\ninclude %s\n",
+			m.redisPort(), m.path("redis"), m.path("redis.log"), m.path("etc/redis.conf")))
 		m.write("etc/redis_password", redisPassword)
 		// What the page's redis-server leaves behind when a step of it fails.
 		t.Cleanup(func() {
@@ -53,6 +53,7 @@ func newMachine(t *testing.T, onRedis bool) *operated {
 		})
 	}
 	m.write("etc/secret", secret32)
+	must(t, launch{args: []string{"secrets", m.path("etc")}}) // etc/redis.conf
 	m.write("etc/grantd.yaml", "issuer: http://127.0.0.1\naddr: 127.0.0.1:0\nsecret_file: "+m.path("etc/secret")+"\npassword_hash: {memory: 64, time: 1}\n"+store+"\n")
 	if err := os.Symlink(path, m.path("bin/grantd")); err != nil {
 		t.Fatal(err)
@@ -136,7 +137,7 @@ func (m *operated) bash(script string) {
 	where := []string{
 		"healthcheck --config /etc/grantd/grantd.yaml", "healthcheck --url " + m.node.URL + "/readyz",
 		"/var/backups", m.path("backups"), "/etc/grantd", m.path("etc"), "/var/lib/grantd", m.path("lib"), "/var/lib/redis", m.path("redis"),
-		"/etc/redis/redis.conf", m.path("etc/redis.conf"), "/usr/local/bin", m.path("bin"), "/tmp/grantd-new", m.path("grantd-new"),
+		"/etc/redis/redis.conf", m.path("etc/redis-server.conf"), "/usr/local/bin", m.path("bin"), "/tmp/grantd-new", m.path("grantd-new"),
 	}
 	if m.redis != nil {
 		where = append(where, "redis-cli ", "redis-cli -p "+m.redisPort()+" ")

@@ -14,7 +14,7 @@ func resourceCommand() *cobra.Command {
 		Long: `Run GET /users/me alone, as a resource server beside serve, with its metadata.
 Clients reach it at the URL that the key resource of the configuration names.
 GET /metrics is there too, unless the key metrics_addr gives that a listener of
-its own.` + aboutTraces,
+its own. With tls_cert both speak TLS.` + aboutTraces,
 		Example: "  grantd resource --config grantd.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

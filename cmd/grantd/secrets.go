@@ -23,7 +23,8 @@ func secretsCommand() *cobra.Command {
   secret           the deployment secret, for secret_file
   admin_password   of the first admin, for admin_password_file
   redis_password   for redis.password_file
-  redis.conf       requirepass, for redis-server
+  redis.conf       requirepass, to start redis-server with, or for its
+                   configuration to include
 
 With --redis-dir the last two go there, so that Redis needn't see the others.
 Only the user who runs this can read them. --world-readable is for a volume that

@@ -15,7 +15,8 @@ func serveCommand() *cobra.Command {
 		Long: `Run the authorization server (POST /token, /revoke and /introspect) and
 GET /users/me on one listener, with the metadata of both, and the admin API below
 /admin/v1, unless the key admin_addr gives that a listener of its own. So does
-metrics_addr for GET /metrics, which the internet should not reach.
+metrics_addr for GET /metrics, which the internet should not reach. With tls_cert
+all of them speak TLS.
 
 It refuses to start with a configuration that is wrong anywhere, and with a
 store that holds the users or clients of grantd dev, whose passwords are public.

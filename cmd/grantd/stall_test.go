@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -229,6 +230,7 @@ func TestReadyzTellsWhatRedisRefuses(t *testing.T) {
 	usersMe := all[5]
 	server.Client().ConfigSet(t.Context(), "maxmemory", "1")
 	g.awaitHealth(200, `{"status":"ready","store":"full","circuit":"closed"}`)
+	wantStoreState(t, g.URL, "full", 1)
 	if status, _, body := usersMe.of(t, g.URL); status != 200 {
 		t.Errorf("/users/me when memory is full: %d %s", status, body)
 	}
@@ -237,13 +239,34 @@ func TestReadyzTellsWhatRedisRefuses(t *testing.T) {
 	}
 	server.Client().ConfigSet(t.Context(), "maxmemory", "0")
 	g.awaitHealth(200, `{"status":"ready","store":"ok","circuit":"closed"}`)
+	wantStoreState(t, g.URL, "ok", 1)
 	server.Client().ConfigSet(t.Context(), "min-replicas-to-write", "1")
 	g.awaitHealth(200, `{"status":"ready","store":"refusing","circuit":"closed"}`)
+	wantStoreState(t, g.URL, "refusing", 1)
 	server.Client().ConfigSet(t.Context(), "min-replicas-to-write", "0")
 	master := redistest.Single(t)
 	_, port, _ := strings.Cut(master.Addr(), ":")
 	server.Client().ReplicaOf(t.Context(), "127.0.0.1", port)
 	g.awaitHealth(503, `{"status":"unavailable","reason":"store","store":"read-only","circuit":"closed"}`)
+	wantStoreState(t, g.URL, "read-only", 0)
+}
+
+// wantStoreState checks that the metrics have the store in that state and no other, and
+// up or not.
+func wantStoreState(t *testing.T, base, state string, up float64) {
+	t.Helper()
+	found := scrape(t, base)
+	if found["grantd_store_up"] != up || found["grantd_ready"] != up {
+		t.Errorf("%s: up %v, ready %v, want %v", state, found["grantd_store_up"], found["grantd_ready"], up)
+	}
+	for name, value := range found {
+		if strings.HasPrefix(name, "grantd_store_state{") && (value == 1) != (name == `grantd_store_state{state="`+state+`"}`) {
+			t.Errorf("%s: %s is %v", state, name, value)
+		}
+	}
+	if _, there := found[`grantd_store_state{state="`+state+`"}`]; !there {
+		t.Errorf("there is no state %s", state)
+	}
 }
 
 // With wait_replicas a logout and a refresh are answered when a replica has them.
@@ -271,6 +294,80 @@ func TestWaitReplicas(t *testing.T) {
 	}
 	replica.Cont()
 	revoke.awaitOK(t, g.URL)
+}
+
+// With wait_replicas nothing is said to be done, or gone, that a failover could undo: an
+// admin's request that was done and answered with 503 is a 503 when it is repeated, until
+// the replica has what the first did.
+func TestRepeatedActsOfAdminsWaitForReplicas(t *testing.T) {
+	master := redistest.Single(t)
+	_, port, _ := strings.Cut(master.Addr(), ":")
+	replica := redistest.Single(t, "--replicaof", "127.0.0.1 "+port)
+	g := serveOnRedis(t, master.URL(), "GRANTD_REDIS_WAIT_REPLICAS=1", firstAdmin)
+	storeRequests(t, g.URL)[1].awaitOK(t, g.URL) // a refresh, once the replica follows
+	token := storeRequests(t, g.URL)[5].bearer
+	api := func(method, path, body string) adminAnswer { return admins(t, g.URL, token, method, path, body) }
+	for _, name := range []string{"alice", "bob"} {
+		api("POST", "/users", `{"username":"`+name+`"}`).want(t, http.StatusCreated)
+	}
+	api("POST", "/clients", `{"client_id":"app","grant_types":["client_credentials"],"scopes":["read"]}`).want(t, http.StatusCreated)
+	_, issued := tokenFor(t, g.URL, "web", secret32, url.Values{"grant_type": {"client_credentials"}})
+	access := issued["access_token"].(string)
+	var found struct{ Grant struct{ ID string } }
+	about := api("POST", "/tokens/inspect", `{"token":"`+access+`"}`).want(t, http.StatusOK)
+	if err := json.Unmarshal([]byte(about.body), &found); err != nil || found.Grant.ID == "" {
+		t.Fatalf("%v: %s", err, about.body)
+	}
+	again := []struct {
+		method, path, body string
+		done               int // the status once the replica has it
+	}{
+		{"PATCH", "/users/alice", `{"disabled":true}`, http.StatusOK},
+		{"PATCH", "/users/bob", `{"admin":true}`, http.StatusOK}, // which ends no grants
+		{"PATCH", "/clients/app", `{"scopes":["read","admin"]}`, http.StatusOK},
+		{"DELETE", "/grants/" + found.Grant.ID, "", http.StatusNoContent},
+		{"DELETE", "/users/carol", "", http.StatusNoContent}, // who was there until the first try
+		{"DELETE", "/clients/old", "", http.StatusNoContent},
+		{"DELETE", "/keys/77", "", http.StatusNoContent},
+	}
+	replica.Stop()
+	for _, round := range []string{"first", "repeated"} {
+		for _, r := range again {
+			if a := api(r.method, r.path, r.body); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") != "1" {
+				t.Errorf("%s %s, %s, without a replica: %d %s", r.method, r.path, round, a.status, a.body)
+			}
+		}
+	}
+	deletions := map[string][]string{
+		"there is no user carol":     {"user", "delete", "carol"},
+		"there is no client \"old\"": {"client", "delete", "old"},
+		"there is no key 77":         {"key", "delete", "77"},
+	}
+	command := func(args []string) (stderr string) {
+		code, _, stderr := launch{args: args, env: []string{"GRANTD_SERVER=" + g.URL, "GRANTD_TOKEN=" + token}}.run(t)
+		if code != exitFailed {
+			t.Errorf("grantd %q: exit %d", args, code)
+		}
+		return stderr
+	}
+	for absent, args := range deletions {
+		if stderr := command(args); strings.Contains(stderr, absent) || !strings.Contains(stderr, "hint: try again in a moment") {
+			t.Errorf("grantd %q without a replica: %s", args, stderr)
+		}
+	}
+	if status, answer := postForm(t, g.URL+"/introspect", "web", secret32, url.Values{"token": {access}}); status != 200 || answer != `{"active":false}` {
+		t.Errorf("the grant wasn't ended: %d %s", status, answer)
+	}
+	replica.Cont()
+	storeRequests(t, g.URL)[4].awaitOK(t, g.URL) // a logout, once the replica follows
+	for _, r := range again {
+		api(r.method, r.path, r.body).want(t, r.done)
+	}
+	for absent, args := range deletions {
+		if stderr := command(args); !strings.Contains(stderr, absent) {
+			t.Errorf("grantd %q: %s", args, stderr)
+		}
+	}
 }
 
 // awaitOK repeats the request until it is answered with 200.

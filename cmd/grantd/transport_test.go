@@ -177,7 +177,8 @@ func TestPlainHTTPOnALoopbackListener(t *testing.T) {
 
 func TestServeSpeaksTLS(t *testing.T) {
 	cert, key, pool := certificate(t)
-	s := startSite(t, "GRANTD_TLS_CERT="+cert, "GRANTD_TLS_KEY="+key)
+	metricsAddr := "127.0.0.1:" + freePort(t)
+	s := startSite(t, "GRANTD_TLS_CERT="+cert, "GRANTD_TLS_KEY="+key, "GRANTD_METRICS_ADDR="+metricsAddr)
 	addr := strings.TrimPrefix(s.URL, "http://")
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
 	secure := &site{&running{URL: "https://" + addr}, client}
@@ -213,6 +214,18 @@ func TestServeSpeaksTLS(t *testing.T) {
 		response.Body.Close()
 		if response.StatusCode != http.StatusUnauthorized || response.ProtoMajor != 2 {
 			t.Errorf("/users/me: %d over HTTP/%d", response.StatusCode, response.ProtoMajor)
+		}
+	})
+	t.Run("for Prometheus too", func(t *testing.T) {
+		for scheme, want := range map[string]int{"https": http.StatusOK, "http": http.StatusBadRequest} {
+			response, err := client.Get(scheme + "://" + metricsAddr + metricsPath)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			if response.StatusCode != want {
+				t.Errorf("%s: %d, want %d", scheme, response.StatusCode, want)
+			}
 		}
 	})
 	t.Run("TLS 1.1 is too old", func(t *testing.T) {

@@ -62,7 +62,7 @@ func loadUser(a *api, cmd *cobra.Command, arg string) (u admin.User, document js
 func userPath(name string) string { return "/users/" + segment(name) }
 
 func noUser(name string) error {
-	return failedf("there is no user %s", name).withHint("grantd user list shows who there is")
+	return failedf("%w", none("there is no user "+name)).withHint("grantd user list shows who there is")
 }
 
 func userListCommand() *cobra.Command {

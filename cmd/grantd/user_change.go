@@ -127,7 +127,7 @@ func userDeleteCommand() *cobra.Command {
 		func(a *api, cmd *cobra.Command, args []string) error {
 			u, _, err := loadUser(a, cmd, args[0])
 			if err != nil {
-				return err
+				return a.surely(cmd.Context(), err, userPath(args[0]))
 			}
 			name := printable(u.Username, longestCell)
 			if err := confirm(cmd, "Delete user "+name+" and end all grants?"); err != nil {

@@ -35,10 +35,12 @@ func (p *process) mainMetrics() http.Handler {
 // vitals are what the metrics ask for when somebody reads them, which is not before
 // the process is complete.
 func (p *process) vitals() metrics.Process {
-	up := func() bool { return serves(p.health.storeHealth(context.Background()).State) }
+	state := func() storage.HealthState { return p.health.storeHealth(context.Background()).State }
+	up := func() bool { return serves(state()) }
 	return metrics.Process{
 		Version:      versionText(),
 		StoreUp:      up,
+		StoreState:   state,
 		Ready:        func() bool { return p.health.started.Load() && !p.health.stopping.Load() && up() },
 		Hashing:      func() (running, waiting int) { return p.hasher.Load() },
 		AuditWaiting: func() int { return len(p.audit.incoming) },

@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/grantd/grantd/storage"
 )
 
 // Metrics are those of one process. It is safe for concurrent use; a nil one
@@ -49,6 +51,9 @@ type Process struct {
 	// StoreUp reports whether the store answers, Ready whether requests should be
 	// sent here.
 	StoreUp, Ready func() bool
+
+	// StoreState tells how much of its work the store can do.
+	StoreState func() storage.HealthState
 
 	// Hashing tells how many passwords are being hashed, and how many wait.
 	Hashing func() (running, waiting int)
@@ -111,6 +116,7 @@ func (m *Metrics) ask(p Process) {
 	running := func() float64 { n, _ := p.Hashing(); return float64(n) }
 	waiting := func() float64 { _, n := p.Hashing(); return float64(n) }
 	m.gauge("store_up", "1 when the store answers.", func() float64 { return truth(p.StoreUp()) })
+	m.registry.MustRegister(storeState{p.StoreState})
 	m.gauge("ready", "1 when requests should be sent here, as GET /readyz has it.", func() float64 { return truth(p.Ready()) })
 	m.gauge("password_hash_running", "Passwords that are being hashed or verified.", running)
 	m.gauge("password_hash_waiting", "Passwords that wait for that.", waiting)

@@ -21,7 +21,7 @@ import (
 func newMetrics() *metrics.Metrics {
 	no := func() bool { return false }
 	return metrics.New(metrics.Process{
-		Version: "v1.2.3", StoreUp: func() bool { return true }, Ready: no,
+		Version: "v1.2.3", StoreUp: func() bool { return true }, Ready: no, StoreState: func() storage.HealthState { return storage.Full },
 		Hashing: func() (int, int) { return 2, 3 }, AuditWaiting: func() int { return 4 },
 	})
 }
@@ -76,7 +76,7 @@ func TestEveryAnswerIsCounted(t *testing.T) {
 		`grantd_requests_total{method="POST",route="/users/me",status="200"}`:        "",
 		`grantd_requests_total{method="GET",route="/users/me",status="299"}`:         "",
 		`grantd_build_info{go_version="` + runtime.Version() + `",version="v1.2.3"}`: "1",
-		`grantd_store_up`: "1", `grantd_ready`: "0",
+		`grantd_store_up`: "1", `grantd_ready`: "0", `grantd_store_state{state="full"}`: "1", `grantd_store_state{state="ok"}`: "0",
 		`grantd_password_hash_running`: "2", `grantd_password_hash_waiting`: "3", `grantd_audit_events_waiting`: "4",
 	})
 }
@@ -133,6 +133,28 @@ func TestFailuresOfTheStoreHaveAKind(t *testing.T) {
 			if c.kind == "" && strings.HasPrefix(series, "grantd_store_errors_total") {
 				t.Errorf("%v is counted as %s", c.err, series)
 			}
+		}
+	}
+}
+
+// Of the states that a store can be in there is always exactly one.
+func TestTheStoreIsInOneState(t *testing.T) {
+	states := []storage.HealthState{storage.Healthy, storage.Full, storage.Refusing, storage.Partial, storage.ReadOnly, storage.Down}
+	for i, now := range states {
+		looks := 0
+		m := metrics.New(metrics.Process{
+			StoreUp: func() bool { return true }, Ready: func() bool { return true },
+			StoreState: func() storage.HealthState { looks++; return states[(i+looks-1)%len(states)] },
+			Hashing:    func() (int, int) { return 0, 0 }, AuditWaiting: func() int { return 0 },
+		})
+		want := map[string]string{}
+		for _, state := range states {
+			want[`grantd_store_state{state="`+string(state)+`"}`] = "0"
+		}
+		want[`grantd_store_state{state="`+string(now)+`"}`] = "1"
+		wantSeries(t, scrape(t, m), want)
+		if looks != 1 {
+			t.Errorf("a scrape looked %d times", looks)
 		}
 	}
 }

@@ -42,3 +42,25 @@ func ErrorKind(err error) string {
 	}
 	return other
 }
+
+// storeState is a gauge for each state that a store can be in: 1 for the one that it
+// is in. All of them are of one look, so that no scrape has two states, or none.
+type storeState struct{ look func() storage.HealthState }
+
+// storeStates are the values of its label, from best to worst.
+var storeStates = []storage.HealthState{storage.Healthy, storage.Full, storage.Refusing, storage.Partial, storage.ReadOnly, storage.Down}
+
+var storeStateDesc = prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "store_state"),
+	"1 for the state that the store is in, as GET /readyz has it, 0 for the others.",
+	[]string{"state"}, nil)
+
+// Describe implements prometheus.Collector.
+func (storeState) Describe(to chan<- *prometheus.Desc) { to <- storeStateDesc }
+
+// Collect implements prometheus.Collector.
+func (s storeState) Collect(to chan<- prometheus.Metric) {
+	now := s.look()
+	for _, state := range storeStates {
+		to <- prometheus.MustNewConstMetric(storeStateDesc, prometheus.GaugeValue, truth(state == now), string(state))
+	}
+}

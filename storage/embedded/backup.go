@@ -88,7 +88,7 @@ func fresh(path string, fill func(tmp string) error) error {
 // transaction and copies rows, not pages: what was deleted isn't in the copy, and
 // a page that is damaged is noticed.
 func copyInto(ctx context.Context, from, to string) error {
-	uri := url.URL{Scheme: "file", Path: from, RawQuery: url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(250)"}}.Encode()}
+	uri := url.URL{Scheme: "file", Path: from, RawQuery: url.Values{"mode": {copyMode(from)}, "_pragma": {"busy_timeout(250)"}}.Encode()}
 	connector, err := sqlite.NewConnector(uri.String())
 	if err != nil {
 		return unavailable(err)
@@ -102,6 +102,17 @@ func copyInto(ctx context.Context, from, to string) error {
 		return fmt.Errorf("reading the store %s: %w", from, unavailable(err))
 	}
 	return nil
+}
+
+// copyMode is how to open the file at path so that what is beside it stays as it is.
+// Reading makes a log (-wal) and its index (-shm) where there are none, which only who
+// may write takes away again, being the last to close them. Where there is a log,
+// because a server runs or was killed, who may write would put it into the file.
+func copyMode(path string) string {
+	if _, err := os.Lstat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		return "rw"
+	}
+	return "ro"
 }
 
 func ofGrantd(ctx context.Context, db *sql.DB) error {

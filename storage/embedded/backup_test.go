@@ -3,8 +3,11 @@ package embedded
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -87,6 +90,72 @@ func TestABackupOfAnOlderStoreChangesNothing(t *testing.T) {
 	if d := cmp.Diff([]int{0, 1, 2, 3, 5}, living(t, open(t, to, laterOn))); d != "" {
 		t.Errorf("grants that live in the backup (-want +got):\n%s", d)
 	}
+}
+
+// What is beside a store stays as it is too: nothing where its server was stopped, the log
+// where it was killed, which only the next server puts into the file.
+func TestABackupLeavesNothingBesideTheStore(t *testing.T) {
+	from := filepath.Join(t.TempDir(), "grantd.db")
+	s := open(t, from)
+	g := newGrant("alice", 1)
+	if err := s.CreateGrant(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	killed := t.TempDir() // a copy of the files as a server leaves them that is killed
+	if err := os.CopyFS(killed, os.DirFS(filepath.Dir(from))); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		dir  string
+		want []string
+	}{
+		"stopped": {filepath.Dir(from), []string{"grantd.db"}},
+		"killed":  {killed, []string{"grantd.db", "grantd.db-shm", "grantd.db-wal"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := contents(t, c.dir)
+			to := filepath.Join(t.TempDir(), "backup.db")
+			for range 2 {
+				if err := Backup(t.Context(), filepath.Join(c.dir, "grantd.db"), to); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := open(t, to).LoadGrant(t.Context(), g.ID); err != nil {
+					t.Errorf("the grant isn't in the backup: %v", err)
+				}
+				to += "2"
+			}
+			after := contents(t, c.dir)
+			if got := slices.Sorted(maps.Keys(after)); !slices.Equal(got, c.want) {
+				t.Errorf("there are %q, want %q", got, c.want)
+			}
+			for file, text := range before {
+				if !strings.HasSuffix(file, "-shm") && after[file] != text { // readers mark their place in the index
+					t.Errorf("%s was changed", file)
+				}
+			}
+		})
+	}
+}
+
+// contents are the files of a directory.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[e.Name()] = string(text)
+	}
+	return found
 }
 
 func TestBackupRefusesToOverwriteAndWhatIsNoStore(t *testing.T) {
