@@ -39,7 +39,10 @@ type Config struct {
 	// of it, never of what a request says of its host.
 	Issuer string
 
-	Store     Store
+	// Store is best one of package watched, and requests have a storage.Budget in their
+	// contexts: else what one waits for a slow store adds up, call by call.
+	Store Store
+
 	Keys      opaque.Source
 	Passwords *passhash.Hasher
 

@@ -18,7 +18,7 @@ const maxAct = 20 * time.Second
 // was begun goes on when its client goes away: it must not end between the record
 // and the grants.
 func (a *API) act(ctx context.Context, ev storage.AuditEvent, do func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxAct)
+	ctx, cancel := unhurried(ctx)
 	defer cancel()
 	ev = a.by(ctx, ev)
 	ev.Outcome = storage.Accepted
@@ -34,6 +34,15 @@ func (a *API) act(ctx context.Context, ev storage.AuditEvent, do func(context.Co
 		err = asProblem(err).because(errors.Join(err, fmt.Errorf("keeping the audit event: %w", lost)))
 	}
 	return err
+}
+
+// unhurried is a context for what has to be done to its end: it doesn't end with the
+// request, nor with the time that a request may wait for the store. An admin who ends
+// grants wants it done, however slow the store is, and not to be told to begin again.
+// Each call is bounded all the same, and a store that doesn't answer fails the next
+// ones at once.
+func unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(storage.WithBudget(context.WithoutCancel(ctx), nil), maxAct)
 }
 
 // errUnaudited: what nobody could account for isn't done.

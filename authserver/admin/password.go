@@ -116,7 +116,8 @@ func (a *API) passwordChange(w http.ResponseWriter, r *http.Request, u storage.U
 	return passwordChange{*older, *newer}, a.checkPassword("new_password", u.Name, *newer)
 }
 
-// replacePassword judges the old password, replaces it and ends the grants.
+// replacePassword judges the old password, replaces it and ends the grants. Once it is
+// being replaced, the rest is an act, which isn't hurried.
 func (a *API) replacePassword(ctx context.Context, u storage.User, p passwordChange) error {
 	if err := a.judgePassword(ctx, u, p.old); err != nil {
 		return err
@@ -125,6 +126,8 @@ func (a *API) replacePassword(ctx context.Context, u storage.User, p passwordCha
 	if err != nil {
 		return err
 	}
+	ctx, cancel := unhurried(ctx)
+	defer cancel()
 	u.Password = hash
 	err = a.cfg.Store.UpdateUser(ctx, u)
 	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {

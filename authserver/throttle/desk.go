@@ -14,8 +14,16 @@ type turn chan struct{}
 
 func newTurn() turn { return make(turn, 1) }
 
-// enter waits for the caller's turn; leave ends it.
+// enter waits for the caller's turn; leave ends it. Who has it waits for the store, so
+// this is a wait for the store too.
 func (t turn) enter(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	default:
+	}
+	ctx, done := storage.Wait(ctx)
+	defer done()
 	select {
 	case t <- struct{}{}:
 		return nil
@@ -32,6 +40,7 @@ type desk struct {
 	turn                  // of who may touch what follows
 	record  []byte        // as it was last seen
 	seen    time.Time     // or later
+	took    time.Duration // to see it
 	changed chan struct{} // closed when a guess of this process has ended
 
 	users int // guarded by desks.mu
@@ -41,8 +50,14 @@ type desk struct {
 // by compare and swap, and doesn't depend on it.
 const fresh = 50 * time.Millisecond
 
+// slow is how long a store takes that the guesses under way wait for more than for
+// their passwords to be hashed. Whoever waits for them then waits for the store.
+const slow = 50 * time.Millisecond
+
 // saw remembers what the store answered to a question that was asked then.
-func (d *desk) saw(record []byte, asked time.Time) { d.record, d.seen = record, asked }
+func (d *desk) saw(record []byte, asked time.Time) {
+	d.record, d.seen, d.took = record, asked, time.Since(asked)
+}
 
 // wake lets those try again who wait for a guess to end.
 func (d *desk) wake() {

@@ -61,9 +61,11 @@ type Place struct {
 	limiter *Limiter
 	key     storage.GuessKey
 	network netip.Prefix
-	id      uint64 // of this place, among those of the user
-	digest  uint64 // of the password
-	desk    *desk
+	id      uint64        // of this place, among those of the user
+	digest  uint64        // of the password
+	desk    *desk         // nil once the outcome is told, or being told
+	asked   bool          // the store was asked for it
+	slow    bool          // the store was, when it was asked last
 	others  time.Duration // see verdict
 }
 
@@ -105,10 +107,10 @@ func (l *Limiter) Begin(ctx context.Context, a Attempt) (*Place, error) {
 }
 
 // giveUp closes a place that wasn't had. When the client hung up while it was being
-// taken, the store may have given it all the same, and three of those would leave no
-// room for the user until they are taken for dead.
+// taken, or had waited for long enough, the store may have given it all the same, and
+// three of those would leave no room for the user until they are taken for dead.
 func (p *Place) giveUp(ctx context.Context) {
-	if errors.Is(ctx.Err(), context.Canceled) {
+	if p.asked && (errors.Is(ctx.Err(), context.Canceled) || storage.BudgetOf(ctx).Spent()) {
 		p.Leave(ctx)
 		return
 	}
@@ -145,14 +147,20 @@ func (p *Place) await(ctx context.Context) error {
 			p.others = v.others
 			return nil
 		}
-		if err := p.limiter.pause(ctx, changed, deadline); err != nil {
+		if err := p.pause(ctx, changed, deadline); err != nil {
 			return err
 		}
 	}
 }
 
 // pause returns nil when it is worth while to try again.
-func (l *Limiter) pause(ctx context.Context, changed <-chan struct{}, deadline time.Time) error {
+func (p *Place) pause(ctx context.Context, changed <-chan struct{}, deadline time.Time) error {
+	if p.slow {
+		var done func()
+		ctx, done = storage.Wait(ctx)
+		defer done()
+	}
+	l := p.limiter
 	defer l.waiting.Add(-1)
 	left := time.Until(deadline)
 	if l.waiting.Add(1) > maxWaiting || left <= 0 {
@@ -181,6 +189,7 @@ func (p *Place) take(ctx context.Context) (v verdict, changed <-chan struct{}, e
 		return v, nil, err
 	}
 	defer d.leave()
+	defer func() { p.slow = d.took > slow }()
 	for range maxSwaps {
 		now := p.limiter.now()
 		r := decode(d.record, now)
@@ -188,6 +197,7 @@ func (p *Place) take(ctx context.Context) (v verdict, changed <-chan struct{}, e
 		switch {
 		case v.admits() && !d.seen.IsZero():
 			r.enter(p.network, p.id, now)
+			p.asked = true
 			if swapped, err := p.swap(ctx, r, now); swapped || err != nil {
 				return v, nil, err
 			}
@@ -227,11 +237,31 @@ func (p *Place) swap(ctx context.Context, r *record, now time.Time) (bool, error
 }
 
 // change changes the record, whatever others do to it. An outcome that is known is
-// told to the end, whoever hung up: else hanging up would be a way to guess.
+// told to the end, whoever hung up: else hanging up would be a way to guess. On an error
+// do may not have run yet.
 func (p *Place) change(ctx context.Context, do func(r *record, now time.Time)) error {
-	ctx, done := settling(ctx)
+	return p.tell(context.WithoutCancel(ctx), do)
+}
+
+// tell is changeWithin to its end in the background, which the caller waits for as long
+// as ctx allows, and its budget: one that is spent on a slow store mustn't leave a place
+// behind that is taken.
+func (p *Place) tell(ctx context.Context, do func(r *record, now time.Time)) error {
+	teller, told := *p, make(chan error, 1)
+	p.desk = nil
+	go func() {
+		unhurried, done := settling(storage.WithBudget(ctx, nil))
+		defer done()
+		told <- teller.changeWithin(unhurried, do)
+	}()
+	waiting, done := storage.Wait(ctx)
 	defer done()
-	return p.changeWithin(ctx, do)
+	select {
+	case err := <-told:
+		return err
+	case <-waiting.Done():
+		return fmt.Errorf("throttle: %w: %w", storage.ErrUnavailable, context.Cause(waiting))
+	}
 }
 
 func (p *Place) changeWithin(ctx context.Context, do func(r *record, now time.Time)) error {
@@ -274,9 +304,14 @@ func (p *Place) Failed(ctx context.Context) (last bool, err error) {
 		return false, nil
 	}
 	network, others := p.network, p.others
-	fail := func() (counted bool, err error) {
-		err = p.change(ctx, func(r *record, now time.Time) { counted, last = r.fail(network, p.id, p.digest, now) })
-		return counted, err
+	fail := func() (bool, error) {
+		var counted, final bool
+		err := p.change(ctx, func(r *record, now time.Time) { counted, final = r.fail(network, p.id, p.digest, now) })
+		if err != nil {
+			return false, err
+		}
+		last = final
+		return counted, nil
 	}
 	if network.IsValid() {
 		settled, done := settling(ctx)
@@ -315,8 +350,9 @@ func (p *Place) Succeeded(ctx context.Context) error {
 }
 
 // Leave gives the place back if its outcome wasn't told: the password wasn't judged.
-// What the store can't be told at once ends by itself, within 20 seconds: the answer,
-// which is mostly that the store can't be asked, doesn't wait for it any longer.
+// What the store isn't told at once it is told in the background, and what it can't be
+// told ends by itself, within 20 seconds: the answer, which is mostly that the store
+// can't be asked, doesn't wait for it any longer.
 func (p *Place) Leave(ctx context.Context) {
 	const limit = 100 * time.Millisecond
 	if p == nil || p.desk == nil {
@@ -324,7 +360,7 @@ func (p *Place) Leave(ctx context.Context) {
 	}
 	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer done()
-	_ = p.changeWithin(ctx, func(r *record, _ time.Time) { r.leave(p.network, p.id) })
+	_ = p.tell(ctx, func(r *record, _ time.Time) { r.leave(p.network, p.id) })
 }
 
 // userKey is the key of a user's record.

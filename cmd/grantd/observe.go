@@ -23,8 +23,8 @@ type observer struct {
 	tracer   *tracing.Tracer   // nil: not traced
 }
 
-// wrap gives each request a record and an id, answers 500 when next panics, and
-// logs the record when the request is done.
+// wrap gives each request a record, an id and a budget of waiting for the store,
+// answers 500 when next panics, and logs the record when the request is done.
 func (o *observer) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := records.Get().(*record)
@@ -40,7 +40,7 @@ func (o *observer) wrap(next http.Handler) http.Handler {
 		if o.tracer != nil {
 			ctx, rec.span = o.tracer.Begin(ctx, knownMethod(r.Method), r.Header, rec.started)
 		}
-		r = r.WithContext(context.WithValue(ctx, recordKey{}, rec))
+		r = r.WithContext(&requestContext{Context: ctx, rec: rec})
 		defer o.finish(rec, r)
 		next.ServeHTTP(rec, r)
 		rec.route = r.Pattern

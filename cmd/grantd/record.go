@@ -11,6 +11,7 @@ import (
 
 	"github.com/grantd/grantd/authserver"
 	"github.com/grantd/grantd/internal/tracing"
+	"github.com/grantd/grantd/storage"
 )
 
 // record is what the log will say of one request. It belongs to the goroutine
@@ -35,7 +36,28 @@ type record struct {
 
 var records = sync.Pool{New: func() any { return new(record) }}
 
+// requestContext is the context of a request: its record, and what is left of the time
+// that it may wait for the store. Both are one value to allocate. The budget isn't
+// in the record, which another request has next, while this context may go on to be
+// used by what the request began.
+type requestContext struct {
+	context.Context
+	rec    *record
+	budget storage.Budget
+}
+
 type recordKey struct{}
+
+// Value implements context.Context.
+func (c *requestContext) Value(key any) any {
+	switch key.(type) {
+	case recordKey:
+		return c.rec
+	case storage.BudgetKey:
+		return &c.budget
+	}
+	return c.Context.Value(key)
+}
 
 // recordOf returns the request's record, or nil outside a request.
 func recordOf(ctx context.Context) *record {

@@ -109,19 +109,22 @@ func TestRedisIsFull(t *testing.T) {
 }
 
 func TestRedisIsSlow(t *testing.T) {
-	for _, delay := range []time.Duration{50 * time.Millisecond, 2 * time.Second} {
+	for _, delay := range []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, 2 * time.Second} {
 		t.Run(delay.String(), func(t *testing.T) {
 			s := size(t)
 			server := redistest.Single(t)
-			proxy := newSlowProxy(t, server.Addr())
-			l := newLoad(t, "Redis "+delay.String()+" late", s, deploy(t, storeConfig{redis: "redis://" + proxy.addr() + "/0"}, s.clients, 2))
+			proxy := redistest.Slow(t, server)
+			l := newLoad(t, "Redis "+delay.String()+" late", s, deploy(t, storeConfig{redis: proxy.URL()}, s.clients, 2))
 			l.start()
 			l.calm()
 			l.during(func() {
-				proxy.set(delay)
+				proxy.Delay(delay)
 				time.Sleep(s.fault)
 			})
-			proxy.set(0)
+			proxy.Delay(0)
+			if delay < time.Second && l.count(granted, usersMe) == 0 {
+				t.Error("no /users/me was answered, though one call is no long wait")
+			}
 			l.awaitService()
 			l.calm()
 			l.finish(keysOf(server))

@@ -123,14 +123,18 @@ func (l *Loader) leave() { <-l.turn }
 
 func (have *loaded) old(now time.Time) bool { return !now.Before(have.at.Add(MaxAge)) }
 
-// wait loads the keyring, unless somebody else has done so meanwhile.
+// wait loads the keyring, unless somebody else has done so meanwhile. All of it is a
+// wait for the store.
 func (l *Loader) wait(ctx context.Context) (*Keyring, error) {
+	ctx, done := storage.Wait(ctx)
+	defer done()
 	select {
 	case l.turn <- struct{}{}:
 		defer l.leave()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: waiting for the deployment keys: %w", storage.ErrUnavailable, ctx.Err())
+		return nil, fmt.Errorf("%w: waiting for the deployment keys: %w", storage.ErrUnavailable, context.Cause(ctx))
 	}
+	ctx = storage.WithBudget(ctx, nil) // it is counted here
 	have := l.have.Load()
 	switch {
 	case have == nil:
@@ -147,7 +151,7 @@ func (l *Loader) wait(ctx context.Context) (*Keyring, error) {
 // the one that it began with. When it fails, what is there stays; if that is too
 // old, it doesn't know any more which keys there are.
 func (l *Loader) reload(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reloadTimeout)
+	ctx, cancel := context.WithTimeout(storage.WithBudget(context.WithoutCancel(ctx), nil), reloadTimeout)
 	defer cancel()
 	err := l.load(ctx)
 	if err == nil {

@@ -237,6 +237,40 @@ func TestANodeThatWasIdleLoadsBeforeItAnswers(t *testing.T) {
 	})
 }
 
+// Whoever loads the keyring waits for the store, and so does who waits for that.
+func TestWaitingForKeysIsAWaitForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &keyStore{}
+		l := opaque.NewLoader(store, newSealer(t))
+		load(t, l)
+		time.Sleep(opaque.MaxAge)
+		const takes, whole = 400 * time.Millisecond, 950 * time.Millisecond
+		store.set(func(s *keyStore) { s.hang = takes })
+		var all sync.WaitGroup
+		for _, before := range []time.Duration{whole - takes, 0, whole - takes/4} { // spent; the first is the one that loads
+			all.Go(func() {
+				b, began := new(storage.Budget), time.Now()
+				b.Spend(before)
+				_, err := l.Keyring(storage.WithBudget(t.Context(), b))
+				took := time.Since(began)
+				if enough := before+takes <= whole; enough && (err != nil || took != takes) {
+					t.Errorf("after %v: %v in %v", before, err, took)
+				} else if !enough && (!errors.Is(err, storage.ErrSpent) || took != whole-before) {
+					t.Errorf("after %v: %v in %v, want %v in %v", before, err, took, storage.ErrSpent, whole-before)
+				}
+				if b.Spend(whole - before - took - 1); b.Spent() && took < whole-before {
+					t.Errorf("after %v: more was counted than %v", before, took)
+				}
+				if b.Spend(1); !b.Spent() {
+					t.Errorf("after %v: less was counted than %v", before, took)
+				}
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+	})
+}
+
 func TestAnOutageKeepsTheKeyring(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told []error

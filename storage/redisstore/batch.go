@@ -73,11 +73,7 @@ func (b *batcher) board(ctx context.Context, cmd redis.Cmder) error {
 		return err
 	}
 	if s == nil {
-		_ = b.client.Process(ctx, cmd) // its error is the command's
-		b.mu.Lock()
-		b.alone--
-		b.mu.Unlock()
-		return nil
+		return b.goAlone(ctx, cmd)
 	}
 	select {
 	case <-s.done:
@@ -88,6 +84,34 @@ func (b *batcher) board(ctx context.Context, cmd redis.Cmder) error {
 		b.mu.Lock()
 		s.gone = true
 		b.mu.Unlock()
+		return ctx.Err()
+	}
+}
+
+// goAlone sends the command by itself. One whose caller has less time than a call may
+// take is left to be answered when the caller gave up. Cutting it off would cost its
+// connection, and then, when Redis is slow, the next caller waits twice: for Redis to
+// greet a new one first.
+func (b *batcher) goAlone(ctx context.Context, cmd redis.Cmder) error {
+	send := func(ctx context.Context) {
+		_ = b.client.Process(ctx, cmd) // its error is the command's
+		b.mu.Lock()
+		b.alone--
+		b.mu.Unlock()
+	}
+	if deadline, hurried := ctx.Deadline(); !hurried || time.Until(deadline) > callTimeout || ctx.Err() != nil {
+		send(ctx)
+		return nil
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		send(context.WithoutCancel(ctx))
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
 		return ctx.Err()
 	}
 }

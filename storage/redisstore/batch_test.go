@@ -200,3 +200,34 @@ func TestSharedLoadsFailInTimeAndRecover(t *testing.T) {
 	server.Cont()
 	expectRecovery(t, time.Second, func() error { return load(t.Context()) })
 }
+
+// A caller who gives up on a slow Redis leaves the connection to the next one.
+func TestACallersDeadlineCostsNoConnection(t *testing.T) {
+	server := redistest.Single(t)
+	proxy := redistest.Slow(t, server)
+	s, clock := open(t, proxy.URL())
+	g := mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour))
+	b := s.shared.one
+	settled(t, b)
+	had := s.client.PoolStats().TotalConns
+	const delay = 150 * time.Millisecond
+	proxy.Delay(delay)
+	for range 3 {
+		hasty, cancel := context.WithTimeout(t.Context(), delay/3)
+		_, err := s.LoadGrant(hasty, g.ID)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("%v, want the caller's deadline", err)
+		}
+		settled(t, b)
+	}
+	if got, err := s.LoadGrant(t.Context(), g.ID); err != nil || got.ID != g.ID {
+		t.Errorf("afterwards: %v", err)
+	}
+	if stats := s.client.PoolStats(); stats.TotalConns != had || stats.StaleConns != 0 || stats.Misses != had {
+		t.Errorf("%d connections, %d made, %d given up; there were %d", stats.TotalConns, stats.Misses, stats.StaleConns, had)
+	}
+	if tripped(s) {
+		t.Error("the circuit is open")
+	}
+}

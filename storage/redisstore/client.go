@@ -14,15 +14,16 @@ const maxRetries = 2 // after which a caller is better served by an error
 
 // NewClient returns what a store talks to Redis with, for another package that
 // has keys of its own there. All that Open says of URLs, deadlines and the logger
-// holds.
+// holds. Its calls are within the budget of their request: see storage.Budget.
 func NewClient(url string) (redis.UniversalClient, error) {
-	client, _, err := newClient(url, 0)
+	client, _, err := newClient(url, 0, budgeted{})
 	return client, err
 }
 
 // newClient returns the client and the number of its circuits that are open.
-// Calls that are to be confirmed wait for that many replicas.
-func newClient(url string, replicas int) (redis.UniversalClient, *atomic.Int32, error) {
+// Calls that are to be confirmed wait for that many replicas. The hooks come before all
+// others.
+func newClient(url string, replicas int, hooks ...redis.Hook) (redis.UniversalClient, *atomic.Int32, error) {
 	o, err := parseURL(url)
 	if err != nil {
 		return nil, nil, err
@@ -33,6 +34,9 @@ func newClient(url string, replicas int) (redis.UniversalClient, *atomic.Int32, 
 	logging.Disable()
 	tripped := new(atomic.Int32)
 	client := redis.NewUniversalClient(o)
+	for _, h := range hooks {
+		client.AddHook(h)
+	}
 	cluster, ok := client.(*redis.ClusterClient)
 	if !ok {
 		client.AddHook(newCircuit(client.(*redis.Client), replicas, tripped, func() {}))

@@ -9,164 +9,145 @@ import (
 
 // Health implements storage.Store. That the store is down is told as its failure.
 func (s *store) Health(ctx context.Context) storage.Health {
-	began := time.Now()
-	h := s.Store.Health(ctx)
+	w := begin(ctx)
+	h := s.Store.Health(w.ctx)
 	var err error
 	if h.State == storage.Down {
 		err = storage.ErrUnavailable
 	}
-	s.tell(ctx, Health, began, err)
+	_ = s.end(ctx, Health, w, err)
 	return h
 }
 
 // Ping implements storage.Store.
 func (s *store) Ping(ctx context.Context) error {
-	began := time.Now()
-	err := s.Store.Ping(ctx)
-	s.tell(ctx, Ping, began, err)
-	return err
+	w := begin(ctx)
+	err := s.Store.Ping(w.ctx)
+	return s.end(ctx, Ping, w, err)
 }
 
 // CreateUser implements storage.Users.
 func (s *store) CreateUser(ctx context.Context, u storage.User) error {
-	began := time.Now()
-	err := s.Store.CreateUser(ctx, u)
-	s.tell(ctx, CreateUser, began, err)
-	return err
+	w := begin(ctx)
+	err := s.Store.CreateUser(w.ctx, u)
+	return s.end(ctx, CreateUser, w, err)
 }
 
 // LoadUser implements storage.Users.
 func (s *store) LoadUser(ctx context.Context, name string) (storage.User, error) {
-	began := time.Now()
-	value, err := s.Store.LoadUser(ctx, name)
-	s.tell(ctx, LoadUser, began, err)
-	return value, err
+	w := begin(ctx)
+	value, err := s.Store.LoadUser(w.ctx, name)
+	return value, s.end(ctx, LoadUser, w, err)
 }
 
 // UpdateUser implements storage.Users.
 func (s *store) UpdateUser(ctx context.Context, u storage.User) error {
-	began := time.Now()
-	err := s.Store.UpdateUser(ctx, u)
-	s.tell(ctx, UpdateUser, began, err)
-	return err
+	w := begin(ctx)
+	err := s.Store.UpdateUser(w.ctx, u)
+	return s.end(ctx, UpdateUser, w, err)
 }
 
 // DeleteUser implements storage.Users.
 func (s *store) DeleteUser(ctx context.Context, name string) error {
-	began := time.Now()
-	err := s.Store.DeleteUser(ctx, name)
-	s.tell(ctx, DeleteUser, began, err)
-	return err
+	w := begin(ctx)
+	err := s.Store.DeleteUser(w.ctx, name)
+	return s.end(ctx, DeleteUser, w, err)
 }
 
 // ListUsers implements storage.Users.
 func (s *store) ListUsers(ctx context.Context, after string, limit int) ([]storage.User, error) {
-	began := time.Now()
-	value, err := s.Store.ListUsers(ctx, after, limit)
-	s.tell(ctx, ListUsers, began, err)
-	return value, err
+	w := begin(ctx)
+	value, err := s.Store.ListUsers(w.ctx, after, limit)
+	return value, s.end(ctx, ListUsers, w, err)
 }
 
 // CreateClient implements storage.Clients.
 func (s *store) CreateClient(ctx context.Context, c storage.Client) error {
-	began := time.Now()
-	err := s.Store.CreateClient(ctx, c)
-	s.tell(ctx, CreateClient, began, err)
-	return err
+	w := begin(ctx)
+	err := s.Store.CreateClient(w.ctx, c)
+	return s.end(ctx, CreateClient, w, err)
 }
 
 // LoadClient implements storage.Clients.
 func (s *store) LoadClient(ctx context.Context, id string) (storage.Client, error) {
-	began := time.Now()
-	value, err := s.Store.LoadClient(ctx, id)
-	s.tell(ctx, LoadClient, began, err)
-	return value, err
+	w := begin(ctx)
+	value, err := s.Store.LoadClient(w.ctx, id)
+	return value, s.end(ctx, LoadClient, w, err)
 }
 
 // UpdateClient implements storage.Clients.
 func (s *store) UpdateClient(ctx context.Context, c storage.Client) error {
-	began := time.Now()
-	err := s.Store.UpdateClient(ctx, c)
-	s.tell(ctx, UpdateClient, began, err)
-	return err
+	w := begin(ctx)
+	err := s.Store.UpdateClient(w.ctx, c)
+	return s.end(ctx, UpdateClient, w, err)
 }
 
 // DeleteClient implements storage.Clients.
 func (s *store) DeleteClient(ctx context.Context, id string) error {
-	began := time.Now()
-	err := s.Store.DeleteClient(ctx, id)
-	s.tell(ctx, DeleteClient, began, err)
-	return err
+	w := begin(ctx)
+	err := s.Store.DeleteClient(w.ctx, id)
+	return s.end(ctx, DeleteClient, w, err)
 }
 
 // ListClients implements storage.Clients.
 func (s *store) ListClients(ctx context.Context, after string, limit int) ([]storage.Client, error) {
-	began := time.Now()
-	value, err := s.Store.ListClients(ctx, after, limit)
-	s.tell(ctx, ListClients, began, err)
-	return value, err
+	w := begin(ctx)
+	value, err := s.Store.ListClients(w.ctx, after, limit)
+	return value, s.end(ctx, ListClients, w, err)
 }
 
 // CreateKey implements storage.Keys.
 func (s *store) CreateKey(ctx context.Context, k storage.Key) error {
-	began := time.Now()
-	err := s.Store.CreateKey(ctx, k)
-	s.tell(ctx, CreateKey, began, err)
-	return err
+	w := begin(ctx)
+	err := s.Store.CreateKey(w.ctx, k)
+	return s.end(ctx, CreateKey, w, err)
 }
 
 // ListKeys implements storage.Keys.
 func (s *store) ListKeys(ctx context.Context) ([]storage.Key, error) {
-	began := time.Now()
-	value, err := s.Store.ListKeys(ctx)
-	s.tell(ctx, ListKeys, began, err)
-	return value, err
+	w := begin(ctx)
+	value, err := s.Store.ListKeys(w.ctx)
+	return value, s.end(ctx, ListKeys, w, err)
 }
 
 // DeleteKey implements storage.Keys.
 func (s *store) DeleteKey(ctx context.Context, id byte) error {
-	began := time.Now()
-	err := s.Store.DeleteKey(ctx, id)
-	s.tell(ctx, DeleteKey, began, err)
-	return err
+	w := begin(ctx)
+	err := s.Store.DeleteKey(w.ctx, id)
+	return s.end(ctx, DeleteKey, w, err)
 }
 
 // LoadGuesses implements storage.Guesses.
 func (s *store) LoadGuesses(ctx context.Context, key storage.GuessKey) ([]byte, error) {
-	began := time.Now()
-	value, err := s.Store.LoadGuesses(ctx, key)
-	s.tell(ctx, LoadGuesses, began, err)
-	return value, err
+	w := begin(ctx)
+	value, err := s.Store.LoadGuesses(w.ctx, key)
+	return value, s.end(ctx, LoadGuesses, w, err)
 }
 
 // SwapGuesses implements storage.Guesses.
 func (s *store) SwapGuesses(ctx context.Context, key storage.GuessKey, old, next []byte, expiry time.Time) ([]byte, error) {
-	began := time.Now()
-	value, err := s.Store.SwapGuesses(ctx, key, old, next, expiry)
-	s.tell(ctx, SwapGuesses, began, err)
-	return value, err
+	w := begin(ctx)
+	value, err := s.Store.SwapGuesses(w.ctx, key, old, next, expiry)
+	return value, s.end(ctx, SwapGuesses, w, err)
 }
 
 // AppendAudit implements storage.Audit.
 func (s *store) AppendAudit(ctx context.Context, events ...storage.AuditEvent) error {
-	began := time.Now()
-	err := s.Store.AppendAudit(ctx, events...)
-	s.tell(ctx, AppendAudit, began, err)
-	return err
+	w := begin(ctx)
+	err := s.Store.AppendAudit(w.ctx, events...)
+	return s.end(ctx, AppendAudit, w, err)
 }
 
 // ListAudit implements storage.Audit.
 func (s *store) ListAudit(ctx context.Context, q storage.AuditQuery, limit int) (storage.AuditPage, error) {
-	began := time.Now()
-	value, err := s.Store.ListAudit(ctx, q, limit)
-	s.tell(ctx, ListAudit, began, err)
-	return value, err
+	w := begin(ctx)
+	value, err := s.Store.ListAudit(w.ctx, q, limit)
+	return value, s.end(ctx, ListAudit, w, err)
 }
 
 // TrimAudit implements storage.Audit.
 func (s *store) TrimAudit(ctx context.Context, before time.Time, keep int) error {
-	began := time.Now()
-	err := s.Store.TrimAudit(ctx, before, keep)
-	s.tell(ctx, TrimAudit, began, err)
-	return err
+	w := begin(ctx)
+	err := s.Store.TrimAudit(w.ctx, before, keep)
+	return s.end(ctx, TrimAudit, w, err)
 }

@@ -2,6 +2,8 @@ package watched_test
 
 import (
 	"context"
+	"errors"
+	"iter"
 	"reflect"
 	"regexp"
 	"strings"
@@ -39,44 +41,28 @@ func open(t *testing.T) (storage.Store, func() []watched.Call) {
 	}
 }
 
-// Every method of the interface, those that it gets some day too, is called with
-// nothing in its arguments: the store may refuse that, and is watched doing it.
 func TestEveryMethodIsWatched(t *testing.T) {
 	s, told := open(t)
-	methods := reflect.TypeFor[storage.Store]()
 	seen := 0
-	for method := range methods.Methods() {
-		if method.Name == "Close" {
-			continue
-		}
-		call := reflect.ValueOf(s).MethodByName(method.Name)
-		args := []reflect.Value{reflect.ValueOf(t.Context())}
-		fixed := call.Type().NumIn()
-		if call.Type().IsVariadic() {
-			fixed--
-		}
-		for in := 1; in < fixed; in++ {
-			args = append(args, reflect.Zero(call.Type().In(in)))
-		}
+	for name, call := range everyMethod(s) {
 		began := time.Now()
-		results := call.Call(args)
-		returned, _ := results[len(results)-1].Interface().(error)
+		returned := call(t.Context())
 
 		calls := told()
 		if len(calls) != 1 {
-			t.Errorf("%s: told of %d calls", method.Name, len(calls))
+			t.Errorf("%s: told of %d calls", name, len(calls))
 			continue
 		}
 		seen++
 		c := calls[0]
-		if want := snake(method.Name); c.Method.String() != want {
-			t.Errorf("%s is told as %s, want %s", method.Name, c.Method, want)
+		if want := snake(name); c.Method.String() != want {
+			t.Errorf("%s is told as %s, want %s", name, c.Method, want)
 		}
 		if c.Err != returned { //nolint:errorlint // the very same
-			t.Errorf("%s returned %v, told %v", method.Name, returned, c.Err)
+			t.Errorf("%s returned %v, told %v", name, returned, c.Err)
 		}
 		if c.Began.Before(began) || c.Took < 0 || c.Took > time.Since(began) {
-			t.Errorf("%s: began %v, took %v", method.Name, c.Began, c.Took)
+			t.Errorf("%s: began %v, took %v", name, c.Began, c.Took)
 		}
 	}
 	if seen != watched.Methods {
@@ -84,8 +70,88 @@ func TestEveryMethodIsWatched(t *testing.T) {
 	}
 }
 
+// given are arguments that a store doesn't refuse unseen. One after another of a kind
+// is taken.
+func given() map[reflect.Type][]any {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	g := storage.Grant{
+		ID: storage.NewGrantID("usr_1"), Type: storage.Password, UserID: "usr_1", Username: "alice", ClientID: "web",
+		Scope: "read", AccessScope: "read", Generation: 1, Access: storage.Digest{1}, Refresh: storage.Digest{2},
+		Created: now, Issued: now, AccessExpiry: now.Add(time.Hour), RefreshExpiry: now.Add(time.Hour), End: now.Add(time.Hour),
+	}
+	next := g
+	next.Generation++
+	return map[reflect.Type][]any{
+		reflect.TypeFor[storage.Grant]():        {g, next},
+		reflect.TypeFor[storage.Target]():       {storage.Target{UserID: "usr_1"}},
+		reflect.TypeFor[storage.Revocation]():   {storage.Revocation{Target: storage.Target{UserID: "usr_1"}}},
+		reflect.TypeFor[int]():                  {1},
+		reflect.TypeFor[[]storage.AuditEvent](): {[]storage.AuditEvent{{}}},
+	}
+}
+
+// everyMethod are the methods of the interface but Close, those that it gets some day
+// too. Each is called with what is given, and with nothing in its other arguments: the
+// store may refuse that. What comes last of its results is returned, if it is an error.
+func everyMethod(s storage.Store) iter.Seq2[string, func(context.Context) error] {
+	return func(yield func(string, func(context.Context) error) bool) {
+		for method := range reflect.TypeFor[storage.Store]().Methods() {
+			if method.Name == "Close" {
+				continue
+			}
+			call := reflect.ValueOf(s).MethodByName(method.Name)
+			if !yield(method.Name, func(ctx context.Context) error {
+				args, known := []reflect.Value{reflect.ValueOf(ctx)}, given()
+				for in := 1; in < call.Type().NumIn(); in++ {
+					kind := call.Type().In(in)
+					if values := known[kind]; len(values) > 0 {
+						args, known[kind] = append(args, reflect.ValueOf(values[0])), values[1:]
+						continue
+					}
+					args = append(args, reflect.Zero(kind))
+				}
+				perform := call.Call
+				if call.Type().IsVariadic() {
+					perform = call.CallSlice
+				}
+				results := perform(args)
+				err, _ := results[len(results)-1].Interface().(error)
+				return err
+			}) {
+				return
+			}
+		}
+	}
+}
+
 func snake(name string) string {
 	return strings.ToLower(regexp.MustCompile(`([a-z])([A-Z])`).ReplaceAllString(name, "${1}_${2}"))
+}
+
+// A method that handed on the context of its caller would have the store do what
+// there is no time for.
+func TestEveryMethodIsBoundedByTheBudget(t *testing.T) {
+	inner, err := embedded.Open(embedded.Memory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inner.Close()
+	var told error
+	s := watched.Watch(inner, func(_ context.Context, c watched.Call) { told = c.Err })
+	for name, call := range everyMethod(s) {
+		whole := new(storage.Budget)
+		if _ = call(storage.WithBudget(t.Context(), whole)); errors.Is(told, storage.ErrUnavailable) {
+			t.Errorf("%s with a whole budget: %v", name, told)
+		}
+		if reflect.ValueOf(whole).Elem().IsZero() {
+			t.Errorf("%s took nothing from the budget", name)
+		}
+		spent := new(storage.Budget)
+		spent.Spend(time.Hour)
+		if _ = call(storage.WithBudget(t.Context(), spent)); !errors.Is(told, storage.ErrSpent) {
+			t.Errorf("%s without time left: %v, want %v", name, told, storage.ErrSpent)
+		}
+	}
 }
 
 func TestWhatWasKeptIsReturned(t *testing.T) {
@@ -112,7 +178,8 @@ func TestWatchingAllocatesNothing(t *testing.T) {
 	s := watched.Watch(inner, func(context.Context, watched.Call) { calls++ })
 	id := storage.NewGrantID("nobody")
 	bare := testing.AllocsPerRun(200, func() { _, _ = inner.LoadGrant(t.Context(), id) })
-	with := testing.AllocsPerRun(200, func() { _, _ = s.LoadGrant(t.Context(), id) })
+	ctx := storage.WithBudget(t.Context(), new(storage.Budget))
+	with := testing.AllocsPerRun(200, func() { _, _ = s.LoadGrant(ctx, id) })
 	if with > bare || calls == 0 {
 		t.Errorf("%v allocations a call, %v unwatched, %d calls told", with, bare, calls)
 	}

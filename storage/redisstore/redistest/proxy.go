@@ -1,4 +1,4 @@
-package faults
+package redistest
 
 import (
 	"net"
@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// slowProxy passes on what Redis answers, each packet as much later as it is told.
-type slowProxy struct {
+// SlowProxy stands in front of a Redis and passes on what it answers, each packet as
+// much later as it is told.
+type SlowProxy struct {
 	listener net.Listener
 	target   string
 	delay    atomic.Int64 // nanoseconds
@@ -20,24 +21,26 @@ type packet struct {
 	data []byte
 }
 
-// newSlowProxy listens in front of the address until the test ends.
-func newSlowProxy(t *testing.T, target string) *slowProxy {
+// Slow is a proxy in front of the server until the test ends, without a delay at first.
+func Slow(t testing.TB, s *Server) *SlowProxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	p := &slowProxy{listener: l, target: target}
+	p := &SlowProxy{listener: l, target: s.Addr()}
 	go p.accept()
 	return p
 }
 
-func (p *slowProxy) addr() string { return p.listener.Addr().String() }
+// URL is what a store opens.
+func (p *SlowProxy) URL() string { return "redis://" + p.listener.Addr().String() + "/0" }
 
-func (p *slowProxy) set(delay time.Duration) { p.delay.Store(int64(delay)) }
+// Delay is how much later Redis answers, from now on.
+func (p *SlowProxy) Delay(delay time.Duration) { p.delay.Store(int64(delay)) }
 
-func (p *slowProxy) accept() {
+func (p *SlowProxy) accept() {
 	for {
 		c, err := p.listener.Accept()
 		if err != nil {
@@ -47,7 +50,7 @@ func (p *slowProxy) accept() {
 	}
 }
 
-func (p *slowProxy) serve(client net.Conn) {
+func (p *SlowProxy) serve(client net.Conn) {
 	server, err := net.Dial("tcp", p.target)
 	if err != nil {
 		client.Close()
@@ -59,7 +62,7 @@ func (p *slowProxy) serve(client net.Conn) {
 
 // pass copies until one end is closed, then closes both. Packets wait side by side:
 // a connection becomes slow, not narrow.
-func (p *slowProxy) pass(from, to net.Conn, delay func() time.Duration) {
+func (p *SlowProxy) pass(from, to net.Conn, delay func() time.Duration) {
 	packets := make(chan packet, 1024)
 	go func() {
 		defer close(packets)
