@@ -322,7 +322,7 @@ func TestAReplicaOfAClusterTakesOver(t *testing.T) {
 	for range 10 {
 		grants = append(grants, mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour)))
 	}
-	cluster.Nodes[1].Client().Wait(t.Context(), 1, time.Second)
+	cluster.Nodes[1].AwaitReplicas(replica)
 	cluster.Nodes[1].Kill()
 	for _, g := range grants { // so that the circuit opens
 		_, _ = s.LoadGrant(t.Context(), g.ID)

@@ -181,12 +181,12 @@ func TestNoAcknowledgedRevocationComesBackByAFailover(t *testing.T) {
 			}
 			witness := grants[0]
 			master := trio.Master()
-			master.Client().Wait(t.Context(), 2, time.Second)
+			master.AwaitReplicas(trio.Replicas()...)
 			acknowledged := endAll(t, s, grants[1:11])
 			if len(acknowledged) != 10 {
 				t.Errorf("%d of 10 revocations acknowledged while replicas follow", len(acknowledged))
 			}
-			await(t, "replicas in step", func() bool { return master.Client().Wait(t.Context(), 2, time.Second).Val() == 2 })
+			master.AwaitReplicas(trio.Replicas()...)
 			cutOff(t, master, trio.Replicas())
 			acknowledged = append(acknowledged, endAll(t, s, grants[11:])...)
 

@@ -130,7 +130,7 @@ func TestClusterReplacesAMasterAndMovesSlots(t *testing.T) {
 	if n := c.Nodes[0].Client().DBSize(t.Context()).Val(); n != 0 {
 		t.Errorf("%d keys stayed", n)
 	}
-	c.Nodes[1].Client().Wait(t.Context(), 1, time.Second)
+	c.Nodes[1].AwaitReplicas(replica)
 	c.Nodes[1].Kill()
 	if c.AwaitFailover(replica) != replica {
 		t.Fatal("another took its place")

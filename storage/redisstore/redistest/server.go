@@ -9,6 +9,7 @@ package redistest
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -96,6 +97,26 @@ func (s *Server) Stop() { s.process.signal(syscall.SIGSTOP) }
 // Cont lets a stopped server run on (SIGCONT); it then does what it was asked
 // meanwhile.
 func (s *Server) Cont() { s.process.signal(syscall.SIGCONT) }
+
+// AwaitReplicas returns when the replicas have all that was written to the server. WAIT
+// is no help: it waits for what its own connection wrote.
+func (s *Server) AwaitReplicas(replicas ...*Server) {
+	t := s.process.t
+	t.Helper()
+	for _, r := range replicas {
+		await(t, "a replica in step", func() bool {
+			written := field(s.client.Info(t.Context(), "replication").Val(), "master_repl_offset")
+			return written != "" && field(r.client.Info(t.Context(), "replication").Val(), "slave_repl_offset") == written
+		})
+	}
+}
+
+// field is what INFO tells of that name.
+func field(info, name string) string {
+	_, after, _ := strings.Cut(info, "\r\n"+name+":")
+	value, _, _ := strings.Cut(after, "\r\n")
+	return value
+}
 
 // Part cuts a replica off from its master until Rejoin, whose data of before it
 // keeps.
