@@ -137,7 +137,7 @@ var formSpoilers = []func(*rand.Rand, *message){
 	},
 	func(r *rand.Rand, m *message) { // credentials that don't decode, or of two kinds
 		raw := pick(r, []string{
-			"nocolon", "\x00:\x00", "demo\n:demo-secret", "demo:demo-secret\x7f", "\xff\xfe:x", "", ":", "demo:%zz", strings.Repeat("x", 6000) + ":y", "demo:demo-secret:",
+			"nocolon", "\x00:\x00", "demo\n:demo-secret", "demo:demo-secret\x7f", "\xff\xfe:x", "", ":x", "demo:%zz", strings.Repeat("x", 6000) + ":y", "demo:demo-secret:",
 		})
 		value := pick(r, []string{
 			"", "Basic", "Basic !!!", "Basic ====", "Basic " + base64.StdEncoding.EncodeToString([]byte(raw)), "Digest username=\"demo\"", "Negotiate abc",

@@ -158,7 +158,7 @@ func (m malformed) judge(a *http.Response, body []byte) error {
 	switch {
 	case a == nil:
 		return nil
-	case m.wire && byNetHTTP(a):
+	case (m.wire || m.tooLong()) && byNetHTTP(a):
 		return nil
 	case a.StatusCode >= 500:
 		return fmt.Errorf("%s %s", a.Status, body)
@@ -175,6 +175,13 @@ func (m malformed) judge(a *http.Response, body []byte) error {
 		return errors.New("the answer holds a token")
 	}
 	return nil
+}
+
+// tooLong reports whether the header is, which net/http answers with 431 (RFC 6585
+// section 5), in text.
+func (m malformed) tooLong() bool {
+	header, _, _ := bytes.Cut(m.bytes, []byte("\r\n\r\n"))
+	return len(header) > defaultLimits.headerBytes
 }
 
 // byNetHTTP recognises a refusal of net/http itself. It answers 501 to a
