@@ -3,6 +3,10 @@ package authserver_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -179,4 +183,82 @@ func TestRevocationDuringSignIn(t *testing.T) {
 		})
 		wantError(t, f.post(t, passwordForm("alice", "secret123"), asWeb), http.StatusServiceUnavailable, "temporarily_unavailable")
 	})
+}
+
+// epochs counts who asks for an epoch, and may fail.
+type epochs struct {
+	authserver.Store
+	asked int
+	fault error
+}
+
+func (s *epochs) Epoch(ctx context.Context, id storage.GrantID) (uint32, error) {
+	s.asked++
+	if s.fault != nil {
+		return 0, s.fault
+	}
+	return s.Store.Epoch(ctx, id)
+}
+
+// The epoch of a client's own grant is read before the client, and after all that
+// needs no store.
+func TestTheStoreIsAskedForNothingThatIsRefusedAnyway(t *testing.T) {
+	store := &epochs{fault: storage.ErrUnavailable}
+	f := newFixture(t, func(c *authserver.Config) {
+		c.RemoteAddr = func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.7") }
+		store.Store, c.Store = c.Store, store
+	})
+	own := form("grant_type", "client_credentials")
+	wantError(t, f.post(t, own, header("Authorization", "Bearer x")), http.StatusUnauthorized, "invalid_client")
+	wantError(t, f.post(t, form("grant_type", "client_credentials", "client_secret", "a"), basic("svc", "s3cret3")), http.StatusBadRequest, "invalid_request")
+	wantError(t, f.post(t, own, basic("svc", "s3cret3")), http.StatusServiceUnavailable, "temporarily_unavailable")
+	store.fault = nil
+	for f.post(t, own, basic("svc", "wrong")).status != http.StatusTooManyRequests {
+	}
+	if store.asked = 0; f.post(t, own, basic("svc", "wrong")).status != http.StatusTooManyRequests || store.asked != 0 {
+		t.Errorf("a request that was refused unseen asked for %d epochs", store.asked)
+	}
+}
+
+// slowEnding ends grants late, and not for a request that has no time left.
+type slowEnding struct{ authserver.Store }
+
+func (s *slowEnding) DeleteGrant(ctx context.Context, id storage.GrantID) error {
+	time.Sleep(100 * time.Millisecond)
+	if err := ctx.Err(); err != nil || storage.BudgetOf(ctx) != nil {
+		return storage.ErrUnavailable
+	}
+	return s.Store.DeleteGrant(ctx, id)
+}
+
+// A stolen token must not live on because who shows the theft has no time.
+func TestAGrantEndsThoughNobodyWaitsForIt(t *testing.T) {
+	for name, request := range map[string]func(spent, current string) (path string, body url.Values){
+		"logout": func(_, current string) (string, url.Values) { return "/revoke", form("token", current) },
+		"reuse":  func(spent, _ string) (string, url.Values) { return "/token", refreshForm(spent) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := &slowEnding{}
+			f := newFixture(t, func(c *authserver.Config) { store.Store, c.Store = c.Store, store })
+			first := wantToken(t, f.post(t, passwordForm("alice", "secret123"), asWeb))
+			second := wantToken(t, f.post(t, refreshForm(first.text("refresh_token")), asWeb))
+			f.advance(time.Hour / 2) // past the window of a retry
+			path, body := request(first.text("refresh_token"), second.text("refresh_token"))
+			budget := new(storage.Budget)
+			budget.Spend(940 * time.Millisecond)
+			r := httptest.NewRequestWithContext(storage.WithBudget(t.Context(), budget), http.MethodPost, path, strings.NewReader(body.Encode()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.SetBasicAuth("web", webSecret)
+			w := httptest.NewRecorder()
+			f.server.Routes()[path].ServeHTTP(w, r)
+			if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+				t.Errorf("%d %s, want 503", w.Code, w.Body)
+			}
+			for deadline := time.Now().Add(5 * time.Second); f.valid(t, second.text("access_token")); time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("the grant lives on")
+				}
+			}
+		})
+	}
 }

@@ -3,6 +3,8 @@ package authserver
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/opaque"
@@ -108,9 +110,32 @@ func (s *Server) legacyRevocable(ctx context.Context, text string) (storage.Gran
 	return s.endedBy(ctx, opaque.Adopt(opaque.Refresh, g.ID, text))
 }
 
-// endGrant ends the grant. A token that may be a legacy one is forgotten first:
-// were the grant gone first, it would become one again.
+// maxEnding is how long the ending of a grant goes on when nobody waits for it.
+const maxEnding = 5 * time.Second
+
+// endGrant ends the grant. It goes on when the client goes away, or the request has
+// waited for a slow store for long enough: a stolen token must not live on because the
+// client that shows the theft, or logs out, has no time.
 func (s *Server) endGrant(ctx context.Context, id storage.GrantID, text string) error {
+	ended := make(chan error, 1)
+	go func() {
+		unhurried, cancel := context.WithTimeout(storage.WithBudget(context.WithoutCancel(ctx), nil), maxEnding)
+		defer cancel()
+		ended <- s.endGrantWhole(unhurried, id, text)
+	}()
+	ctx, done := storage.Wait(ctx)
+	defer done()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: ending a grant: %w", storage.ErrUnavailable, context.Cause(ctx))
+	}
+}
+
+// endGrantWhole forgets a token that may be a legacy one first: were the grant gone
+// first, it would become one again.
+func (s *Server) endGrantWhole(ctx context.Context, id storage.GrantID, text string) error {
 	if s.cfg.Legacy != nil && text != "" {
 		if err := s.cfg.Legacy.Forget(ctx, text); err != nil {
 			return err

@@ -81,9 +81,14 @@ func (s *Server) authenticateAndGrant(w http.ResponseWriter, r *http.Request, re
 	case grantRefreshToken:
 		authenticate = s.authenticateRecent
 	case grantClientCredentials:
-		var err error
-		if req.begun, err = s.beginClient(r.Context(), storage.NewGrantID("")); err != nil {
-			return tokenResponse{}, err
+		req.begun.id = storage.NewGrantID("")
+		authenticate = func(r *http.Request, form params) (storage.Client, error) {
+			return s.authenticate(r, form, func(c credentials) (_ storage.Client, err error) {
+				if req.begun, err = s.beginClient(r.Context(), req.begun.id); err != nil {
+					return storage.Client{}, err
+				}
+				return s.verifyClient(r.Context(), c)
+			})
 		}
 	}
 	client, err := authenticate(r, req.params)

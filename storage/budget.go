@@ -14,8 +14,9 @@ const (
 	maxWait = 950 * time.Millisecond
 
 	// freeWait is what it may have waited before its waits are bounded, so that where
-	// the store is well none is: that costs nothing then. The longest call of a store,
-	// 800 ms, fits in behind it.
+	// the store is well none is: that costs nothing then. The longest round trip to
+	// a store, 800 ms, fits in behind it; a call that takes several, begun before a
+	// store becomes slow, may take longer.
 	freeWait = 150 * time.Millisecond
 )
 

@@ -80,7 +80,9 @@ func (a *API) getGrant(w http.ResponseWriter, r *http.Request) error {
 func (a *API) deleteGrant(w http.ResponseWriter, r *http.Request) error {
 	g, err := a.grant(r)
 	if errors.Is(err, errNoGrant) {
-		return deleted(w, r, func(ctx context.Context) error { return a.cfg.Store.DeleteGrant(ctx, g.ID) })
+		// The grant may be dead and yet to be swept, and counted then: what is deleted
+		// is none, beside it.
+		return deleted(w, r, func(ctx context.Context) error { return a.cfg.Store.DeleteGrant(ctx, storage.GrantID{g.ID[0]}) })
 	}
 	if err != nil {
 		return err

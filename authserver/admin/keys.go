@@ -70,7 +70,7 @@ func (a *API) deleteKey(w http.ResponseWriter, r *http.Request) error {
 	}
 	err = a.cfg.Keys.MayDelete(r.Context(), byte(id))
 	if errors.Is(err, storage.ErrNotFound) {
-		return deleted(w, r, func(ctx context.Context) error { return keyProblem(a.cfg.Keys.Delete(ctx, byte(id))) })
+		return deleted(w, r, nil)
 	}
 	if err != nil {
 		return keyProblem(err)

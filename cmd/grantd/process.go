@@ -71,7 +71,8 @@ const ballastSize = 24 << 20
 // that is in a system call keeps its turn until the runtime takes it away, and SQLite
 // makes several for each read and waits for the disk at each write: without more turns
 // processors would be idle meanwhile. Hashing is bounded before. The environment
-// variable GOMAXPROCS has its usual meaning.
+// variable GOMAXPROCS has its usual meaning. A limit of processor time that changes while
+// the process runs isn't followed then, as it isn't when GOMAXPROCS is set.
 var overlapSQLite = sync.OnceFunc(func() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)

@@ -19,9 +19,7 @@ func AnyOrigin(w http.ResponseWriter, r *http.Request) (answered bool) {
 	h["Access-Control-Allow-Origin"] = star
 	origins, methods := r.Header["Origin"], r.Header["Access-Control-Request-Method"]
 	if r.Method != http.MethodOptions || len(origins) != 1 || len(methods) != 1 {
-		if len(origins) > 0 { // others than browsers need not be told
-			h["Access-Control-Expose-Headers"] = exposed
-		}
+		h["Access-Control-Expose-Headers"] = exposed
 		return false
 	}
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD")

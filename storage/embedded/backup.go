@@ -109,6 +109,10 @@ func copyInto(ctx context.Context, from, to string) error {
 // may write takes away again, being the last to close them. Where there is a log,
 // because a server runs or was killed, who may write would put it into the file.
 func copyMode(path string) string {
+	path, err := filepath.EvalSymlinks(path) // beside the file itself
+	if err != nil {
+		return "ro"
+	}
 	if _, err := os.Lstat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
 		return "rw"
 	}

@@ -248,3 +248,30 @@ func TestRestoreRefusesWhereAStoreOrItsLogIs(t *testing.T) {
 		t.Errorf("a store was left: %v", err)
 	}
 }
+
+// What is beside the store is beside what a link to it names.
+func TestBackupThroughALink(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "grantd.db")
+	s := open(t, path)
+	if err := s.CreateGrant(t.Context(), newGrant("alice", 1)); err != nil {
+		t.Fatal(err)
+	}
+	killed := t.TempDir()
+	if err := os.CopyFS(killed, os.DirFS(filepath.Dir(path))); err != nil {
+		t.Fatal(err)
+	}
+	before := contents(t, killed)
+	link := filepath.Join(t.TempDir(), "link.db")
+	if err := os.Symlink(filepath.Join(killed, "grantd.db"), link); err != nil {
+		t.Fatal(err)
+	}
+	if err := Backup(t.Context(), link, filepath.Join(t.TempDir(), "backup.db")); err != nil {
+		t.Fatal(err)
+	}
+	after := contents(t, killed)
+	for _, name := range []string{"grantd.db", "grantd.db-wal"} { // the index of the log (-shm) is its readers'
+		if before[name] == "" || after[name] != before[name] {
+			t.Errorf("%s had %d bytes, and has %d others", name, len(before[name]), len(after[name]))
+		}
+	}
+}

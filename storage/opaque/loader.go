@@ -128,23 +128,40 @@ func (have *loaded) old(now time.Time) bool { return !now.Before(have.at.Add(Max
 func (l *Loader) wait(ctx context.Context) (*Keyring, error) {
 	ctx, done := storage.Wait(ctx)
 	defer done()
-	select {
-	case l.turn <- struct{}{}:
-		defer l.leave()
-	case <-ctx.Done():
+	late := func() (*Keyring, error) {
 		return nil, fmt.Errorf("%w: waiting for the deployment keys: %w", storage.ErrUnavailable, context.Cause(ctx))
 	}
-	ctx = storage.WithBudget(ctx, nil) // it is counted here
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return late()
+	}
+	loaded := make(chan error, 1)
+	go func() {
+		defer l.leave()
+		loaded <- l.renew(storage.WithBudget(ctx, nil)) // it is counted here
+	}()
+	select {
+	case err := <-loaded:
+		if err != nil {
+			return nil, fmt.Errorf("loading the deployment keys: %w", err)
+		}
+		return l.have.Load().ring, nil
+	case <-ctx.Done():
+		return late()
+	}
+}
+
+// renew loads the keyring if there is none or it is due.
+func (l *Loader) renew(ctx context.Context) error {
 	have := l.have.Load()
 	switch {
 	case have == nil:
-		if err := l.load(ctx); err != nil {
-			return nil, fmt.Errorf("loading the deployment keys: %w", err)
-		}
+		return l.load(ctx)
 	case have.due.Load():
 		l.reload(ctx)
 	}
-	return l.have.Load().ring, nil
+	return nil
 }
 
 // reload loads the keyring anew. It is for all requests, so it doesn't end with

@@ -247,7 +247,7 @@ func TestWaitingForKeysIsAWaitForTheStore(t *testing.T) {
 		const takes, whole = 400 * time.Millisecond, 950 * time.Millisecond
 		store.set(func(s *keyStore) { s.hang = takes })
 		var all sync.WaitGroup
-		for _, before := range []time.Duration{whole - takes, 0, whole - takes/4} { // spent; the first is the one that loads
+		for _, before := range []time.Duration{whole - takes - 10*time.Millisecond, 0, whole - takes/4} { // spent; the first is the one that loads
 			all.Go(func() {
 				b, began := new(storage.Budget), time.Now()
 				b.Spend(before)
@@ -375,6 +375,27 @@ func TestARestoredStoreCounts(t *testing.T) {
 		wantMint(t, r, 1)
 		if knows(r, 2) {
 			t.Error("a key that the store doesn't have is recognised")
+		}
+	})
+}
+
+// The request that loads the keys for all waits no longer than the others.
+func TestWhoLoadsTheKeysWaitsWithinItsBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &keyStore{}
+		l := opaque.NewLoader(store, newSealer(t))
+		load(t, l)
+		time.Sleep(opaque.MaxAge)
+		store.set(func(s *keyStore) { s.hang = 780 * time.Millisecond })
+		b, began := new(storage.Budget), time.Now()
+		b.Spend(900 * time.Millisecond)
+		if _, err := l.Keyring(storage.WithBudget(t.Context(), b)); !errors.Is(err, storage.ErrSpent) || time.Since(began) != 50*time.Millisecond {
+			t.Errorf("with 50ms left: %v after %v", err, time.Since(began))
+		}
+		time.Sleep(time.Second)
+		store.set(func(s *keyStore) { s.hang = time.Hour })
+		if _, err := l.Keyring(t.Context()); err != nil {
+			t.Errorf("what it loaded isn't there: %v", err)
 		}
 	})
 }

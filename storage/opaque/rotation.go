@@ -145,10 +145,13 @@ func nextID(stored []storage.Key, newest byte) (byte, error) {
 
 // Delete forgets a key: within MaxAge no node recognises its tokens any more. It
 // returns ErrKeyInUse for a key that mints or is going to, and as long as a node
-// may be a little behind and still mint under it. An unknown id is no error; the
-// store is told of it too, as an earlier call may have failed after it was done.
+// may be a little behind and still mint under it. An unknown id is no error.
 func (k *Keys) Delete(ctx context.Context, id byte) error {
-	if err := k.MayDelete(ctx, id); err != nil && !errors.Is(err, storage.ErrNotFound) {
+	err := k.MayDelete(ctx, id)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil
+	case err != nil:
 		return err
 	}
 	return k.store.DeleteKey(ctx, id)

@@ -3,6 +3,8 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -229,5 +231,28 @@ func TestACallersDeadlineCostsNoConnection(t *testing.T) {
 	}
 	if tripped(s) {
 		t.Error("the circuit is open")
+	}
+}
+
+// A client of a Cluster that knows no master yet asks one node after the other.
+func TestTheFirstCallToAClusterIsBounded(t *testing.T) {
+	var silent []string
+	for range 6 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		silent = append(silent, ln.Addr().String())
+	}
+	s, clock := open(t, "redis+cluster://"+strings.Join(silent, ","))
+	for range 2 {
+		began := time.Now()
+		if _, err := s.LoadGrant(t.Context(), newGrant(clock.Now(), "u", time.Hour).ID); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("%v, want ErrUnavailable", err)
+		}
+		if took := time.Since(began); took > tolerable {
+			t.Errorf("took %v", took)
+		}
 	}
 }

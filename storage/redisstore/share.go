@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -13,6 +14,7 @@ import (
 type sharing struct {
 	redis.UniversalClient
 	cluster  *redis.ClusterClient // nil where there is one server
+	known    atomic.Bool          // the Cluster's client knows its masters
 	one      *batcher             // of that
 	masters  sync.Map             // of a Cluster: the batcher for each address
 	replicas int                  // see WithReplicas
@@ -58,6 +60,11 @@ func (s *sharing) share(ctx context.Context, key string, cmd redis.Cmder) error 
 	if s.cluster == nil {
 		return s.one.board(ctx, cmd)
 	}
+	if !s.known.Load() { // MasterForKey would ask one node after the other, however long that takes
+		s.known.Store(answered(s.cluster.Process(ctx, cmd)))
+		return nil // its error is the command's
+	}
+	began := time.Now()
 	master, err := s.cluster.MasterForKey(ctx, key)
 	if err != nil {
 		return err
@@ -66,7 +73,9 @@ func (s *sharing) share(ctx context.Context, key string, cmd redis.Cmder) error 
 		return err
 	}
 	if redirected(cmd.Err()) {
-		_ = s.cluster.Process(ctx, cmd) // its error is the command's
+		again, cancel := within(ctx, began.Add(callTimeout))
+		defer cancel()
+		_ = s.cluster.Process(again, cmd) // its error is the command's
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func (s *Server) Stop() { s.process.signal(syscall.SIGSTOP) }
 func (s *Server) Cont() { s.process.signal(syscall.SIGCONT) }
 
 // AwaitReplicas returns when the replicas have all that was written to the server. WAIT
-// is no help: it waits for what its own connection wrote.
+// is no help: on a connection that sent nothing before, it waits for nothing.
 func (s *Server) AwaitReplicas(replicas ...*Server) {
 	t := s.process.t
 	t.Helper()
