@@ -264,18 +264,3 @@ type nothing struct{ storage.Store }
 func (nothing) LoadGrant(context.Context, storage.GrantID) (storage.Grant, error) {
 	return storage.Grant{}, nil
 }
-
-// A goroutine that waits for SQLite's file leaves no processor idle.
-func TestSQLiteOverlaps(t *testing.T) {
-	turns := func(env []string, args ...string) float64 {
-		g := launch{args: append([]string{"dev", "--addr", "127.0.0.1:0"}, args...), dir: t.TempDir(), env: env}.start(t)
-		return scrape(t, g.URL)["go_sched_gomaxprocs_threads"]
-	}
-	plain := turns(nil, "--redis", redistest.Single(t).URL())
-	if got := turns(nil); plain < 1 || got != plain+2 {
-		t.Errorf("%v goroutines run at once with SQLite, %v with Redis", got, plain)
-	}
-	if got := turns([]string{"GOMAXPROCS=3"}); got != 3 {
-		t.Errorf("%v goroutines run at once when GOMAXPROCS is 3", got)
-	}
-}

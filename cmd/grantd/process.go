@@ -67,18 +67,6 @@ type process struct {
 // times a second, at a tenth of its time.
 const ballastSize = 24 << 20
 
-// overlapSQLite lets two more goroutines run at once than there are processors. One
-// that is in a system call keeps its turn until the runtime takes it away, and SQLite
-// makes several for each read and waits for the disk at each write: without more turns
-// processors would be idle meanwhile. Hashing is bounded before. The environment
-// variable GOMAXPROCS has its usual meaning. A limit of processor time that changes while
-// the process runs isn't followed then, as it isn't when GOMAXPROCS is set.
-var overlapSQLite = sync.OnceFunc(func() {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
-	}
-})
-
 // newProcess opens the store of a checked configuration.
 func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, err error) {
 	lines := newLineWriter(logTo)
@@ -137,9 +125,6 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 		p.flush()
 		runtime.KeepAlive(p.ballast)
 	}()
-	if p.config.Redis.URL == "" {
-		overlapSQLite()
-	}
 	ln, err := listen(ctx, addr, p.config)
 	if err != nil {
 		return err
