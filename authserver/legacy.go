@@ -123,13 +123,13 @@ func (s *Server) endGrant(ctx context.Context, id storage.GrantID, text string) 
 		defer cancel()
 		ended <- s.endGrantWhole(unhurried, id, text)
 	}()
-	ctx, done := storage.Wait(ctx)
+	waiting, done := storage.Wait(ctx)
 	defer done()
 	select {
 	case err := <-ended:
 		return err
-	case <-ctx.Done():
-		return fmt.Errorf("%w: ending a grant: %w", storage.ErrUnavailable, context.Cause(ctx))
+	case <-waiting.Done():
+		return fmt.Errorf("%w: ending a grant: %w", storage.ErrUnavailable, context.Cause(waiting))
 	}
 }
 
