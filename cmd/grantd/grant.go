@@ -100,10 +100,11 @@ func (f grantFilter) query(cmd *cobra.Command) (url.Values, error) {
 
 func grantShowCommand() *cobra.Command {
 	return addJSONFlag(addAPIFlags(&cobra.Command{
-		Use:     "show GRANT-ID",
-		Short:   "Show a grant",
-		Example: "  grantd grant show Adn58IbbI6QK8QwC4JQdlQ",
-		Args:    cobra.ExactArgs(1),
+		Use:   "show GRANT-ID",
+		Short: "Show a grant",
+		Example: "  grantd grant show Adn58IbbI6QK8QwC4JQdlQ\n" +
+			"  grantd grant show -- -muHsie4c-0lXlhHD5aICQ  # two hyphens before an id that begins with one",
+		Args: cobra.ExactArgs(1),
 		RunE: withAPI(func(a *api, cmd *cobra.Command, args []string) error {
 			var document json.RawMessage
 			var g admin.Grant
