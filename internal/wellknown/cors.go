@@ -17,8 +17,8 @@ var (
 func AnyOrigin(w http.ResponseWriter, r *http.Request) (answered bool) {
 	h := w.Header()
 	h["Access-Control-Allow-Origin"] = star
-	origins, methods := r.Header["Origin"], r.Header["Access-Control-Request-Method"]
-	if r.Method != http.MethodOptions || len(origins) != 1 || len(methods) != 1 {
+	methods := r.Header["Access-Control-Request-Method"]
+	if r.Method != http.MethodOptions || len(r.Header["Origin"]) != 1 || len(methods) != 1 {
 		h["Access-Control-Expose-Headers"] = exposed
 		return false
 	}
