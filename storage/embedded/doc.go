@@ -8,5 +8,6 @@
 // back. Writes that wait at the same time share one transaction and one fsync.
 //
 // Begin at [Open]. A call takes a connection (pool.go) and runs its statements
-// on it (conn.go); writes first pass the one writer of the process (writer.go).
+// on it (conn.go); writes first pass the one writer of the process (writer.go). Grants
+// are kept in memory until the next commit of any process (recent.go).
 package embedded

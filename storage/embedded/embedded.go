@@ -18,7 +18,8 @@ type Store struct {
 	now     func() time.Time
 	db      *sql.DB
 	readers pool
-	writers pool // of one; in memory it is readers
+	writers pool    // of one; in memory it is readers
+	recent  *recent // nil in memory
 	queue   chan *write
 	calls   atomic.Int64 // that have begun, see Sweep
 	opened  time.Time
@@ -96,7 +97,8 @@ func (s *Store) release() error {
 	if s.db == nil {
 		return nil
 	}
-	return unavailable(s.db.Close())
+	err := s.db.Close()
+	return unavailable(errors.Join(err, s.recent.close()))
 }
 
 // millis is the store's clock in milliseconds since 1970, as the tables have

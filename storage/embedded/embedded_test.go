@@ -17,6 +17,10 @@ func TestMain(m *testing.M) {
 		signInForever(os.Getenv(crashVar))
 		return
 	}
+	if os.Getenv(swapVar) != "" {
+		swapOften(os.Getenv(swapVar))
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -54,6 +54,10 @@ func createdBefore(c *conn, id storage.GrantID, record []byte) error {
 
 // LoadGrant returns the live grant; see storage.Grants.
 func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
+	g, kept, before := s.recent.get(id)
+	if kept && g.Expiry().UnixMilli() > s.millis() {
+		return g, s.refused(ctx)
+	}
 	var record []byte
 	err := s.read(ctx, func(c *conn) (err error) {
 		var found bool
@@ -63,8 +67,11 @@ func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Gran
 	if err != nil {
 		return storage.Grant{}, err
 	}
-	g, err := storage.DecodeGrant(id, record)
-	return g, unavailable(err)
+	if g, err = storage.DecodeGrant(id, record); err != nil {
+		return storage.Grant{}, unavailable(err)
+	}
+	s.recent.keep(g, before)
+	return g, nil
 }
 
 // orNotFound turns what conn.row answers into storage.ErrNotFound.

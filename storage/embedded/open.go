@@ -86,7 +86,8 @@ func (s *Store) openFile(path string) error {
 		readers = append(readers, c)
 	}
 	s.readers = newPool(readers...)
-	return nil
+	s.recent, err = newRecent(path)
+	return unavailable(err)
 }
 
 // reader opens a connection that only reads. Readers wait for nobody but who
