@@ -85,15 +85,3 @@ func shownTo(caller storage.Client, g storage.Grant) (audience []string, shown b
 	own := slices.DeleteFunc(audience, func(s string) bool { return !slices.Contains(caller.Audiences, s) })
 	return own, len(own) > 0
 }
-
-// audienceMember is the member aud of RFC 7662 section 2.2: a string when there
-// is one, an array when there are several, and nil, left out, when there is none.
-func audienceMember(audience []string) any {
-	switch len(audience) {
-	case 0:
-		return nil
-	case 1:
-		return audience[0]
-	}
-	return audience
-}

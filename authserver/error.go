@@ -1,7 +1,6 @@
 package authserver
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/internal/jsonobject"
 	"github.com/grantd/grantd/storage"
 )
 
@@ -159,23 +159,23 @@ func (s *Server) writeError(w http.ResponseWriter, e *Error) {
 	if e.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(e.retryAfter))
 	}
-	writeJSON(w, e.Status, errorBody{e.Code, e.Description})
+	const usual = 192 // bytes
+	o := jsonobject.Begin(make([]byte, 0, usual))
+	o.Text("error", e.Code)
+	o.Text("error_description", e.Description)
+	writeJSON(w, e.Status, o.End())
 }
 
-type errorBody struct {
-	Error       string `json:"error"`
-	Description string `json:"error_description"`
-}
+// Shared by all answers, of which nobody changes a value in place.
+var (
+	jsonType = []string{"application/json"}
+	noStore  = []string{"no-store"}
+	noCache  = []string{"no-cache"}
+	noSniff  = []string{"nosniff"}
+)
 
-// writeJSON writes the response. Its members marshal without fail.
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	b, err := json.Marshal(body)
-	if err != nil {
-		panic(err) // only strings and numbers are ever passed
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(b)))
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	w.Header()["Content-Type"] = jsonType
 	w.WriteHeader(status)
-	w.Write(b) // a client that went away is no fault of ours
+	w.Write(body) //nolint:gosec // G705: it is JSON and says so; a client that went away is no fault of ours
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/grantd/grantd/internal/jsonobject"
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/opaque"
 )
@@ -36,21 +37,9 @@ var (
 	}
 )
 
-// introspection is the answer of RFC 7662 section 2.2; times are seconds since
-// 1970. An inactive one has no member but active.
-type introspection struct {
-	Active    bool   `json:"active"`
-	Scope     string `json:"scope,omitempty"`
-	ClientID  string `json:"client_id,omitempty"`
-	Username  string `json:"username,omitempty"` // left out when there is no user
-	TokenType string `json:"token_type,omitempty"`
-	Expires   int64  `json:"exp,omitempty"`
-	IssuedAt  int64  `json:"iat,omitempty"`
-	NotBefore int64  `json:"nbf,omitempty"`
-	Subject   string `json:"sub,omitempty"` // the client when there is no user, as RFC 9068 section 2.2 has it
-	Audience  any    `json:"aud,omitempty"` // of audienceMember
-	Issuer    string `json:"iss,omitempty"`
-}
+// inactive is the answer of RFC 7662 section 2.2 about what is no live access token:
+// it has no other member.
+var inactive = []byte(`{"active":false}`)
 
 // introspect answers POST /introspect, RFC 7662. Only an access token is ever
 // active: callers are resource servers, and many look at nothing but active, so
@@ -73,7 +62,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, ev *Event) e
 	audience, shown := shownTo(caller, g)
 	switch {
 	case errors.Is(err, storage.ErrNotFound), err == nil && !shown:
-		writeJSON(w, http.StatusOK, introspection{})
+		writeJSON(w, http.StatusOK, inactive)
 	case err != nil:
 		return err
 	default:
@@ -82,24 +71,27 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, ev *Event) e
 	return nil
 }
 
-func (s *Server) introspectionOf(g storage.Grant, audience []string) introspection {
+// introspectionOf is the answer of RFC 7662 section 2.2; times are seconds since
+// 1970.
+func (s *Server) introspectionOf(g storage.Grant, audience []string) []byte {
 	subject := g.UserID
 	if subject == "" {
 		subject = g.ClientID
 	}
-	return introspection{
-		Active:    true,
-		Scope:     g.AccessScope,
-		ClientID:  g.ClientID,
-		Username:  g.Username,
-		TokenType: "Bearer",
-		Expires:   g.AccessExpiry.Unix(),
-		IssuedAt:  g.Issued.Unix(),
-		NotBefore: g.Issued.Unix(), // no token is issued ahead of its use
-		Subject:   subject,
-		Audience:  audienceMember(audience),
-		Issuer:    s.cfg.Issuer,
-	}
+	const usual = 384 // bytes
+	o := jsonobject.Begin(make([]byte, 0, usual))
+	o.Truth("active", true)
+	o.TextIfAny("scope", g.AccessScope)
+	o.Text("client_id", g.ClientID)
+	o.TextIfAny("username", g.Username) // left out when there is no user
+	o.Text("token_type", "Bearer")
+	o.Number("exp", g.AccessExpiry.Unix())
+	o.Number("iat", g.Issued.Unix())
+	o.Number("nbf", g.Issued.Unix()) // no token is issued ahead of its use
+	o.Text("sub", subject)           // the client when there is no user, as RFC 9068 section 2.2 has it
+	o.Texts("aud", audience)
+	o.Text("iss", s.cfg.Issuer)
+	return o.End()
 }
 
 // introspector returns the client that may introspect: a confidential one with

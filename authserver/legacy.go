@@ -51,7 +51,7 @@ func (s *Server) refreshLegacy(ctx context.Context, req tokenRequest, keys *opaq
 	if err != nil {
 		return tokenResponse{}, err
 	}
-	access, err := keys.Parse(opaque.Access, response.AccessToken)
+	access, err := keys.Parse(opaque.Access, response.accessToken)
 	if err != nil {
 		return tokenResponse{}, err
 	}

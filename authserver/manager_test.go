@@ -50,31 +50,31 @@ func TestManagerKnowsItsTokens(t *testing.T) {
 	m := s.issuer.manager
 
 	pair := issue()
-	info, err := m.LoadAccessToken(t.Context(), pair.AccessToken)
+	info, err := m.LoadAccessToken(t.Context(), pair.accessToken)
 	if err != nil || info.GetUserID() != "u1" || info.GetClientID() != "web" || info.GetScope() != "read" || info.GetAccessExpiresIn() != time.Hour {
 		t.Errorf("LoadAccessToken gives %+v (%v)", info, err)
 	}
-	if info, err = m.LoadRefreshToken(t.Context(), pair.RefreshToken); err != nil || info.GetUserID() != "u1" {
+	if info, err = m.LoadRefreshToken(t.Context(), pair.refreshToken); err != nil || info.GetUserID() != "u1" {
 		t.Errorf("LoadRefreshToken gives %+v (%v)", info, err)
 	}
-	if _, err = m.LoadAccessToken(t.Context(), pair.RefreshToken); err == nil {
+	if _, err = m.LoadAccessToken(t.Context(), pair.refreshToken); err == nil {
 		t.Error("a refresh token passes for an access token")
 	}
-	if err := m.RemoveAccessToken(t.Context(), pair.AccessToken); err != nil {
+	if err := m.RemoveAccessToken(t.Context(), pair.accessToken); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.LoadRefreshToken(t.Context(), pair.RefreshToken); err == nil {
+	if _, err := m.LoadRefreshToken(t.Context(), pair.refreshToken); err == nil {
 		t.Error("the refresh token survived the removal of its access token")
 	}
-	if err := m.RemoveRefreshToken(t.Context(), pair.RefreshToken); err != nil {
+	if err := m.RemoveRefreshToken(t.Context(), pair.refreshToken); err != nil {
 		t.Errorf("removing what is gone: %v", err)
 	}
 
 	pair = issue()
-	if err := m.RemoveRefreshToken(t.Context(), pair.RefreshToken); err != nil {
+	if err := m.RemoveRefreshToken(t.Context(), pair.refreshToken); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.LoadAccessToken(t.Context(), pair.AccessToken); err == nil {
+	if _, err := m.LoadAccessToken(t.Context(), pair.accessToken); err == nil {
 		t.Error("the access token survived the removal of its refresh token")
 	}
 

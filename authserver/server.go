@@ -282,9 +282,7 @@ type handlerFunc func(http.ResponseWriter, *http.Request, *Event) error
 func (s *Server) endpoint(handle handlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Cache-Control", "no-store")
-		h.Set("Pragma", "no-cache")
-		h.Set("X-Content-Type-Options", "nosniff")
+		h["Cache-Control"], h["Pragma"], h["X-Content-Type-Options"] = noStore, noCache, noSniff
 		var ev Event
 		if err := handle(w, r, &ev); err != nil {
 			e := asError(err)

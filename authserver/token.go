@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/grantd/grantd/internal/jsonobject"
 	"github.com/grantd/grantd/storage"
 )
 
@@ -42,11 +43,21 @@ type tokenRequest struct {
 
 // tokenResponse is the answer of RFC 6749 section 5.1.
 type tokenResponse struct {
-	AccessToken  string `json:"access_token"`
-	TokenType    string `json:"token_type"`
-	ExpiresIn    int64  `json:"expires_in"`
-	RefreshToken string `json:"refresh_token,omitempty"`
-	Scope        string `json:"scope"`
+	accessToken  string
+	expiresIn    int64  // seconds
+	refreshToken string // may be empty
+	scope        string
+}
+
+func (t tokenResponse) json() []byte {
+	const usual = 384 // bytes
+	o := jsonobject.Begin(make([]byte, 0, usual))
+	o.Text("access_token", t.accessToken)
+	o.Text("token_type", "Bearer")
+	o.Number("expires_in", t.expiresIn)
+	o.TextIfAny("refresh_token", t.refreshToken)
+	o.Text("scope", t.scope)
+	return o.End()
 }
 
 // token answers POST /token, RFC 6749 section 3.2.
@@ -71,7 +82,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, ev *Event) error 
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, pair)
+	writeJSON(w, http.StatusOK, pair.json())
 	return nil
 }
 
@@ -131,11 +142,10 @@ func (s *Server) grant(ctx context.Context, req tokenRequest) (tokenResponse, er
 // token's life, in whole seconds.
 func respond(g storage.Grant, now time.Time, access, refresh string) tokenResponse {
 	return tokenResponse{
-		AccessToken:  access,
-		TokenType:    "Bearer",
-		ExpiresIn:    max(0, int64(g.AccessExpiry.Sub(now)/time.Second)),
-		RefreshToken: refresh,
-		Scope:        g.AccessScope,
+		accessToken:  access,
+		expiresIn:    max(0, int64(g.AccessExpiry.Sub(now)/time.Second)),
+		refreshToken: refresh,
+		scope:        g.AccessScope,
 	}
 }
 

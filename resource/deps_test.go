@@ -15,7 +15,7 @@ func TestDependencies(t *testing.T) {
 		t.Fatal(err)
 	}
 	const module = "github.com/grantd/grantd"
-	want := []string{module + "/internal/wellknown", module + "/resource", module + "/storage", module + "/storage/opaque"}
+	want := []string{module + "/internal/jsonobject", module + "/internal/wellknown", module + "/resource", module + "/storage", module + "/storage/opaque"}
 	if got := strings.Fields(string(out)); !slices.Equal(slices.Sorted(slices.Values(got)), want) {
 		t.Errorf("links %q, want %q", got, want)
 	}

@@ -1,23 +1,11 @@
 package resource
 
 import (
-	"encoding/json"
 	"net/http"
 
+	"github.com/grantd/grantd/internal/jsonobject"
 	"github.com/grantd/grantd/internal/wellknown"
 )
-
-// me is the answer of GET /users/me. Its members are the claims of RFC 7662
-// section 2.2; times are seconds since 1970.
-type me struct {
-	Subject  string `json:"sub"`
-	Username string `json:"username,omitempty"` // left out when there is no user
-	Scope    string `json:"scope"`
-	ClientID string `json:"client_id"`
-	Audience any    `json:"aud,omitempty"` // of audienceMember
-	IssuedAt int64  `json:"iat"`
-	Expires  int64  `json:"exp"`
-}
 
 // UsersMe returns the handler of GET /users/me, which tells whom the token of
 // the request speaks for. It is guarded already and asks for no scope. The token
@@ -38,27 +26,21 @@ func (g *Guard) UsersMe() http.Handler {
 		if !readOnly(w, r) {
 			return
 		}
-		body, _ := json.Marshal(&me{ // strings and integers always encode
-			Subject:  id.Subject,
-			Username: id.Username,
-			Scope:    id.Scope,
-			ClientID: id.ClientID,
-			Audience: audienceMember(id.Audience),
-			IssuedAt: id.IssuedAt.Unix(),
-			Expires:  id.ExpiresAt.Unix(),
-		})
-		writeJSON(w, http.StatusOK, body)
+		writeJSON(w, http.StatusOK, me(id))
 	})
 }
 
-// audienceMember is a string when there is one, an array when there are several,
-// and nil, left out, when there is none: as RFC 7662 section 2.2 has it.
-func audienceMember(audience []string) any {
-	switch len(audience) {
-	case 0:
-		return nil
-	case 1:
-		return audience[0]
-	}
-	return audience
+// me is the answer of GET /users/me. Its members are the claims of RFC 7662
+// section 2.2; times are seconds since 1970.
+func me(id Identity) []byte {
+	const usual = 256 // bytes
+	o := jsonobject.Begin(make([]byte, 0, usual))
+	o.Text("sub", id.Subject)
+	o.TextIfAny("username", id.Username) // left out when there is no user
+	o.Text("scope", id.Scope)
+	o.Text("client_id", id.ClientID)
+	o.Texts("aud", id.Audience)
+	o.Number("iat", id.IssuedAt.Unix())
+	o.Number("exp", id.ExpiresAt.Unix())
+	return o.End()
 }

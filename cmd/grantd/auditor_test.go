@@ -244,9 +244,7 @@ func BenchmarkAudit(b *testing.B) {
 	b.Run("encode", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, _, err := storage.EncodeAudit([]storage.AuditEvent{e}); err != nil {
-				b.Fatal(err)
-			}
+			storage.EncodeAudit([]storage.AuditEvent{e})
 		}
 	})
 }

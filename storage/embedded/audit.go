@@ -43,10 +43,7 @@ func (s *Store) AppendAudit(ctx context.Context, events ...storage.AuditEvent) e
 	if len(events) == 0 {
 		return nil
 	}
-	records, digest, err := storage.EncodeAudit(events)
-	if err != nil {
-		return err
-	}
+	records, digest := storage.EncodeAudit(events)
 	return s.write(ctx, func(c *conn) error {
 		batch := any(digest)
 		for i, record := range records {
