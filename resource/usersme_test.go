@@ -72,6 +72,13 @@ func TestPagesMayCallUsersMe(t *testing.T) {
 			t.Errorf("headers %v", got.header)
 		}
 	})
+	t.Run("who is no page is told nothing of origins", func(t *testing.T) {
+		got := a.do(t, "GET", "/users/me", http.Header{"Authorization": {"Bearer " + a.accessToken(t)}}, "")
+		got.want(t, http.StatusOK)
+		if len(got.header["Access-Control-Allow-Origin"])+len(got.header["Access-Control-Expose-Headers"]) != 0 {
+			t.Errorf("headers %v", got.header)
+		}
+	})
 	for name, token := range map[string]string{"good": a.accessToken(t), "bad": "x"} {
 		t.Run("the page may read what a "+name+" token is answered with", func(t *testing.T) {
 			got := a.do(t, "GET", "/users/me", http.Header{"Origin": page["Origin"], "Authorization": {"Bearer " + token}}, "")
