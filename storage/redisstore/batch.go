@@ -66,7 +66,8 @@ func (b *batcher) board(ctx context.Context, cmd redis.Cmder) error {
 		return nil
 	}
 	if b.tripped != nil && b.tripped.Load() > 0 {
-		return errOpen
+		_ = b.client.Process(ctx, cmd) // refused by the circuit, which knows why
+		return nil
 	}
 	s, err := b.seat(cmd)
 	if err != nil {

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
@@ -55,8 +56,9 @@ type circuit struct {
 	waits    chan struct{} // holds one for each confirmed call under way
 
 	open    atomic.Bool
-	answers atomic.Uint64 // counts
-	broken  atomic.Int32  // calls in a row
+	refusal atomic.Pointer[error] // errOpen, with why it opened
+	answers atomic.Uint64         // counts
+	broken  atomic.Int32          // calls in a row
 	flying  atomic.Int32
 }
 
@@ -112,7 +114,7 @@ func fail(cmds []redis.Cmder, err error) error {
 // call makes a call, unless that is of no use now.
 func (c *circuit) call(ctx context.Context, do func(context.Context) error) error {
 	if c.open.Load() && ctx.Value(probing{}) == nil {
-		return errOpen
+		return *c.refusal.Load()
 	}
 	defer c.flying.Add(-1)
 	if c.flying.Add(1) > maxFlying {
@@ -131,7 +133,7 @@ func (c *circuit) call(ctx context.Context, do func(context.Context) error) erro
 	case c.answers.Load() != seen: // others are answered
 	case gaveUp(ctx) && time.Since(began) < ioTimeout: // the caller didn't wait for long
 	case !errors.Is(err, redis.ErrClosed) && (silent(err) || c.broken.Add(1) >= maxBroken):
-		c.trip()
+		c.trip(err)
 	}
 	return err
 }
@@ -170,8 +172,11 @@ func silent(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout() // context.DeadlineExceeded is one
 }
 
-// trip opens the circuit, until the server answers.
-func (c *circuit) trip() {
+// trip opens the circuit because of the error, until the server answers. The error
+// is told as a text: what wraps it would be taken for a call that was made.
+func (c *circuit) trip(err error) {
+	refusal := fmt.Errorf("%w: %s", errOpen, err.Error())
+	c.refusal.Store(&refusal)
 	if c.open.CompareAndSwap(false, true) {
 		c.tripped.Add(1)
 		go c.probe()

@@ -63,6 +63,24 @@ func TestAnOpenCircuitFailsEveryCallAtOnceAndClosesByItself(t *testing.T) {
 	}
 }
 
+// Whoever reads the error knows what to look for, also where the call that failed was
+// another's.
+func TestAnOpenCircuitTellsWhyItOpened(t *testing.T) {
+	server := redistest.Single(t)
+	s, clock := open(t, server.URL())
+	g := mustCreate(t, s, newGrant(clock.Now(), "u1", time.Hour))
+	server.Kill()
+	for _, err := s.LoadGrant(t.Context(), g.ID); !tripped(s); _, err = s.LoadGrant(t.Context(), g.ID) {
+		if err == nil {
+			t.Fatal("a Redis that was killed answers")
+		}
+	}
+	_, err := s.LoadGrant(t.Context(), g.ID)
+	if !errors.Is(err, errOpen) || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("refused with %v", err)
+	}
+}
+
 // The circuit needs no calls to close, and nothing of it is left after Close.
 func TestAnOpenCircuitIsProbedOneAtATime(t *testing.T) {
 	s, server, _ := stalledStore(t)
