@@ -307,7 +307,7 @@ func (p *process) keepStarting(ctx context.Context, fatal context.CancelCauseFun
 			return
 		case !told:
 			told = true
-			p.log.Warn("waiting for the store", "error", err.Error())
+			p.warnWaiting(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -315,6 +315,15 @@ func (p *process) keepStarting(ctx context.Context, fatal context.CancelCauseFun
 		case <-time.After(pause):
 		}
 	}
+}
+
+func (p *process) warnWaiting(err error) {
+	args := []any{"error", err.Error()}
+	var why *failure
+	if p.config.Redis.URL != "" && errors.As(hintRedis(err), &why) {
+		args = append(args, "hint", why.hint)
+	}
+	p.log.Warn("waiting for the store", args...)
 }
 
 // gate withholds the keys until the store was checked, so that nobody is let in

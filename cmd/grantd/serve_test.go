@@ -157,6 +157,9 @@ func TestServeStartsBeforeItsRedis(t *testing.T) {
 	if status, _ := getUsersMe(t, g.URL, "gat_"+strings.Repeat("A", 76)); status != 503 {
 		t.Errorf("/users/me without Redis: %d", status)
 	}
+	g.awaitLog(`"waiting for the store"`)
+	g.awaitLog(`connection refused`)
+	g.awaitLog(`"hint":"is Redis running, and is its URL right?`)
 	r.Restart()
 	g.awaitLog(`"ready"`)
 	if status, body := get(t, g.URL+"/readyz"); status != 200 {
