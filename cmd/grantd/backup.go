@@ -70,6 +70,9 @@ Passwords, users, clients and keys are as they were when it was made.`,
 				prepare, told = func(*embedded.Store) error { return nil }, "its sign-ins live on, also those that were revoked since"
 			}
 			if err := embedded.Restore(cmd.Context(), args[0], path, prepare); err != nil {
+				if errors.Is(err, fs.ErrExist) {
+					return failedf("%w", err).withHint("stop every server on it first, and move it away with the files beside it; or choose another name")
+				}
 				return explainCopy(path, err)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the store %s is made of %s; %s\n", path, args[0], told)
@@ -115,7 +118,7 @@ func explainCopy(path string, err error) error {
 	var in *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return failedf("%w", err).withHint("choose another name, or move it away first, with the files beside it")
+		return failedf("%w", err).withHint("choose another name, or move it away first")
 	case errors.As(err, &in):
 		return failedf("writing %s: %w", path, in.Err)
 	}

@@ -46,7 +46,7 @@ func listen(ctx context.Context, addr string, c *config) (net.Listener, error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, failedf("listening on %s: %w", addr, err).withHint("is another process using the address? choose another one")
+		return nil, failedf("listening on %s: %w", addr, err).withHint("is another process using the address? choose another one, as with --addr")
 	}
 	if c.TLSCert == "" {
 		return ln, nil

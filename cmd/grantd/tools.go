@@ -39,7 +39,7 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	if err != nil {
 		return nil, usagef("password_hash: %w", err)
 	}
-	if !mayCreate && cmd.Flags().Changed("data") {
+	if !mayCreate && c.Redis.URL == "" {
 		if err := storeExists(c.Data); err != nil {
 			return nil, err
 		}
@@ -57,7 +57,7 @@ func storeExists(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) || path == ":memory:" {
 		return nil // what else is wrong with the file, opening tells
 	}
-	return failedf("no store at %s", path).withHint("grantd init --data " + path + " makes one")
+	return failedf("no store at %s", path).withHint("grantd init makes one")
 }
 
 type toolFunc = func(*tools, *cobra.Command, []string) error
