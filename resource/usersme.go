@@ -11,7 +11,7 @@ import (
 // the request speaks for. It is guarded already and asks for no scope. The token
 // is looked at before the method, so that a stranger learns nothing. Pages in
 // browsers may call it from every origin: it is the token that counts. Who is no page
-// is told nothing of origins.
+// is told nothing of origins; no cache keeps an answer, so none has to vary by them.
 func (g *Guard) UsersMe() http.Handler {
 	refusals := refusing(g.protection, nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -15,7 +15,7 @@ type Object struct{ b []byte }
 // Begin begins an object without members behind what is in b.
 func Begin(b []byte) Object { return Object{append(b, '{')} }
 
-// End returns the bytes, the object's last.
+// End ends the object and returns all bytes.
 func (o *Object) End() []byte { return append(o.b, '}') }
 
 func (o *Object) name(name string) {

@@ -18,6 +18,9 @@ import (
 // store meanwhile and aren't held up. The store may be of any version, and nothing
 // is written to it.
 //
+// Where a Store of this process has the file at from open, it must not be closed
+// meanwhile: that drops the locks of Backup.
+//
 // The file at to appears once all of it is on disk. Backup returns fs.ErrExist when
 // there is one already, and an error that wraps storage.ErrUnavailable when from
 // can't be read or isn't a grantd store.

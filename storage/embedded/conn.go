@@ -81,8 +81,8 @@ func (c *conn) row(query string, args []any, dest ...any) (bool, error) {
 }
 
 // point reads the one column of the one row of loadGrant and reports whether there
-// is one. It does what row does, but asks the driver itself: every look at a token
-// reads a grant, and package database/sql would take as long as SQLite does.
+// is one. It does what row does, but asks the driver itself: a look at a token
+// may read a grant, and package database/sql would take as long as SQLite does.
 func (c *conn) point(id []byte, now int64) (record []byte, found bool, err error) {
 	err = c.raw.Raw(func(dc any) error {
 		if c.load == nil {

@@ -86,7 +86,7 @@ func (s *Store) openFile(path string) error {
 		readers = append(readers, c)
 	}
 	s.readers = newPool(readers...)
-	s.recent, err = newRecent(path)
+	s.recent, err = newRecent(path, writer)
 	return unavailable(err)
 }
 

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -10,7 +11,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// maxRecent bounds the grants that are kept in memory: a few MiB.
+// maxRecent bounds the grants that are kept in memory, usually to a few MiB.
 const maxRecent = 8192
 
 // recent keeps the grants that were read since the last commit to the file,
@@ -24,16 +25,21 @@ type recent struct {
 	grants map[storage.GrantID]storage.Grant
 }
 
-// newRecent is for the store at path, which SQLite has open already. On OpenBSD it keeps
-// nothing: a file is not the same there to who reads it as to who has it in memory,
-// as SQLite does.
-func newRecent(path string) (*recent, error) {
-	if runtime.GOOS == "openbsd" {
+// newRecent is for the store at path, which SQLite has open already, with a connection
+// that writes. It is nil where a file may not be the same to who reads it as to who has
+// it in memory, as SQLite does: on systems and file systems that don't promise that.
+func newRecent(path string, writer *conn) (*recent, error) {
+	switch runtime.GOOS {
+	case "linux", "darwin", "freebsd":
+	default:
 		return nil, nil
 	}
 	index, err := openIndex(path)
 	if err != nil {
 		return nil, err
+	}
+	if !index.follows(writer) {
+		return nil, index.close()
 	}
 	return &recent{index: index}, nil
 }
@@ -55,7 +61,7 @@ func (r *recent) get(id storage.GrantID) (g storage.Grant, found bool, now commi
 	now = r.index.last()
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if now != none && now == r.at {
+	if now == r.at {
 		g, found = r.grants[id]
 	}
 	return g, found, now
@@ -79,10 +85,11 @@ func (r *recent) keep(g storage.Grant, before commit) {
 }
 
 // commit tells states of the file apart: it is the header of the index of SQLite's
-// write-ahead log, which every commit changes before it is acknowledged and nothing
-// sets back ("WAL-mode File Format", section 2.1, in SQLite's documentation). It costs
-// one read of memory, by a system call, where a transaction that only looks whether
-// anything changed has SQLite lock and unlock the file.
+// write-ahead log, which every commit changes before it is acknowledged ("WAL-mode File
+// Format", section 2.1, in SQLite's documentation). It has a count of commits, the
+// length of the log, its salt and a checksum of all that is in it: none comes again for
+// another state. It costs one read of memory, by a system call, where a transaction
+// that only looks whether anything changed has SQLite lock and unlock the file.
 type commit [48]byte
 
 // none stands for a state that isn't known.
@@ -115,7 +122,7 @@ func openIndex(path string) (*walIndex, error) {
 	indexes.mu.Lock()
 	defer indexes.mu.Unlock()
 	l := indexes.open[path]
-	if l == nil {
+	if l == nil || !l.stillAt(path) {
 		f, err := os.Open(path + "-shm")
 		if err != nil {
 			return nil, err
@@ -127,6 +134,31 @@ func openIndex(path string) (*walIndex, error) {
 	return l, nil
 }
 
+// stillAt reports whether the index of the store at path is this one. It is another one
+// when the store's file was replaced, or all of this one's stores were just closed.
+func (l *walIndex) stillAt(path string) bool {
+	opened, err := l.file.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path + "-shm")
+	return err == nil && os.SameFile(opened, there)
+}
+
+// follows reports whether a commit is seen here. It makes one, that changes nothing.
+func (l *walIndex) follows(writer *conn) bool {
+	before := l.last()
+	err := writer.wait(false)
+	if err == nil {
+		err = whileBusy(maxBusy, func() error {
+			_, err := writer.exec(fmt.Sprintf("PRAGMA user_version = %d", len(steps)))
+			return err
+		})
+	}
+	after := l.last()
+	return err == nil && before != none && after != none && after != before
+}
+
 // close is for when the store's connections are closed.
 func (l *walIndex) close() error {
 	indexes.mu.Lock()
@@ -134,7 +166,9 @@ func (l *walIndex) close() error {
 	if l.uses--; l.uses > 0 {
 		return nil
 	}
-	delete(indexes.open, l.path)
+	if indexes.open[l.path] == l {
+		delete(indexes.open, l.path)
+	}
 	return l.file.Close()
 }
 

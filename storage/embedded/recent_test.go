@@ -103,11 +103,20 @@ func TestAKeptGrantExpires(t *testing.T) {
 	}
 }
 
+// The other store has the index open still.
 func TestAClosedStoreAnswersNothingThatItKept(t *testing.T) {
-	s := open(t, filepath.Join(t.TempDir(), "grantd.db"))
+	s := pair(t)[0]
 	g := kept(t, s, "alice")
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.LoadGrant(gone, g.ID); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("a caller who is gone: %v", err)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if _, found, _ := s.recent.get(g.ID); !found {
+		t.Fatal("the grant is not kept")
 	}
 	if _, err := s.LoadGrant(t.Context(), g.ID); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("a closed store: %v", err)
@@ -124,14 +133,99 @@ func TestAStoreKeepsGrantsWhenAnotherOfTheSameFileCloses(t *testing.T) {
 		t.Fatal(err)
 	}
 	keptAgain(t, s, g.ID)
-	if n := len(indexes.open); n != 1 {
-		t.Errorf("%d indexes are open", n)
-	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.recent.index.file.Close(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("the index is open still: %v", err)
+	}
 	if n := len(indexes.open); n != 0 {
 		t.Errorf("%d indexes are open still", n)
+	}
+}
+
+// What becomes of a grant here must be seen, whatever another store of the process has
+// open at that path.
+func seesItsOwnCommits(t *testing.T, s *Store) {
+	t.Helper()
+	g := kept(t, s, "bob")
+	if err := s.DeleteGrant(t.Context(), g.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.LoadGrant(t.Context(), g.ID); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("a deleted grant: %v", err)
+	}
+}
+
+func TestAStoreOfAFileThatTookAnothersPlace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "grantd.db")
+	old := open(t, path)
+	for _, end := range []string{"", "-wal", "-shm"} {
+		if err := os.Rename(path+end, path+".old"+end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, path)
+	seesItsOwnCommits(t, s)
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	seesItsOwnCommits(t, s)
+}
+
+// Its connections are closed, and with them the index goes, before it lets go of that.
+func TestAStoreThatOpensWhileTheLastOneCloses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "grantd.db")
+	last := open(t, path)
+	index, err := openIndex(path) // as long as this is held, last has not let go
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := last.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, path)
+	seesItsOwnCommits(t, s)
+	if err := index.close(); err != nil {
+		t.Fatal(err)
+	}
+	seesItsOwnCommits(t, s)
+}
+
+// The index is beside the file itself.
+func TestAStoreThatALinkNames(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link.db")
+	if err := os.Symlink(filepath.Join(dir, "grantd.db"), link); err != nil {
+		t.Fatal(err)
+	}
+	open(t, filepath.Join(dir, "grantd.db"))
+	seesItsOwnCommits(t, open(t, link))
+}
+
+// A file system may show a commit to who has the index in memory only.
+func TestAnIndexThatDoesNotFollowIsNotTrusted(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "grantd.db"))
+	c := <-s.writers
+	defer func() { s.writers <- c }()
+	if !s.recent.index.follows(c) {
+		t.Error("the index of the store doesn't follow")
+	}
+	was, err := os.ReadFile(s.recent.index.path + "-shm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "shm")
+	if err := os.WriteFile(copied, was, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if (&walIndex{file: f}).follows(c) {
+		t.Error("one that stays as it is does")
 	}
 }
 
