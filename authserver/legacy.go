@@ -117,20 +117,11 @@ const maxEnding = 5 * time.Second
 // waited for a slow store for long enough: a stolen token must not live on because the
 // client that shows the theft, or logs out, has no time.
 func (s *Server) endGrant(ctx context.Context, id storage.GrantID, text string) error {
-	ended := make(chan error, 1)
-	go func() {
-		unhurried, cancel := context.WithTimeout(storage.WithBudget(context.WithoutCancel(ctx), nil), maxEnding)
-		defer cancel()
-		ended <- s.endGrantWhole(unhurried, id, text)
-	}()
-	waiting, done := storage.Wait(ctx)
-	defer done()
-	select {
-	case err := <-ended:
-		return err
-	case <-waiting.Done():
-		return fmt.Errorf("%w: ending a grant: %w", storage.ErrUnavailable, context.Cause(waiting))
+	err := s.background.Finish(ctx, maxEnding, func(ctx context.Context) error { return s.endGrantWhole(ctx, id, text) })
+	if err != nil {
+		return fmt.Errorf("ending a grant: %w", err)
 	}
+	return nil
 }
 
 // endGrantWhole forgets a token that may be a legacy one first: were the grant gone

@@ -161,6 +161,8 @@ type Server struct {
 	origins   originMemory
 	limiter   *throttle.Limiter // nil when nothing is limited
 
+	background storage.Background // grants that are being ended
+
 	identifier wellknown.Identifier // of the server: its issuer
 	document   wellknown.Document   // the metadata; nothing that it tells changes
 }
@@ -245,6 +247,14 @@ const maxRetryWindow = 30 * time.Second
 
 func realmText(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) < 0
+}
+
+// Wait returns when nothing is under way any more that requests began and don't wait for:
+// grants are ended, and the limits are told of guesses, though the client hung up or was
+// answered that the store took too long. It returns an error when ctx ends first. Whoever
+// closes the store calls it before, when no requests come any more.
+func (s *Server) Wait(ctx context.Context) error {
+	return errors.Join(s.background.Wait(ctx), s.limiter.Wait(ctx))
 }
 
 // Handler serves everything that the server offers, at Paths.

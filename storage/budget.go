@@ -30,7 +30,8 @@ var ErrSpent = fmt.Errorf("%w: the request has waited for it for too long", ErrU
 // Budget bounds nothing and counts nothing.
 //
 // Package watched bounds the calls of a store, and counts how long they took; whoever
-// waits for others who wait for the store has Wait do so.
+// waits for others who wait for the store has Wait do so, and what mustn't stay half
+// done a Background finishes.
 type Budget struct{ waited atomic.Int64 } // nanoseconds
 
 // BudgetKey is the key of the *Budget among the values of a context.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,6 +118,101 @@ func TestTheCallersDeadlineStands(t *testing.T) {
 		began := time.Now()
 		if err := call(ctx, 300*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 100*time.Millisecond {
 			t.Errorf("%v after %v, want the caller's deadline after 100ms", err, time.Since(began))
+		}
+	})
+}
+
+// What is finished has the values of the request, and neither its end nor its budget. How
+// long it was waited for is counted once.
+func TestWhatIsFinishedGoesOnUnwaited(t *testing.T) {
+	const limit, whole = 2 * time.Second, 950 * time.Millisecond
+	type key struct{}
+	failed := errors.New("failed")
+	hungUp, hangUp := context.WithCancel(context.WithValue(t.Context(), key{}, "kept"))
+	hangUp()
+	for _, row := range []struct {
+		name    string
+		ctx     context.Context
+		spent   time.Duration
+		takes   time.Duration
+		returns error // of what is done
+		want    error
+		waited  time.Duration
+	}{
+		{name: "in time", takes: 300e6, waited: 300e6},
+		{name: "in time, badly", takes: 300e6, returns: failed, want: failed, waited: 300e6},
+		{name: "longer than the budget", spent: 900e6, takes: 300e6, want: storage.ErrSpent, waited: 50e6},
+		{name: "without any budget left", spent: time.Hour, takes: 300e6, want: storage.ErrSpent},
+		{name: "the client hung up", ctx: hungUp, takes: 300e6, want: context.Canceled},
+		{name: "longer than the limit", spent: 900e6, takes: limit + 1, returns: context.DeadlineExceeded, want: storage.ErrSpent, waited: 50e6},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, b, began := row.ctx, new(storage.Budget), time.Now()
+				if ctx == nil {
+					ctx = context.WithValue(t.Context(), key{}, "kept")
+				}
+				b.Spend(row.spent)
+				done := make(chan error, 1)
+				err := new(storage.Background).Finish(storage.WithBudget(ctx, b), limit, func(ctx context.Context) error {
+					if ctx.Value(key{}) != "kept" || storage.BudgetOf(ctx) != nil {
+						t.Errorf("value %v, budget %v: want the request's value and no budget", ctx.Value(key{}), storage.BudgetOf(ctx))
+					}
+					done <- call(ctx, row.takes)
+					return row.returns
+				})
+				if waited := time.Since(began); waited != row.waited || !errors.Is(err, row.want) {
+					t.Errorf("%v after %v, want %v after %v", err, waited, row.want, row.waited)
+				}
+				if !errors.Is(row.returns, row.want) && !errors.Is(err, storage.ErrUnavailable) {
+					t.Errorf("%v, want %v", err, storage.ErrUnavailable)
+				}
+				if b.Spend(whole - row.spent - row.waited - 1); row.spent < whole && b.Spent() {
+					t.Errorf("more was counted than %v", row.waited)
+				}
+				if b.Spend(1); !b.Spent() {
+					t.Errorf("less was counted than %v", row.waited)
+				}
+				late := row.takes > limit
+				if err := <-done; errors.Is(err, context.DeadlineExceeded) != late || !late && err != nil || time.Since(began) != min(row.takes, limit) {
+					t.Errorf("it ended with %v after %v", err, time.Since(began))
+				}
+			})
+		})
+	}
+}
+
+func TestWhatGoesOnInTheBackgroundIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b storage.Background
+		if err := b.Wait(t.Context()); err != nil {
+			t.Errorf("nothing was begun: %v", err)
+		}
+		for range 2 { // it is of use again
+			hungUp, hangUp := context.WithCancel(t.Context())
+			hangUp()
+			began, ended := time.Now(), new(atomic.Int32)
+			for _, takes := range []time.Duration{time.Second, 3 * time.Second} {
+				err := b.Finish(hungUp, time.Minute, func(context.Context) error {
+					time.Sleep(takes)
+					ended.Add(1)
+					return nil
+				})
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("%v, want the error of who began it", err)
+				}
+			}
+			soon, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			if err := b.Wait(soon); !errors.Is(err, context.DeadlineExceeded) || ended.Load() != 1 {
+				t.Errorf("after two seconds: %v, with %d ended", err, ended.Load())
+			}
+			if err := b.Wait(t.Context()); err != nil || ended.Load() != 2 || time.Since(began) != 3*time.Second {
+				t.Errorf("%v after %v, with %d ended", err, time.Since(began), ended.Load())
+			}
+			if err := b.Wait(hungUp); err != nil {
+				t.Errorf("nothing is under way: %v", err)
+			}
 		}
 	})
 }

@@ -23,12 +23,24 @@ type Limiter struct {
 	buckets buckets
 	desks   desks
 	waiting atomic.Int64
+
+	background storage.Background // outcomes that are being told
 }
 
 // New returns a limiter that shares what it counts with all others on the store,
 // under the same deployment keys. now is the clock that limits go by.
 func New(store storage.Guesses, keys opaque.Source, now func() time.Time) *Limiter {
 	return &Limiter{store: store, keys: keys, now: now}
+}
+
+// Wait returns when the store was told what became of guesses, as far as it could be, or
+// returns the error of ctx when that ends first. After it, once nobody guesses any more,
+// the store may be closed.
+func (l *Limiter) Wait(ctx context.Context) error {
+	if l == nil {
+		return nil
+	}
+	return l.background.Wait(ctx)
 }
 
 // Refusal is the error of a guess that isn't judged, whether right or wrong: else
@@ -78,6 +90,9 @@ const (
 
 	// maxWaiting bounds the guesses that wait in this process.
 	maxWaiting = 512
+
+	// maxSettling bounds what is written though the request ended.
+	maxSettling = 2 * time.Second
 
 	// maxSwaps is how often a change of a record is tried, if others change it too.
 	maxSwaps = 100
@@ -247,21 +262,9 @@ func (p *Place) change(ctx context.Context, do func(r *record, now time.Time)) e
 // as ctx allows, and its budget: one that is spent on a slow store mustn't leave a place
 // behind that is taken.
 func (p *Place) tell(ctx context.Context, do func(r *record, now time.Time)) error {
-	teller, told := *p, make(chan error, 1)
+	teller := *p
 	p.desk = nil
-	go func() {
-		unhurried, done := settling(storage.WithBudget(ctx, nil))
-		defer done()
-		told <- teller.changeWithin(unhurried, do)
-	}()
-	waiting, done := storage.Wait(ctx)
-	defer done()
-	select {
-	case err := <-told:
-		return err
-	case <-waiting.Done():
-		return fmt.Errorf("throttle: %w: %w", storage.ErrUnavailable, context.Cause(waiting))
-	}
+	return p.limiter.background.Finish(ctx, maxSettling, func(ctx context.Context) error { return teller.changeWithin(ctx, do) })
 }
 
 func (p *Place) changeWithin(ctx context.Context, do func(r *record, now time.Time)) error {
@@ -285,8 +288,7 @@ func (p *Place) changeWithin(ctx context.Context, do func(r *record, now time.Ti
 
 // settling is a context for what has to be written though the request ended.
 func settling(ctx context.Context) (context.Context, context.CancelFunc) {
-	const limit = 2 * time.Second
-	return context.WithTimeout(context.WithoutCancel(ctx), limit)
+	return context.WithTimeout(context.WithoutCancel(ctx), maxSettling)
 }
 
 // close gives the desk back.

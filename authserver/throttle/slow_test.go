@@ -121,7 +121,9 @@ func TestSignInsAtOnceWaitForASlowStoreWithinTheirBudgets(t *testing.T) {
 			}
 			all.Wait()
 			store.set(0)
-			time.Sleep(2 * time.Second) // for what goes on in the background
+			if err := l.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
 			if n := places(t, l); n != 0 {
 				t.Errorf("%d ms late: %d places are taken for ever", delay, n)
 			}

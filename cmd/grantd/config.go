@@ -109,8 +109,8 @@ type config struct {
 	// has a load balancer send no more of them here: up to 1m. Default 0s.
 	ShutdownDelay time.Duration `yaml:"shutdown_delay" env:"SHUTDOWN_DELAY"`
 
-	// ShutdownTimeout is how long requests in flight may take to finish after
-	// SIGTERM, and the delay: up to 5m. Default 10s.
+	// ShutdownTimeout is how long requests in flight, and what requests left to be done,
+	// may take to finish after SIGTERM, and the delay: up to 5m. Default 10s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" env:"SHUTDOWN_TIMEOUT"`
 
 	// AdminPassword is the password of the first user, "admin", which serve

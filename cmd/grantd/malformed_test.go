@@ -25,33 +25,46 @@ var malformedSeed = flag.Uint64("seed", 0, "seed of TestMalformedRequests; 0 dra
 // demo set. The configuration is dev's, with a cheap hash.
 func aProcess(t *testing.T, log io.Writer) (p *process, addr string) {
 	t.Helper()
-	c, err := devFlags{addr: "127.0.0.1:0", memory: true}.config()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.PasswordHash = hashConfig{Memory: 64, Time: 1, Threads: 1}
-	if p, err = newProcess(t.Context(), c, log); err != nil {
-		t.Fatal(err)
-	}
+	p = newHere(t, log)
 	p.throttle = nil
-	p.prepare = func(ctx context.Context) error { return seedDemo(ctx, p.store, p.hasher) }
-	listening := make(chan string, 1)
-	p.announce = func(a net.Addr) { listening <- a.String() }
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- p.run(ctx, c.Addr, func(a net.Addr) (handlers, error) {
-			c.Issuer = "http://" + a.String()
-			return p.offerAll(demoPublicClient)
-		})
-	}()
+	addr, stop, ended := p.runHere(t)
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
-	return p, <-listening
+	return p, addr
+}
+
+// newHere is the process of aProcess before it runs.
+func newHere(t *testing.T, log io.Writer) *process {
+	t.Helper()
+	c, err := devFlags{addr: "127.0.0.1:0", memory: true}.config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.PasswordHash = hashConfig{Memory: 64, Time: 1, Threads: 1}
+	p, err := newProcess(t.Context(), c, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.prepare = func(ctx context.Context) error { return seedDemo(ctx, p.store, p.hasher) }
+	return p
+}
+
+// runHere runs it until it is stopped, or the test ends.
+func (p *process) runHere(t *testing.T) (addr string, stop func(), ended <-chan error) {
+	listening, end := make(chan string, 1), make(chan error, 1)
+	p.announce = func(a net.Addr) { listening <- a.String() }
+	ctx, stop := context.WithCancel(t.Context())
+	go func() {
+		end <- p.run(ctx, p.config.Addr, func(a net.Addr) (handlers, error) {
+			p.config.Issuer = "http://" + a.String()
+			return p.offerAll(demoPublicClient)
+		})
+	}()
+	return <-listening, stop, end
 }
 
 // TestMalformedRequests sends 10,000 requests that are broken in every layer.

@@ -165,9 +165,23 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	}
 	cancel(nil)
 	deadline = time.Now().Add(p.config.ShutdownTimeout)
-	err = errors.Join(err, finish(services, p.config.ShutdownTimeout))
+	err = errors.Join(err, finish(services, p.config.ShutdownTimeout), p.finishBackground(deadline))
 	background.Wait()
 	return err
+}
+
+// finishBackground lets what requests began and don't wait for any more finish, until the
+// deadline: it needs the store.
+func (p *process) finishBackground(deadline time.Time) error {
+	if p.auth == nil {
+		return nil
+	}
+	late, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	if p.auth.Wait(late) != nil {
+		return failedf("what some requests began, as ending a sign-in, took longer than shutdown_timeout and was cut off")
+	}
+	return nil
 }
 
 // stopping has nobody sent here any more, and nobody wait here.
