@@ -51,7 +51,7 @@ func (g *running) awaitReady() {
 func (g *running) awaitHealth(status int, body string) {
 	g.t.Helper()
 	var got string
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		s, b := get(g.t, g.URL+"/readyz")
 		if got = fmt.Sprint(s, " ", b); s == status && b == body {
 			return
