@@ -328,6 +328,7 @@ func TestRepeatedActsOfAdminsWaitForReplicas(t *testing.T) {
 		{"DELETE", "/grants/" + found.Grant.ID, "", http.StatusNoContent},
 		{"DELETE", "/users/carol", "", http.StatusNoContent}, // who was there until the first try
 		{"DELETE", "/clients/old", "", http.StatusNoContent},
+		{"DELETE", "/keys/77", "", http.StatusNoContent},
 	}
 	replica.Stop()
 	for _, round := range []string{"first", "repeated"} {
@@ -340,6 +341,7 @@ func TestRepeatedActsOfAdminsWaitForReplicas(t *testing.T) {
 	deletions := map[string][]string{
 		"there is no user carol":     {"user", "delete", "carol"},
 		"there is no client \"old\"": {"client", "delete", "old"},
+		"there is no key 77":         {"key", "delete", "77"},
 	}
 	command := func(args []string) (stderr string) {
 		code, _, stderr := launch{args: args, env: []string{"GRANTD_SERVER=" + g.URL, "GRANTD_TOKEN=" + token}}.run(t)
