@@ -13,10 +13,10 @@ const (
 	// a second.
 	maxWait = 950 * time.Millisecond
 
-	// freeWait is what it may have waited before its waits are bounded, so that where
-	// the store is well none is: that costs nothing then. The longest round trip to
-	// a store, 800 ms, fits in behind it; a call that takes several, begun before a
-	// store becomes slow, may take longer.
+	// freeWait is what it may have waited before all its waits are bounded, so that where
+	// the store is well few are: that costs nothing then. The longest round trip to a
+	// store, 800 ms, fits in behind it; a call that takes several is bounded from its
+	// beginning, or from its second on: see BoundLong.
 	freeWait = 150 * time.Millisecond
 )
 
@@ -64,15 +64,25 @@ func Wait(ctx context.Context) (bound context.Context, done func()) {
 	}
 }
 
-// Bound returns the context for a call of a store that begins now. It ends when the
-// budget does, with ErrSpent as its cause, and has to be cancelled. While little was
-// spent it is ctx itself, and there is no cancel function: the call has a bound of its
-// own. Spend counts it.
+// Bound returns the context for a call of a store that begins now, and takes one round
+// trip. It ends when the budget does, with ErrSpent as its cause, and has to be cancelled.
+// While little was spent it is ctx itself, and there is no cancel function: the call has a
+// bound of its own. Spend counts it.
 func (b *Budget) Bound(ctx context.Context, now time.Time) (context.Context, context.CancelFunc) {
 	if b == nil || time.Duration(b.waited.Load()) <= freeWait {
 		return ctx, nil
 	}
 	return b.bound(ctx, now)
+}
+
+// BoundLong is Bound for a call that takes several round trips, and began then: their
+// own bounds would add up, so it is bounded however little was spent. There always is a
+// cancel function.
+func (b *Budget) BoundLong(ctx context.Context, began time.Time) (context.Context, context.CancelFunc) {
+	if b == nil {
+		return ctx, func() {}
+	}
+	return b.bound(ctx, began)
 }
 
 func (b *Budget) bound(ctx context.Context, now time.Time) (context.Context, context.CancelFunc) {

@@ -230,3 +230,22 @@ func TestABudgetThatIsHardlySpentAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// What takes several round trips has no bound of its own for all of them.
+func TestALongCallIsBoundedThoughNothingWasSpent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, began := new(storage.Budget), time.Now()
+		ctx, done := b.BoundLong(t.Context(), began)
+		defer done()
+		<-ctx.Done()
+		if took := time.Since(began); took != 950*time.Millisecond || !errors.Is(context.Cause(ctx), storage.ErrSpent) {
+			t.Errorf("it ended after %v: %v", took, context.Cause(ctx))
+		}
+		var none *storage.Budget
+		unbounded, done := none.BoundLong(t.Context(), began)
+		defer done()
+		if _, bounded := unbounded.Deadline(); bounded {
+			t.Error("without a budget there is a bound")
+		}
+	})
+}

@@ -70,7 +70,7 @@ func (a *API) deleteKey(w http.ResponseWriter, r *http.Request) error {
 	}
 	err = a.cfg.Keys.MayDelete(r.Context(), byte(id))
 	if errors.Is(err, storage.ErrNotFound) {
-		return deleted(w, r, nil)
+		return deleted(w, r, a.cfg.Keys.Deleted)
 	}
 	if err != nil {
 		return keyProblem(err)

@@ -106,10 +106,11 @@ func deleteKey(a *api, cmd *cobra.Command, id int) error {
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(keys, func(k admin.Key) bool { return k.ID == id }) {
-		return failedf("there is no key %d", id).withHint("grantd key list shows which there are")
-	}
 	name := strconv.Itoa(id)
+	if !slices.ContainsFunc(keys, func(k admin.Key) bool { return k.ID == id }) {
+		err := failedf("%w", none("there is no key "+name)).withHint("grantd key list shows which there are")
+		return a.surely(cmd.Context(), err, "/keys/"+name)
+	}
 	if err := confirm(cmd, "Delete key "+name+", and with it all tokens made under it?"); err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func (g *running) awaitReady() {
 func (g *running) awaitHealth(status int, body string) {
 	g.t.Helper()
 	var got string
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		s, b := get(g.t, g.URL+"/readyz")
 		if got = fmt.Sprint(s, " ", b); s == status && b == body {
 			return
@@ -328,6 +328,7 @@ func TestRepeatedActsOfAdminsWaitForReplicas(t *testing.T) {
 		{"DELETE", "/grants/" + found.Grant.ID, "", http.StatusNoContent},
 		{"DELETE", "/users/carol", "", http.StatusNoContent}, // who was there until the first try
 		{"DELETE", "/clients/old", "", http.StatusNoContent},
+		{"DELETE", "/keys/77", "", http.StatusNoContent},
 	}
 	replica.Stop()
 	for _, round := range []string{"first", "repeated"} {
@@ -340,6 +341,7 @@ func TestRepeatedActsOfAdminsWaitForReplicas(t *testing.T) {
 	deletions := map[string][]string{
 		"there is no user carol":     {"user", "delete", "carol"},
 		"there is no client \"old\"": {"client", "delete", "old"},
+		"there is no key 77":         {"key", "delete", "77"},
 	}
 	command := func(args []string) (stderr string) {
 		code, _, stderr := launch{args: args, env: []string{"GRANTD_SERVER=" + g.URL, "GRANTD_TOKEN=" + token}}.run(t)

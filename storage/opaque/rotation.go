@@ -157,6 +157,25 @@ func (k *Keys) Delete(ctx context.Context, id byte) error {
 	return k.store.DeleteKey(ctx, id)
 }
 
+// Deleted returns nil when what was deleted before is to stay so: a store that confirms
+// deletions (redisstore.WithReplicas) confirms with one all that came before it. So it
+// deletes an id without a key, and of those the one that rotations come to last: the next
+// may have a key by now. With 255 keys there is no other, and nothing is confirmed.
+func (k *Keys) Deleted(ctx context.Context) error {
+	stored, err := k.store.ListKeys(ctx)
+	if err != nil || len(stored) >= 255 {
+		return err
+	}
+	last := byte(0) // without any key rotations begin with 1
+	if len(stored) > 0 {
+		last = oldestFirst(stored)[len(stored)-1].ID
+		for slices.ContainsFunc(stored, func(k storage.Key) bool { return k.ID == last }) {
+			last--
+		}
+	}
+	return k.store.DeleteKey(ctx, last)
+}
+
 // MayDelete returns nil when Delete would delete the key now; storage.ErrNotFound
 // when there is none.
 func (k *Keys) MayDelete(ctx context.Context, id byte) error {

@@ -3,6 +3,7 @@ package opaque_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -340,4 +341,57 @@ func TestWaitingForKeysEndsWithTheRequest(t *testing.T) {
 			t.Errorf("waited %s", took)
 		}
 	})
+}
+
+// deletions notes which ids are deleted.
+type deletions struct {
+	*keyStore
+	ids []byte
+}
+
+func (d *deletions) DeleteKey(ctx context.Context, id byte) error {
+	d.ids = append(d.ids, id)
+	return d.keyStore.DeleteKey(ctx, id)
+}
+
+// What confirms a deletion deletes neither a key that there is nor the next.
+func TestConfirmingADeletionDeletesNoKey(t *testing.T) {
+	all := func(but ...byte) (ids []byte) { // from the oldest on
+		for id := range 256 {
+			if !slices.Contains(but, byte(id)) {
+				ids = append(ids, byte(id))
+			}
+		}
+		return ids
+	}
+	for _, tt := range []struct {
+		name string
+		have []byte // from the oldest on
+		want []byte
+	}{
+		{"no key", nil, []byte{0}},
+		{"the first", []byte{1}, []byte{0}},
+		{"some", []byte{1, 2, 3}, []byte{0}},
+		{"begun anew", []byte{254, 255, 0}, []byte{253}},
+		{"the next and another are free", all(7, 0), []byte{7}},
+		{"only the next is free", all(7), nil},
+		{"all", all(), nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			store := &deletions{keyStore: &keyStore{}}
+			for i, id := range tt.have {
+				store.keys = append(store.keys, storage.Key{ID: id, Created: time.Unix(int64(i), 0)})
+			}
+			if err := opaque.NewKeys(store, nil, nil).Deleted(t.Context()); err != nil || !slices.Equal(store.ids, tt.want) {
+				t.Errorf("deleted %v, want %v: %v", store.ids, tt.want, err)
+			}
+			if len(store.keys) != len(tt.have) {
+				t.Errorf("%d keys are left of %d", len(store.keys), len(tt.have))
+			}
+			store.fault = storage.ErrUnavailable
+			if err := opaque.NewKeys(store, nil, nil).Deleted(t.Context()); !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("of a store that is down: %v", err)
+			}
+		})
+	}
 }

@@ -17,7 +17,8 @@ const (
 	// a machine that is busy.
 	callTimeout = 700 * time.Millisecond
 
-	// ioTimeout leaves room for one retry inside callTimeout.
+	// ioTimeout leaves room for one retry inside callTimeout. Where replicas are waited
+	// for answers may take longer: see newClient.
 	ioTimeout = 400 * time.Millisecond
 
 	// probeEvery is the pause before Redis is asked again whether it answers.
@@ -131,7 +132,7 @@ func (c *circuit) call(ctx context.Context, do func(context.Context) error) erro
 			c.broken.Store(0)
 		}
 	case c.answers.Load() != seen: // others are answered
-	case gaveUp(ctx) && time.Since(began) < ioTimeout: // the caller didn't wait for long
+	case gaveUp(ctx) && time.Since(began) < c.client.Options().ReadTimeout: // the caller didn't wait for long
 	case !errors.Is(err, redis.ErrClosed) && (silent(err) || c.broken.Add(1) >= maxBroken):
 		c.trip(err)
 	}

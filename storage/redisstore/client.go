@@ -29,6 +29,11 @@ func newClient(url string, replicas int, hooks ...redis.Hook) (redis.UniversalCl
 		return nil, nil, err
 	}
 	tune(o)
+	if replicas > 0 {
+		// WAIT is answered so much later: a Redis that is slow besides isn't silent. There
+		// is still time to repeat a call whose connection is dead.
+		o.ReadTimeout += waitTimeout
+	}
 	// What it prints to standard error would mix with the log of the program,
 	// and every fault is returned as an error besides.
 	logging.Disable()

@@ -50,7 +50,7 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) error {
 		return err
 	}
 	keys := append([]string{grantKey(g.ID), floorsKey(g.ID[0])}, indexKeys(g)...)
-	answer, err := createScript.Run(ctx, s.shared, keys,
+	answer, err := s.shared.run(ctx, createScript, keys,
 		record, g.Expiry().UnixMilli(), binary.BigEndian.AppendUint32(nil, g.Epoch),
 		member(g.ID), g.End.UnixMilli(), s.now().Add(-trimSlack).UnixMilli()).Int64()
 	switch {
@@ -114,8 +114,9 @@ func decodeGrant(id storage.GrantID, reply any) (storage.Grant, error) {
 	return g, nil
 }
 
-// SwapGrant implements storage.Grants in one round trip. The script looks at
-// the floors again: a grant that was revoked since old was loaded stays dead.
+// SwapGrant implements storage.Grants in one round trip, and two where replicas are
+// waited for. The script looks at the floors again: a grant that was revoked since old
+// was loaded stays dead.
 func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storage.Retry) error {
 	if next.ID != old.ID || next.Epoch != old.Epoch || !next.End.Equal(old.End) || next.Generation != old.Generation+1 {
 		return errors.New("redisstore: not the next generation of the grant")
@@ -123,38 +124,52 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 	if !s.now().Before(old.Expiry()) {
 		return s.notSwapped(ctx, next)
 	}
-	record, err := storage.AppendGrant(nil, next)
-	if err != nil {
-		return err
-	}
-	var retry []byte
-	if !r.Until.IsZero() {
-		retry = storage.AppendRetry(nil, r)
-	}
+	began := time.Now()
 	// A swap that no replica confirms has spent the token all the same, and its
 	// client has the answer only while the retry window is open. So none is begun
 	// while replicas are missing, which may last longer.
-	if err := s.confirm(ctx, grantKey(old.ID)); err != nil {
-		return err
+	if s.replicas > 0 {
+		bound, done := storage.BudgetOf(ctx).BoundLong(ctx, began)
+		defer done()
+		ctx = bound
+		if err := s.confirm(ctx, grantKey(old.ID)); err != nil {
+			return err
+		}
 	}
-	expiry := next.Expiry().UnixMilli()
-	keys := []string{grantKey(old.ID), floorsKey(old.ID[0]), retryKey(old.ID)}
-	answer, err := swapScript.Run(s.confirmed(ctx), s.shared, keys,
-		record, expiry, storage.GenerationPrefix(old.Generation),
-		old.Epoch, old.UserID, old.ClientID, retry, min(r.Until.UnixMilli(), expiry),
-		max(r.Until.UnixMilli(), s.now().Add(maxLateness).UnixMilli()), old.Created.UnixMilli()).Int64()
+	answer, err := s.swap(ctx, old, next, r)
 	if err != nil {
-		return unavailable(ctx, err)
+		return err
 	}
 	switch answer {
 	case swapped:
 		return nil
 	case otherGeneration:
+		ctx, done := storage.BudgetOf(ctx).BoundLong(ctx, began)
+		defer done()
 		return s.notSwapped(ctx, next)
 	case tooLate:
 		return unavailable(ctx, errLate)
 	}
 	return storage.ErrNotFound
+}
+
+// swap returns what swapScript answers.
+func (s *Store) swap(ctx context.Context, old, next storage.Grant, r storage.Retry) (int64, error) {
+	record, err := storage.AppendGrant(nil, next)
+	if err != nil {
+		return 0, err
+	}
+	var retry []byte
+	if !r.Until.IsZero() {
+		retry = storage.AppendRetry(nil, r)
+	}
+	expiry := next.Expiry().UnixMilli()
+	keys := []string{grantKey(old.ID), floorsKey(old.ID[0]), retryKey(old.ID)}
+	answer, err := s.shared.run(s.confirmed(ctx), swapScript, keys,
+		record, expiry, storage.GenerationPrefix(old.Generation),
+		old.Epoch, old.UserID, old.ClientID, retry, min(r.Until.UnixMilli(), expiry),
+		max(r.Until.UnixMilli(), s.now().Add(maxLateness).UnixMilli()), old.Created.UnixMilli()).Int64()
+	return answer, unavailable(ctx, err)
 }
 
 // notSwapped tells what is there instead of the predecessor of next: an earlier

@@ -20,7 +20,7 @@ func (s *Store) LoadGuesses(ctx context.Context, key storage.GuessKey) ([]byte, 
 // SwapGuesses implements storage.Guesses in one round trip. Redis may be asked to
 // keep what has expired by its own clock: then it keeps nothing.
 func (s *Store) SwapGuesses(ctx context.Context, key storage.GuessKey, old, next []byte, expiry time.Time) ([]byte, error) {
-	answer, err := guessesScript.Run(ctx, s.shared, []string{guessKey(key)}, old, next, expiry.UnixMilli()).Result()
+	answer, err := s.shared.run(ctx, guessesScript, []string{guessKey(key)}, old, next, expiry.UnixMilli()).Result()
 	if err != nil {
 		return nil, unavailable(ctx, err)
 	}

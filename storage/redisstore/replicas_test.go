@@ -273,3 +273,25 @@ func TestCallsThatWaitForReplicasLeaveConnectionsToOthers(t *testing.T) {
 	cancel()
 	wg.Wait()
 }
+
+// A master that is slow, and has no replica that confirms, answers all the same, if later
+// than for either alone: the circuit stays closed, and tokens are checked.
+func TestWaitingForReplicasAtASlowMasterIsNoSilence(t *testing.T) {
+	for name, patience := range map[string]time.Duration{"who waits": time.Minute, "who gives up": 450 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			proxy := redistest.Slow(t, redistest.Single(t)) // it has no replica
+			s, clock := openConfirmed(t, proxy.URL(), 1)
+			g := mustCreate(t, s, newGrant(clock.Now(), "u", time.Hour))
+			_ = s.UpdateUser(t.Context(), storage.User{Name: "nobody"}) // there is a connection for the next
+			proxy.Delay(250 * time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if err := s.UpdateUser(ctx, storage.User{Name: "nobody"}); !errors.Is(err, storage.ErrUnavailable) || tripped(s) {
+				t.Errorf("%v, circuit open: %t", err, tripped(s))
+			}
+			if _, err := s.LoadGrant(t.Context(), g.ID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/grantd/grantd/storage"
 )
 
 // sharing is a client whose Get, EvalSha and share use a batcher of each server: in
@@ -39,8 +41,7 @@ func (s *sharing) Get(ctx context.Context, key string) *redis.StringCmd {
 	return cmd
 }
 
-// EvalSha is EVALSHA, for at least one key; redis.Script runs it, and EVAL where the
-// digest is not known.
+// EvalSha is EVALSHA, for at least one key.
 func (s *sharing) EvalSha(ctx context.Context, digest string, keys []string, args ...any) *redis.Cmd {
 	words := make([]any, 0, 3+len(keys)+len(args))
 	words = append(words, "evalsha", digest, len(keys))
@@ -53,6 +54,19 @@ func (s *sharing) EvalSha(ctx context.Context, digest string, keys []string, arg
 		cmd.SetErr(err)
 	}
 	return cmd
+}
+
+// run runs the script by its digest, and by its text where Redis doesn't know it: after a
+// restart, say. Both together are within the budget of their request.
+func (s *sharing) run(ctx context.Context, script *redis.Script, keys []string, args ...any) *redis.Cmd {
+	began := time.Now()
+	cmd := script.EvalSha(ctx, s, keys, args...)
+	if !redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+		return cmd
+	}
+	ctx, done := storage.BudgetOf(ctx).BoundLong(ctx, began)
+	defer done()
+	return script.Eval(ctx, s, keys, args...)
 }
 
 // share sends a command on the key, alone or with others; see batcher.board.

@@ -36,7 +36,7 @@ func (s *store) LoadRetry(ctx context.Context, id storage.GrantID) (storage.Retr
 
 // DeleteGrant implements storage.Grants.
 func (s *store) DeleteGrant(ctx context.Context, id storage.GrantID) error {
-	w := begin(ctx)
+	w := beginLong(ctx)
 	err := s.Store.DeleteGrant(w.ctx, id)
 	return s.end(ctx, DeleteGrant, w, err)
 }

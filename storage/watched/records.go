@@ -28,7 +28,7 @@ func (s *store) Ping(ctx context.Context) error {
 
 // CreateUser implements storage.Users.
 func (s *store) CreateUser(ctx context.Context, u storage.User) error {
-	w := begin(ctx)
+	w := beginLong(ctx)
 	err := s.Store.CreateUser(w.ctx, u)
 	return s.end(ctx, CreateUser, w, err)
 }
@@ -49,21 +49,21 @@ func (s *store) UpdateUser(ctx context.Context, u storage.User) error {
 
 // DeleteUser implements storage.Users.
 func (s *store) DeleteUser(ctx context.Context, name string) error {
-	w := begin(ctx)
+	w := beginLong(ctx)
 	err := s.Store.DeleteUser(w.ctx, name)
 	return s.end(ctx, DeleteUser, w, err)
 }
 
 // ListUsers implements storage.Users.
 func (s *store) ListUsers(ctx context.Context, after string, limit int) ([]storage.User, error) {
-	w := begin(ctx)
+	w := beginLong(ctx)
 	value, err := s.Store.ListUsers(w.ctx, after, limit)
 	return value, s.end(ctx, ListUsers, w, err)
 }
 
 // CreateClient implements storage.Clients.
 func (s *store) CreateClient(ctx context.Context, c storage.Client) error {
-	w := begin(ctx)
+	w := beginLong(ctx)
 	err := s.Store.CreateClient(w.ctx, c)
 	return s.end(ctx, CreateClient, w, err)
 }
@@ -84,14 +84,14 @@ func (s *store) UpdateClient(ctx context.Context, c storage.Client) error {
 
 // DeleteClient implements storage.Clients.
 func (s *store) DeleteClient(ctx context.Context, id string) error {
-	w := begin(ctx)
+	w := beginLong(ctx)
 	err := s.Store.DeleteClient(w.ctx, id)
 	return s.end(ctx, DeleteClient, w, err)
 }
 
 // ListClients implements storage.Clients.
 func (s *store) ListClients(ctx context.Context, after string, limit int) ([]storage.Client, error) {
-	w := begin(ctx)
+	w := beginLong(ctx)
 	value, err := s.Store.ListClients(w.ctx, after, limit)
 	return value, s.end(ctx, ListClients, w, err)
 }

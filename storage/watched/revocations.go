@@ -15,7 +15,7 @@ func (s *store) Epoch(ctx context.Context, id storage.GrantID) (uint32, error) {
 
 // Revoke implements storage.Revocations.
 func (s *store) Revoke(ctx context.Context, t storage.Target) (storage.Revocation, error) {
-	w := begin(ctx)
+	w := beginLong(ctx)
 	value, err := s.Store.Revoke(w.ctx, t)
 	return value, s.end(ctx, Revoke, w, err)
 }
@@ -43,21 +43,21 @@ func (s *store) Survivors(ctx context.Context, r storage.Revocation) (int, error
 
 // CountGrants implements storage.Revocations.
 func (s *store) CountGrants(ctx context.Context, t storage.Target) (int, error) {
-	w := begin(ctx)
+	w := beginLong(ctx)
 	value, err := s.Store.CountGrants(w.ctx, t)
 	return value, s.end(ctx, CountGrants, w, err)
 }
 
 // ListGrants implements storage.Revocations.
 func (s *store) ListGrants(ctx context.Context, t storage.Target, cursor string, limit int) ([]storage.Grant, string, error) {
-	w := begin(ctx)
+	w := beginLong(ctx)
 	grants, following, err := s.Store.ListGrants(w.ctx, t, cursor, limit)
 	return grants, following, s.end(ctx, ListGrants, w, err)
 }
 
 // CreateReceipt implements storage.Receipts.
 func (s *store) CreateReceipt(ctx context.Context, r storage.Receipt) error {
-	w := begin(ctx)
+	w := beginLong(ctx)
 	err := s.Store.CreateReceipt(w.ctx, r)
 	return s.end(ctx, CreateReceipt, w, err)
 }
@@ -78,14 +78,14 @@ func (s *store) UpdateReceipt(ctx context.Context, r storage.Receipt) error {
 
 // DeleteReceipt implements storage.Receipts.
 func (s *store) DeleteReceipt(ctx context.Context, id string) error {
-	w := begin(ctx)
+	w := beginLong(ctx)
 	err := s.Store.DeleteReceipt(w.ctx, id)
 	return s.end(ctx, DeleteReceipt, w, err)
 }
 
 // ListReceipts implements storage.Receipts.
 func (s *store) ListReceipts(ctx context.Context, after string, limit int) ([]storage.Receipt, error) {
-	w := begin(ctx)
+	w := beginLong(ctx)
 	value, err := s.Store.ListReceipts(w.ctx, after, limit)
 	return value, s.end(ctx, ListReceipts, w, err)
 }

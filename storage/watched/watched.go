@@ -52,6 +52,15 @@ func begin(ctx context.Context) wait {
 	return w
 }
 
+// beginLong is begin for the methods that take several round trips to a store elsewhere.
+// Those that seldom do bound themselves from the second on. Sweep and Survivors may take
+// long at a store that is well.
+func beginLong(ctx context.Context) wait {
+	w := wait{began: time.Now(), budget: storage.BudgetOf(ctx)}
+	w.ctx, w.cancel = w.budget.BoundLong(ctx, w.began)
+	return w
+}
+
 // end returns err, with why if the budget ended the call.
 func (s *store) end(ctx context.Context, m Method, w wait, err error) error {
 	took := time.Since(w.began)

@@ -178,7 +178,32 @@ func (c *ThreeMasters) URL() string {
 	for _, s := range c.Nodes {
 		addrs = append(addrs, s.Addr())
 	}
-	return "redis+cluster://" + strings.Join(addrs, ",")
+	return clusterURL(addrs)
+}
+
+func clusterURL(addrs []string) string { return "redis+cluster://" + strings.Join(addrs, ",") }
+
+// Slow has the nodes tell clients that they are where proxies in front of them are. It
+// returns these, in the order of the nodes, and the URL that names them. The nodes
+// don't talk to each other so, but replicas that are added later follow so.
+func (c *ThreeMasters) Slow() (all SlowProxies, url string) {
+	c.t.Helper()
+	var addrs []string
+	for _, s := range c.Nodes {
+		p := Slow(c.t, s)
+		c.must(s.Client().ConfigSet(c.t.Context(), "cluster-announce-port", p.port()).Err())
+		all, addrs = append(all, p), append(addrs, p.Addr())
+	}
+	await(c.t, "nodes that all know the proxies", func() bool {
+		for _, s := range c.Nodes {
+			known := s.Client().ClusterNodes(c.t.Context()).Val()
+			if slices.ContainsFunc(addrs, func(a string) bool { return !strings.Contains(known, a+"@") }) {
+				return false
+			}
+		}
+		return true
+	})
+	return all, clusterURL(addrs)
 }
 
 // Client is a plain client of the cluster. It is closed with the test.

@@ -21,21 +21,44 @@ type packet struct {
 	data []byte
 }
 
+// SlowProxies stand in front of all servers of a deployment.
+type SlowProxies []*SlowProxy
+
+// Delay is how much later each of them answers, from now on.
+func (all SlowProxies) Delay(delay time.Duration) {
+	for _, p := range all {
+		p.Delay(delay)
+	}
+}
+
 // Slow is a proxy in front of the server until the test ends, without a delay at first.
 func Slow(t testing.TB, s *Server) *SlowProxy {
+	t.Helper()
+	return slow(t, s.Addr())
+}
+
+func slow(t testing.TB, target string) *SlowProxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	p := &SlowProxy{listener: l, target: s.Addr()}
+	p := &SlowProxy{listener: l, target: target}
 	go p.accept()
 	return p
 }
 
 // URL is what a store opens.
-func (p *SlowProxy) URL() string { return "redis://" + p.listener.Addr().String() + "/0" }
+func (p *SlowProxy) URL() string { return "redis://" + p.Addr() + "/0" }
+
+// Addr is the host and port that the proxy listens on.
+func (p *SlowProxy) Addr() string { return p.listener.Addr().String() }
+
+func (p *SlowProxy) port() string {
+	_, port, _ := net.SplitHostPort(p.Addr())
+	return port
+}
 
 // Delay is how much later Redis answers, from now on.
 func (p *SlowProxy) Delay(delay time.Duration) { p.delay.Store(int64(delay)) }

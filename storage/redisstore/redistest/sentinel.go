@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -32,33 +33,62 @@ type SentinelTrio struct {
 // Sentinel starts a trio and returns when every sentinel knows all the others.
 func Sentinel(t testing.TB) *SentinelTrio {
 	t.Helper()
-	s := &SentinelTrio{t: t, servers: []*Server{Single(t)}}
-	host, port, err := net.SplitHostPort(s.servers[0].Addr())
-	if err != nil {
-		t.Fatal(err)
+	master := Single(t)
+	return trio(t, master, master.Addr(), 500*time.Millisecond)
+}
+
+// SlowSentinel starts a trio whose sentinels name a proxy in front of the master, and
+// returns that proxy and those in front of the sentinels, with the URL that names these.
+// The master is replaced only when it doesn't answer for 30 s, as Redis has it by itself.
+func SlowSentinel(t testing.TB) (all SlowProxies, url string, master *Server) {
+	t.Helper()
+	master = Single(t)
+	all = SlowProxies{Slow(t, master)}
+	var addrs []string
+	for _, sentinel := range trio(t, master, all[0].Addr(), 30*time.Second).addrs {
+		p := slow(t, sentinel)
+		all, addrs = append(all, p), append(addrs, p.Addr())
 	}
+	return all, sentinelURL(addrs), master
+}
+
+// trio starts what is about the master. The sentinels watch it at that address, and
+// replace it when it doesn't answer for so long.
+func trio(t testing.TB, master *Server, watched string, patience time.Duration) *SentinelTrio {
+	t.Helper()
+	s := &SentinelTrio{t: t, servers: []*Server{master}}
 	for range replicaCount {
-		s.servers = append(s.servers, Single(t, "--replicaof", host+" "+port))
+		s.servers = append(s.servers, Single(t, "--replicaof", spaced(t, master.Addr())))
 	}
 	await(t, "replicas in step", func() bool {
 		info := s.servers[0].Client().Info(t.Context(), "replication").Val()
 		return strings.Count(info, "state=online") == replicaCount
 	})
 	for range sentinelCount {
-		s.startSentinel(host, port)
+		s.startSentinel(spaced(t, watched), patience)
 	}
 	await(t, "sentinels that know each other", s.complete)
 	return s
 }
 
-func (s *SentinelTrio) startSentinel(host, port string) {
+// spaced is the address as Redis takes it, with a space between host and port.
+func spaced(t testing.TB, addr string) string {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host + " " + port
+}
+
+func (s *SentinelTrio) startSentinel(watched string, patience time.Duration) {
 	s.t.Helper()
 	dir := s.t.TempDir()
 	file := filepath.Join(dir, "sentinel.conf")
 	p := start(s.t, "redis-sentinel", dir, func(own int) []string {
 		conf := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\n", own, dir) +
-			fmt.Sprintf("sentinel monitor %s %s %s 2\n", masterName, host, port) +
-			fmt.Sprintf("sentinel down-after-milliseconds %s 500\n", masterName) +
+			fmt.Sprintf("sentinel monitor %s %s 2\n", masterName, watched) +
+			fmt.Sprintf("sentinel down-after-milliseconds %s %d\n", masterName, patience.Milliseconds()) +
 			fmt.Sprintf("sentinel failover-timeout %s 2000\n", masterName)
 		if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 			s.t.Fatal(err)
@@ -82,8 +112,10 @@ func (s *SentinelTrio) complete() bool {
 }
 
 // URL is what redisstore.Open takes.
-func (s *SentinelTrio) URL() string {
-	return "redis+sentinel://" + strings.Join(s.addrs, ",") + "/" + masterName
+func (s *SentinelTrio) URL() string { return sentinelURL(s.addrs) }
+
+func sentinelURL(addrs []string) string {
+	return "redis+sentinel://" + strings.Join(addrs, ",") + "/" + masterName
 }
 
 // Master is the server that the sentinels name as the master now.
