@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/grantd/grantd/storage/embedded"
 )
 
 // TestScripts runs testdata/script: the commands, on a store and over a server, as
@@ -29,23 +27,13 @@ func TestScripts(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "store": newStore, "server": scriptServer, "sets": sets, "sleeps": sleeps, "signin": signin, "usersme": usersMeIs},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "server": scriptServer, "sets": sets, "sleeps": sleeps, "signin": signin, "usersme": usersMeIs},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(path)+string(filepath.ListSeparator)+e.Getenv("PATH"))
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			return nil
 		},
 	})
-}
-
-// newStore FILE makes an empty store.
-func newStore(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: store FILE")
-	}
-	s, err := embedded.Open(ts.MkAbs(args[0]))
-	ts.Check(err)
-	ts.Check(s.Close())
 }
 
 // exits CODE ARG... runs grantd with the arguments and expects that exit code.

@@ -39,7 +39,7 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	if err != nil {
 		return nil, usagef("password_hash: %w", err)
 	}
-	if !mayCreate && c.Redis.URL == "" {
+	if c.Redis.URL == "" && !mayCreate && !fillsNewStore(cmd) {
 		if err := storeExists(c.Data); err != nil {
 			return nil, err
 		}
@@ -49,6 +49,12 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 		return nil, err
 	}
 	return &tools{config: c, store: store, stock: stock, hasher: hasher}, nil
+}
+
+// fillsNewStore reports whether the command may be the first to put something into the
+// store that the configuration names. A name on the command line is more likely wrong.
+func fillsNewStore(cmd *cobra.Command) bool {
+	return !cmd.Flags().Changed("data") && (cmd.Name() == "add" || cmd.Name() == "import")
 }
 
 // storeExists keeps a slip of the pen in the file's name from making a new store,
