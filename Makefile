@@ -5,7 +5,7 @@ SHELL       := bash
 .DEFAULT_GOAL := help
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-FUZZTIME ?= 60s
+FUZZRUNS ?= 100000
 DURATION ?= 10m
 PACKAGES ?= ./...
 COMPOSE  ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
@@ -58,8 +58,8 @@ cover: ## Run all tests and print how much of each function they reach
 	go tool cover -func=bin/cover.out
 
 .PHONY: fuzz
-fuzz: ## Run every fuzz target; FUZZTIME (60s) is for all of them together
-	.ci/fuzz $(FUZZTIME)
+fuzz: ## Run every fuzz target; FUZZRUNS (100000) executions are for all of them together
+	.ci/fuzz $(FUZZRUNS)
 
 .PHONY: bench
 bench: build ## Measure beside bare handlers and stock go-oauth2, and write bench/README.md and its chart
