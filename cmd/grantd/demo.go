@@ -148,5 +148,5 @@ func refuseDemo(ctx context.Context, s storage.Store, h *passhash.Hasher) error 
 
 func demoFound(kind, name string) error {
 	return failedf("the store holds the demo %s %q of grantd dev, whose password is public", kind, name).
-		withHint(fmt.Sprintf("use a store of its own for serve, or remove it: grantd %s delete %s", kind, name))
+		withHint(fmt.Sprintf("use a store of its own for serve, or remove it: grantd %s delete %s, with the same --config, --data or --redis", kind, name))
 }
