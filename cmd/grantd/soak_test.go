@@ -33,7 +33,7 @@ const soakTime = 12 * time.Second
 // soakEnv makes grants end soon, so that all ends are seen: revoked, expired, idle
 // for too long, reused.
 var soakEnv = []string{
-	"GRANTD_ACCESS_LIFETIME=4s", "GRANTD_REFRESH_IDLE=5s", "GRANTD_REFRESH_ABSOLUTE=8s", "GRANTD_RETRY_WINDOW=1s",
+	"GRANTD_ACCESS_LIFETIME=4s", "GRANTD_REFRESH_IDLE=5s", "GRANTD_REFRESH_ABSOLUTE=8s", "GRANTD_RETRY_WINDOW=3s",
 	"GRANTD_TRUSTED_PROXIES=127.0.0.1", "GOTRACEBACK=all",
 }
 
