@@ -18,7 +18,8 @@ const maxRecent = 8192
 // whichever process made it. A commit forgets all of them: what is in it, a revocation
 // perhaps, isn't looked at. It is safe for concurrent use; a nil one keeps nothing.
 type recent struct {
-	index *walIndex
+	index   *walIndex
+	trusted bool // else nothing is kept
 
 	mu     sync.RWMutex
 	at     commit // what grants was read at
@@ -26,8 +27,9 @@ type recent struct {
 }
 
 // newRecent is for the store at path, which SQLite has open already, with a connection
-// that writes. It is nil where a file may not be the same to who reads it as to who has
-// it in memory, as SQLite does: on systems and file systems that don't promise that.
+// that writes. It keeps nothing where a file may not be the same to who reads it as to
+// who has it in memory, as SQLite does: on systems and file systems that don't promise
+// that. The index stays open all the same, since closing it would drop SQLite's locks.
 func newRecent(path string, writer *conn) (*recent, error) {
 	switch runtime.GOOS {
 	case "linux", "darwin", "freebsd":
@@ -38,10 +40,7 @@ func newRecent(path string, writer *conn) (*recent, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !index.follows(writer) {
-		return nil, index.close()
-	}
-	return &recent{index: index}, nil
+	return &recent{index: index, trusted: index.follows(writer)}, nil
 }
 
 // close is for when the store's connections are closed.
@@ -55,7 +54,7 @@ func (r *recent) close() error {
 // get returns the grant as it is now, if it is kept, and the commit that keep needs
 // when it isn't.
 func (r *recent) get(id storage.GrantID) (g storage.Grant, found bool, now commit) {
-	if r == nil {
+	if r == nil || !r.trusted {
 		return g, false, now
 	}
 	now = r.index.last()

@@ -203,6 +203,32 @@ func TestAStoreThatALinkNames(t *testing.T) {
 	seesItsOwnCommits(t, open(t, link))
 }
 
+// A writer that holds the file for long keeps the commit from being made by which the
+// index is tried. The store is as good without keeping anything, and keeps its locks: to
+// close the index would drop them.
+func TestAStoreThatCouldNotTryItsIndexKeepsNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "grantd.db")
+	s := open(t, path)
+	c := <-s.writers
+	unlock := lock(t, path)
+	r, err := newRecent(path, c)
+	unlock()
+	s.writers <- c
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.index.last() == none {
+		t.Error("the index is closed, though the store is open")
+	}
+	_, _, now := r.get(storage.GrantID{})
+	if r.keep(newGrant("alice", 1), now); len(r.grants) != 0 {
+		t.Error("a grant is kept")
+	}
+	if err := r.close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A file system may show a commit to who has the index in memory only.
 func TestAnIndexThatDoesNotFollowIsNotTrusted(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "grantd.db"))
