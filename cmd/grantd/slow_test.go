@@ -73,7 +73,7 @@ func manyAtASlowRedis(t *testing.T, g *running, proxy *redistest.SlowProxy) {
 		askSlowly(t, usersMe, g.URL)
 		signIns.Wait()
 		proxy.Delay(0)
-		signIn.awaitOK(t, g.URL)
+		signIn.await(t, g.URL, http.StatusOK)
 	}
 }
 

@@ -50,7 +50,7 @@ func TestARequestWaitsForSlowServersNoLongerThanASecond(t *testing.T) {
 				})
 			}
 			for _, a := range sideBySide(t, g.URL) {
-				a.awaitOK(t, g.URL)
+				a.await(t, g.URL, http.StatusOK)
 			}
 		})
 	}
@@ -110,7 +110,7 @@ func refusedRequests(t *testing.T, base string) []refusedRequest {
 	t.Helper()
 	dead := storeRequests(t, base)
 	refresh, introspect, revoke, usersMe := dead[1], dead[3], dead[4], dead[5]
-	revoke.awaitOK(t, base)
+	revoke.await(t, base, http.StatusOK)
 	guess := storeRequest{name: "wrong password", method: "POST", path: "/token", form: passwordForm("admin", "not-the-password", "")}
 	return []refusedRequest{
 		{guess, http.StatusBadRequest, ""},
@@ -156,7 +156,7 @@ func TestARequestWaitsForSlowReplicasNoLongerThanASecond(t *testing.T) {
 	_, port, _ := strings.Cut(behind.Addr(), ":")
 	replica := redistest.Single(t, "--replicaof", "127.0.0.1 "+port)
 	g := serveOnRedis(t, proxy.URL(), "GRANTD_REDIS_WAIT_REPLICAS=1", firstAdmin)
-	storeRequests(t, g.URL)[1].awaitOK(t, g.URL) // a refresh, once the replica follows
+	storeRequests(t, g.URL)[1].await(t, g.URL, http.StatusOK) // a refresh, once the replica follows
 	for _, tt := range []struct {
 		name            string
 		master, replica time.Duration
@@ -181,27 +181,13 @@ func TestARequestWaitsForSlowReplicasNoLongerThanASecond(t *testing.T) {
 				}
 			}
 			proxy.Delay(0)
-			awaitEnded(t, g.URL, usersMe)
+			usersMe.await(t, g.URL, http.StatusUnauthorized) // a logout that was cut off goes on
 			behind.Delay(0)
 			if tt.stopped {
 				replica.Cont()
 			}
-			refresh.awaitOK(t, g.URL)
-			revoke.awaitOK(t, g.URL)
+			refresh.await(t, g.URL, http.StatusOK)
+			revoke.await(t, g.URL, http.StatusOK)
 		})
-	}
-}
-
-// awaitEnded returns when the token is refused: a logout that was cut off goes on.
-func awaitEnded(t *testing.T, base string, usersMe storeRequest) {
-	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		status, _, body := usersMe.of(t, base)
-		if status == http.StatusUnauthorized {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s after the logout: %d %s", usersMe.name, status, body)
-		}
 	}
 }

@@ -275,7 +275,7 @@ func TestWaitReplicas(t *testing.T) {
 	_, port, _ := strings.Cut(master.Addr(), ":")
 	replica := redistest.Single(t, "--replicaof", "127.0.0.1 "+port)
 	g := serveOnRedis(t, master.URL(), "GRANTD_REDIS_WAIT_REPLICAS=1", firstAdmin)
-	storeRequests(t, g.URL)[1].awaitOK(t, g.URL) // a refresh, once the replica follows
+	storeRequests(t, g.URL)[1].await(t, g.URL, http.StatusOK) // a refresh, once the replica follows
 	all := storeRequests(t, g.URL)
 	refresh, revoke, usersMe := all[1], all[4], all[5]
 	replica.Stop()
@@ -293,7 +293,7 @@ func TestWaitReplicas(t *testing.T) {
 		}
 	}
 	replica.Cont()
-	revoke.awaitOK(t, g.URL)
+	revoke.await(t, g.URL, http.StatusOK)
 }
 
 // With wait_replicas nothing is said to be done, or gone, that a failover could undo: an
@@ -304,7 +304,7 @@ func TestRepeatedActsOfAdminsWaitForReplicas(t *testing.T) {
 	_, port, _ := strings.Cut(master.Addr(), ":")
 	replica := redistest.Single(t, "--replicaof", "127.0.0.1 "+port)
 	g := serveOnRedis(t, master.URL(), "GRANTD_REDIS_WAIT_REPLICAS=1", firstAdmin)
-	storeRequests(t, g.URL)[1].awaitOK(t, g.URL) // a refresh, once the replica follows
+	storeRequests(t, g.URL)[1].await(t, g.URL, http.StatusOK) // a refresh, once the replica follows
 	token := storeRequests(t, g.URL)[5].bearer
 	api := func(method, path, body string) adminAnswer { return admins(t, g.URL, token, method, path, body) }
 	for _, name := range []string{"alice", "bob"} {
@@ -359,7 +359,7 @@ func TestRepeatedActsOfAdminsWaitForReplicas(t *testing.T) {
 		t.Errorf("the grant wasn't ended: %d %s", status, answer)
 	}
 	replica.Cont()
-	storeRequests(t, g.URL)[4].awaitOK(t, g.URL) // a logout, once the replica follows
+	storeRequests(t, g.URL)[4].await(t, g.URL, http.StatusOK) // a logout, once the replica follows
 	for _, r := range again {
 		api(r.method, r.path, r.body).want(t, r.done)
 	}
@@ -370,16 +370,16 @@ func TestRepeatedActsOfAdminsWaitForReplicas(t *testing.T) {
 	}
 }
 
-// awaitOK repeats the request until it is answered with 200.
-func (a storeRequest) awaitOK(t testing.TB, base string) {
+// await repeats the request until it is answered with that status.
+func (a storeRequest) await(t testing.TB, base string, want int) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		status, _, body := a.of(t, base)
-		if status == http.StatusOK {
+		if status == want {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: %d %s", a.name, status, body)
+			t.Fatalf("%s: %d, not %d: %s", a.name, status, want, body)
 		}
 	}
 }
