@@ -177,5 +177,5 @@ var (
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Header()["Content-Type"] = jsonType
 	w.WriteHeader(status)
-	w.Write(body) //nolint:gosec // G705: it is JSON and says so; a client that went away is no fault of ours
+	w.Write(body) // a client that went away is no fault of ours
 }
