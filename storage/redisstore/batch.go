@@ -36,17 +36,17 @@ type batcher struct {
 	replicas int           // see WithReplicas
 
 	mu      sync.Mutex
-	alone   int  // commands under way by themselves
-	flying  int  // commands under way in the pipeline
-	crowd   int  // how many were at it together lately
-	leading bool // fly runs, or will
-	waiting []*seat
-	since   time.Time // when the first of those who wait came
+	alone   int     // commands under way by themselves
+	flying  int     // commands under way in the pipeline
+	crowd   int     // how many were at it together lately
+	leading bool    // fly runs, or will
+	waiting []*seat // in the order that they came in
 }
 
 // seat is a command that waits for its answer.
 type seat struct {
 	cmd  redis.Cmder
+	came time.Time
 	done chan struct{} // takes one answer, so that nobody waits for a caller who is gone
 	gone bool          // its caller gave up; guarded by batcher.mu
 }
@@ -129,11 +129,9 @@ func (b *batcher) seat(cmd redis.Cmder) (*seat, error) {
 		return nil, nil
 	case len(b.waiting) >= maxWaiting:
 		return nil, errCrowded
-	case len(b.waiting) == 0:
-		b.since = time.Now()
 	}
 	s := seats.Get().(*seat)
-	s.cmd = cmd
+	s.cmd, s.came = cmd, time.Now()
 	b.waiting = append(b.waiting, s)
 	if !b.leading {
 		b.leading = true
@@ -176,7 +174,7 @@ func (b *batcher) next() (batch []*seat, late time.Time) {
 		b.leading = false
 		return nil, late
 	}
-	late = b.since.Add(callTimeout)
+	late = b.waiting[0].came.Add(callTimeout)
 	n := min(len(b.waiting), pipelined)
 	batch = slices.Clone(b.waiting[:n])
 	b.waiting = slices.Delete(b.waiting, 0, n)

@@ -63,6 +63,25 @@ func loadsOwn(t *testing.T, s *Store, g storage.Grant) {
 	}
 }
 
+// Who comes late in a crowd that one flight never holds isn't refused for the time that
+// others waited.
+func TestACrowdThatOneFlightNeverHoldsIsServed(t *testing.T) {
+	proxy := redistest.Slow(t, redistest.Single(t))
+	s, clock := open(t, proxy.URL())
+	g := mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour))
+	proxy.Delay(callTimeout / 20)
+	var wg sync.WaitGroup
+	end := time.Now().Add(2 * callTimeout)
+	for range 4 * pipelined {
+		wg.Go(func() {
+			for time.Now().Before(end) && !t.Failed() {
+				loadsOwn(t, s, g)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // batchers are all that there are.
 func (s *sharing) batchers() []*batcher {
 	if s.one != nil {
