@@ -55,10 +55,18 @@ func (s *faultyStore) SwapGuesses(ctx context.Context, key storage.GuessKey, old
 }
 
 func (s *faultyStore) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
+	s.set(func(s *faultyStore) { s.grantLoads++ })
 	if err := s.failing(); err != nil {
 		return storage.Grant{}, err
 	}
 	return s.Store.LoadGrant(ctx, id)
+}
+
+func (s *faultyStore) SwapGrant(ctx context.Context, old, next storage.Grant, r storage.Retry) error {
+	if err := s.failing(); err != nil {
+		return err
+	}
+	return s.Store.SwapGrant(ctx, old, next, r)
 }
 
 func (s *faultyStore) CreateGrant(ctx context.Context, g storage.Grant) error {

@@ -166,6 +166,7 @@ type faultyStore struct {
 	guesses      error // of what a throttle asks for
 	beforeCreate func()
 	afterClient  func() // LoadClient found it
+	grantLoads   int
 }
 
 func (s *faultyStore) set(change func(*faultyStore)) {

@@ -51,10 +51,23 @@ type refreshing struct {
 	legacy string // the text of the token, if it is a legacy one
 }
 
-// run refreshes, again when others are faster.
+// run refreshes, again when others are faster. What this server remembers of the
+// grant saves loading it, since the swap compares: whatever else comes of it but a
+// store that can't answer, the store is asked.
 func (r refreshing) run(ctx context.Context) (tokenResponse, error) {
+	if g, known := r.grants.take(r.token.Grant); known && g.Refresh.Equal(r.token.Digest()) && g.ClientID == r.req.client.ID {
+		r.req.event.concern(storage.ActRefresh, g)
+		pair, err := r.attempt(ctx, g)
+		if err == nil || errors.Is(err, storage.ErrUnavailable) {
+			return pair, err
+		}
+	}
 	for range maxAttempts {
-		pair, err := r.attempt(ctx)
+		g, err := r.load(ctx)
+		if err != nil {
+			return tokenResponse{}, err
+		}
+		pair, err := r.attempt(ctx, g)
 		if !errors.Is(err, storage.ErrConflict) {
 			return pair, err
 		}
@@ -72,11 +85,7 @@ func (s *Server) retryWindow(c storage.Client) time.Duration {
 
 // attempt returns ErrConflict when a concurrent refresh of the same token was
 // faster: then the next attempt finds its retry window open.
-func (r refreshing) attempt(ctx context.Context) (tokenResponse, error) {
-	g, err := r.load(ctx)
-	if err != nil {
-		return tokenResponse{}, err
-	}
+func (r refreshing) attempt(ctx context.Context, g storage.Grant) (tokenResponse, error) {
 	scope, err := refreshScope(g.Scope, r.req.params["scope"])
 	if err != nil {
 		return tokenResponse{}, err
@@ -141,6 +150,7 @@ func (r refreshing) rotate(ctx context.Context, g storage.Grant, scope, audience
 		}
 		return tokenResponse{}, err
 	}
+	r.grants.remember(next)
 	return respond(next, now, pair.access, pair.refresh), nil
 }
 

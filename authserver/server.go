@@ -158,6 +158,7 @@ type Server struct {
 	nobody    storage.Client // whose secret nobody has
 	issuer    issuer
 	clients   clientCache
+	grants    grantMemory
 	origins   originMemory
 	limiter   *throttle.Limiter // nil when nothing is limited
 

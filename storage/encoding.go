@@ -17,11 +17,11 @@ import (
 // times are milliseconds.
 //
 //	version     1 byte
-//	generation  varint: stores compare it without decoding the rest
+//	generation  varint
 //	epoch       varint
 //	flags       1 byte
 //	type        1 byte
-//	access      20 bytes
+//	access      20 bytes: stores look for it without decoding the rest
 //	refresh     20 bytes, if flagRefresh
 //	created     since 1970
 //	issued      since created
@@ -206,12 +206,6 @@ func (d *decoder) texts(g *Grant, flags byte) {
 	g.AccessAudience = d.stringIf(flags&flagNarrowedAudience, g.Audience)
 	g.Address = d.address()
 	g.UserAgent = d.text
-}
-
-// GenerationPrefix is how the binary form of every grant of that generation
-// begins, whatever version wrote it, after its first byte.
-func GenerationPrefix(generation uint32) []byte {
-	return binary.AppendUvarint(nil, uint64(generation))
 }
 
 // decoder takes fields off the front of b, then of text. After a fault it

@@ -72,7 +72,8 @@ type Grants interface {
 	// Of any number of concurrent calls with the same old exactly one
 	// succeeds; the others get ErrConflict, and ErrNotFound once the grant is
 	// gone (RFC 9700 section 4.14.2). Repeating a call that succeeded
-	// succeeds, as long as nobody swapped after it.
+	// succeeds, as long as nobody swapped after it. old may have been loaded long
+	// ago: it is a conflict unless its access token is still that of the grant.
 	SwapGrant(ctx context.Context, old, next Grant, r Retry) error
 
 	// LoadRetry returns what the last swap kept, or ErrNotFound once the retry

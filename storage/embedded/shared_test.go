@@ -70,7 +70,7 @@ func TestOfConcurrentSwapsOverTwoStoresOneSucceeds(t *testing.T) {
 		for i := range 50 {
 			next := g
 			next.Generation++
-			next.Refresh = storage.Digest{byte(round), byte(i), 1}
+			next.Access, next.Refresh = storage.Digest{byte(round), byte(i), 2}, storage.Digest{byte(round), byte(i), 1}
 			wg.Go(func() {
 				switch err := s[i%2].SwapGrant(ctx, g, next, storage.Retry{}); {
 				case err == nil:

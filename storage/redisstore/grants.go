@@ -25,10 +25,10 @@ const (
 
 // What swapScript answers.
 const (
-	swapped         = 1
-	gone            = 0
-	otherGeneration = -1
-	tooLate         = -2
+	swapped   = 1
+	gone      = 0
+	otherPair = -1
+	tooLate   = -2
 )
 
 // maxLateness is how much later than it was sent a swap may run, if its retry
@@ -143,7 +143,7 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 	switch answer {
 	case swapped:
 		return nil
-	case otherGeneration:
+	case otherPair:
 		ctx, done := storage.BudgetOf(ctx).BoundLong(ctx, began)
 		defer done()
 		return s.notSwapped(ctx, next)
@@ -166,7 +166,7 @@ func (s *Store) swap(ctx context.Context, old, next storage.Grant, r storage.Ret
 	expiry := next.Expiry().UnixMilli()
 	keys := []string{grantKey(old.ID), floorsKey(old.ID[0]), retryKey(old.ID)}
 	answer, err := s.shared.run(s.confirmed(ctx), swapScript, keys,
-		record, expiry, storage.GenerationPrefix(old.Generation),
+		record, expiry, old.Access[:],
 		old.Epoch, old.UserID, old.ClientID, retry, min(r.Until.UnixMilli(), expiry),
 		max(r.Until.UnixMilli(), s.now().Add(maxLateness).UnixMilli()), old.Created.UnixMilli()).Int64()
 	return answer, unavailable(ctx, err)

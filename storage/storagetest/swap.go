@@ -11,6 +11,7 @@ import (
 var swapChecks = []check{
 	{"a swap replaces the grant", swapReplaces},
 	{"a swap of a stale grant is a conflict and changes nothing", swapStale},
+	{"a swap of another grant of the same generation is a conflict", swapOther},
 	{"a swap repeated before anybody swapped after it succeeds", swapRepeated},
 	{"of concurrent swaps of one grant exactly one succeeds", swapRace},
 	{"of concurrent repeats of one swap all succeed", swapRepeatRace},
@@ -45,6 +46,16 @@ func swapStale(t *testing.T, f Fixture) {
 	third := successor(f, second)
 	err = f.Store.SwapGrant(t.Context(), third, successor(f, third), storage.Retry{})
 	wantErr(t, "SwapGrant of a generation that is yet to come", err, storage.ErrConflict)
+	wantLive(t.Context(), t, f, second)
+}
+
+// A store may have lost what it kept last, and kept another generation since.
+func swapOther(t *testing.T, f Fixture) {
+	first := created(t, f, alice, web)
+	lost, second := successor(f, first), successor(f, first)
+	swap(t, f, first, second, storage.Retry{})
+	err := f.Store.SwapGrant(t.Context(), lost, successor(f, lost), storage.Retry{})
+	wantErr(t, "SwapGrant of what was lost", err, storage.ErrConflict)
 	wantLive(t.Context(), t, f, second)
 }
 

@@ -1,10 +1,10 @@
 -- Replaces a grant by its next generation.
 -- KEYS  grant, floors, retry
--- ARGV  next record, its expiry (ms), how the generation to be replaced is
---       written, epoch of the grant, user id, client id,
+-- ARGV  next record, its expiry (ms), digest of the access token to be
+--       replaced, epoch of the grant, user id, client id,
 --       retry record or '', its end (ms), when the caller has given up (ms),
 --       when the grant was created (ms)
--- Answers 1 swapped, 0 the grant is gone, -1 it has another generation,
+-- Answers 1 swapped, 0 the grant is gone, -1 it has another access token,
 -- -2 too late, nothing was done.
 
 -- A Redis that stalled runs what was sent to it when it wakes. By then the
@@ -33,7 +33,7 @@ if floors then
 end
 
 if kept == ARGV[1] then return 1 end -- a run whose reply was lost
-if string.sub(kept, 2, 1 + #ARGV[3]) ~= ARGV[3] then return -1 end
+if not string.find(kept, ARGV[3], 1, true) then return -1 end
 
 redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
 if ARGV[7] == '' then

@@ -1,0 +1,132 @@
+package authserver_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/grantd/grantd/authserver"
+	"github.com/grantd/grantd/storage"
+)
+
+// remembered is a sign-in that the server has refreshed, and so remembers.
+func remembered(t *testing.T, f *fixture) answer {
+	t.Helper()
+	return wantToken(t, f.post(t, refreshForm(signIn(t, f).text("refresh_token")), asWeb))
+}
+
+// grant is the only one of alice, as the store has it.
+func (f *fixture) grant(t *testing.T) storage.Grant {
+	t.Helper()
+	list, _, err := f.store.ListGrants(t.Context(), storage.Target{UserID: "id-of-alice"}, "", 10)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%d grants of alice, %v", len(list), err)
+	}
+	return list[0]
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestARememberedGrantIsntLoaded(t *testing.T) {
+	f := newFixture(t)
+	pair := remembered(t, f)
+	f.store.set(func(s *faultyStore) { s.grantLoads = 0 })
+	for range 5 {
+		pair = wantToken(t, f.post(t, refreshForm(pair.text("refresh_token")), asWeb))
+	}
+	if f.store.grantLoads != 0 {
+		t.Errorf("it was loaded %d times", f.store.grantLoads)
+	}
+	wantAlive(t, f, pair)
+}
+
+// What happens to a grant elsewhere counts, whatever the server remembers of it.
+func TestWhatIsRememberedOfAGrantProvesNothing(t *testing.T) {
+	for name, tt := range map[string]struct {
+		elsewhere func(*testing.T, *fixture)
+		code      string
+		left      int // grants
+	}{
+		"its user was revoked": {func(t *testing.T, f *fixture) {
+			_, err := f.store.Revoke(t.Context(), storage.Target{UserID: "id-of-alice"})
+			must(t, err)
+		}, "invalid_grant", 0},
+		"its client was revoked": {func(t *testing.T, f *fixture) {
+			_, err := f.store.Revoke(t.Context(), storage.Target{ClientID: "web"})
+			must(t, err)
+		}, "invalid_grant", 0},
+		"it was ended": {func(t *testing.T, f *fixture) {
+			must(t, f.store.DeleteGrant(t.Context(), f.grant(t).ID))
+		}, "invalid_grant", 0},
+		"its token was spent": {func(t *testing.T, f *fixture) {
+			g := f.grant(t)
+			must(t, f.store.SwapGrant(t.Context(), g, other(g, g.Generation+1), storage.Retry{}))
+		}, "invalid_grant", 0},
+		"the store lost it, and refreshed what it had before": {func(t *testing.T, f *fixture) {
+			g := f.grant(t)
+			must(t, f.store.DeleteGrant(t.Context(), g.ID))
+			must(t, f.store.CreateGrant(t.Context(), other(g, g.Generation)))
+		}, "invalid_grant", 1},
+		"its refresh token has expired": {func(_ *testing.T, f *fixture) {
+			f.advance(15 * 24 * time.Hour)
+		}, "invalid_grant", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			token := remembered(t, f).text("refresh_token")
+			tt.elsewhere(t, f)
+			wantError(t, f.post(t, refreshForm(token), asWeb), http.StatusBadRequest, tt.code)
+			if n := f.grants(t); n != tt.left {
+				t.Errorf("%d grants are left, want %d", n, tt.left)
+			}
+		})
+	}
+}
+
+// other is the grant in that generation with another pair.
+func other(g storage.Grant, generation uint32) storage.Grant {
+	g.Generation = generation
+	g.Access, g.Refresh = storage.Digest{1}, storage.Digest{2}
+	return g
+}
+
+func TestARefusedRefreshOfARememberedGrantSpendsNothing(t *testing.T) {
+	f := newFixture(t)
+	pair := remembered(t, f)
+	token := pair.text("refresh_token")
+	wantError(t, f.post(t, refreshForm(token, "scope", "admin"), asWeb), http.StatusBadRequest, "invalid_scope")
+
+	pair = wantToken(t, f.post(t, refreshForm(token), asWeb))
+	token = pair.text("refresh_token")
+	wantError(t, f.post(t, refreshForm(token), basic("short", webSecret)), http.StatusBadRequest, "invalid_grant")
+
+	pair = wantToken(t, f.post(t, refreshForm(token), asWeb))
+	token = pair.text("refresh_token")
+	f.store.set(func(s *faultyStore) { s.fault = storage.ErrUnavailable })
+	wantError(t, f.post(t, refreshForm(token), asWeb), http.StatusServiceUnavailable, "temporarily_unavailable")
+	f.store.set(func(s *faultyStore) { s.fault = nil })
+
+	wantAlive(t, f, wantToken(t, f.post(t, refreshForm(token), asWeb)))
+}
+
+// A server that remembers and one that doesn't are the same to a client.
+func TestARememberedGrantIsRefreshedByAnotherServer(t *testing.T) {
+	f := newFixture(t)
+	there := newFixture(t, func(c *authserver.Config) { c.Store, c.Keys = f.store, f.keys })
+	pair := remembered(t, f)
+	for i := range 6 {
+		at := []*fixture{there, f}[i%2]
+		token := pair.text("refresh_token")
+		pair = wantToken(t, at.post(t, refreshForm(token), asWeb))
+		again := wantToken(t, []*fixture{f, there}[i%2].post(t, refreshForm(token), asWeb))
+		if again.text("refresh_token") != pair.text("refresh_token") {
+			t.Fatal("one refresh token has two successors")
+		}
+	}
+	wantAlive(t, f, pair)
+}
