@@ -14,7 +14,7 @@ import (
 
 // few is how many callers at once are no crowd: each of their commands goes out
 // by itself, so that they never wait for each other.
-const few = 4
+const few = 8
 
 // maxWaiting bounds the commands that wait; one more fails at once. A store that
 // can't keep up gets no longer a queue than it can work off.
