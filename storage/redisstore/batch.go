@@ -16,9 +16,9 @@ import (
 // by itself, so that they never wait for each other.
 const few = 8
 
-// maxWaiting bounds the commands that wait; one more fails at once. A store that
-// can't keep up gets no longer a queue than it can work off.
-const maxWaiting = 4096
+// maxWaiting bounds the commands that wait; one more fails at once. They are more than
+// a Redis that is well has to work off at a time, and it does that within callTimeout.
+const maxWaiting = 16384
 
 var errCrowded = errors.New("redisstore: too many commands are waiting")
 
