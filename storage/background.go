@@ -24,14 +24,7 @@ type Background struct {
 //
 // So do must leave alone what is the caller's, and the request's: by then others may use it.
 func (b *Background) Finish(ctx context.Context, limit time.Duration, do func(context.Context) error) error {
-	finished := make(chan error, 1)
-	b.begin()
-	go func() {
-		defer b.end()
-		unhurried, cancel := context.WithTimeout(WithBudget(context.WithoutCancel(ctx), nil), limit)
-		defer cancel()
-		finished <- do(unhurried)
-	}()
+	finished := b.Go(ctx, limit, do)
 	waiting, done := Wait(ctx)
 	defer done()
 	select {
@@ -40,6 +33,19 @@ func (b *Background) Finish(ctx context.Context, limit time.Duration, do func(co
 	case <-waiting.Done():
 		return fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(waiting))
 	}
+}
+
+// Go is Finish for a caller who doesn't wait. What do returns can be received, once.
+func (b *Background) Go(ctx context.Context, limit time.Duration, do func(context.Context) error) (finished <-chan error) {
+	outcome := make(chan error, 1)
+	b.begin()
+	go func() {
+		defer b.end()
+		unhurried, cancel := context.WithTimeout(WithBudget(context.WithoutCancel(ctx), nil), limit)
+		defer cancel()
+		outcome <- do(unhurried)
+	}()
+	return outcome
 }
 
 func (b *Background) begin() {

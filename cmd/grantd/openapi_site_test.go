@@ -117,7 +117,7 @@ func outOfOrder(t *testing.T, grants storage.Grants) storage.Store {
 // unstarted is the process before it was started: nobody may use its keys yet.
 func (p *process) unstarted() *process {
 	other := *p
-	other.keys, other.health = &gate{source: p.keys.source}, &health{check: p.store.Health}
+	other.keys, other.health = &gate{loader: p.keys.loader}, &health{check: p.store.Health}
 	return &other
 }
 

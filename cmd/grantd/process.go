@@ -98,7 +98,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 		return nil, err
 	}
 	p.store, p.stock = watched.Watch(store, p.noteStore), stock
-	p.keys = &gate{source: opaque.NewLoader(p.store, sealer, opaque.WithNote(func(err error) {
+	p.keys = &gate{loader: opaque.NewLoader(p.store, sealer, opaque.WithNote(func(err error) {
 		log.Warn("deployment keys", "error", err.Error())
 	}))}
 	p.health = &health{check: p.store.Health}
@@ -173,12 +173,10 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 // finishBackground lets what requests began and don't wait for any more finish, until the
 // deadline: it needs the store.
 func (p *process) finishBackground(deadline time.Time) error {
-	if p.auth == nil {
-		return nil
-	}
 	late, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	if p.auth.Wait(late) != nil {
+	_ = p.keys.loader.Wait(late) // keys that aren't loaded any more are nobody's loss
+	if p.auth != nil && p.auth.Wait(late) != nil {
 		return failedf("what some requests began, as ending a sign-in, took longer than shutdown_timeout and was cut off")
 	}
 	return nil
@@ -285,7 +283,7 @@ func (p *process) start(ctx context.Context) error {
 		return fmt.Errorf("asking the store: %w", err)
 	}
 	// The keys first: who lacks the secret of the store must not write to it.
-	_, err := p.keys.source.Keyring(ctx)
+	_, err := p.keys.loader.Keyring(ctx)
 	if errors.Is(err, opaque.ErrSealed) {
 		return failedf("%w", err).withHint("give the deployment secret that the store was first used with")
 	}
@@ -343,7 +341,7 @@ func (p *process) warnWaiting(err error) {
 // gate withholds the keys until the store was checked, so that nobody is let in
 // before: without keys no token is made and none is accepted.
 type gate struct {
-	source opaque.Source
+	loader *opaque.Loader
 	open   atomic.Bool
 }
 
@@ -352,5 +350,5 @@ func (g *gate) Keyring(ctx context.Context) (*opaque.Keyring, error) {
 	if !g.open.Load() {
 		return nil, fmt.Errorf("%w: the store has not been checked yet", storage.ErrUnavailable)
 	}
-	return g.source.Keyring(ctx)
+	return g.loader.Keyring(ctx)
 }

@@ -22,9 +22,9 @@ const (
 	// recognised. It is less than Activation by what clocks may differ.
 	MaxAge = 10 * time.Second
 
-	reloadAfter   = 5 * time.Second // from then on the keyring is loaded anew, in the background
-	reloadTimeout = 3 * time.Second
-	retryAfter    = time.Second // after a failure
+	reloadAfter = 5 * time.Second // from then on the keyring is loaded anew, in the background
+	loadTimeout = 3 * time.Second
+	retryAfter  = time.Second // after a failure
 )
 
 // ErrLost says that the store has no deployment key any more, though it had some.
@@ -56,9 +56,10 @@ type Loader struct {
 	now    func() time.Time
 	note   func(error)
 
-	have atomic.Pointer[loaded]
-	turn chan struct{} // full while somebody loads; all below is theirs
-	told string        // the failure that was noted last
+	have       atomic.Pointer[loaded]
+	background storage.Background // somebody loads
+	turn       chan struct{}      // full meanwhile; all below is theirs
+	told       string             // the failure that was noted last
 }
 
 // loaded is what the store held. Only due changes.
@@ -110,14 +111,15 @@ func (l *Loader) Keyring(ctx context.Context) (*Keyring, error) {
 	}
 	select {
 	case l.turn <- struct{}{}:
-		go func() {
-			defer l.leave()
-			l.reload(ctx)
-		}()
+		l.background.Go(ctx, loadTimeout, l.renew)
 	default: // somebody does it already
 	}
 	return have.ring, nil
 }
+
+// Wait returns when nobody loads the keyring any more, and an error when ctx ends first.
+// Whoever closes the store calls it before, when no requests come any more.
+func (l *Loader) Wait(ctx context.Context) error { return l.background.Wait(ctx) }
 
 func (l *Loader) leave() { <-l.turn }
 
@@ -126,34 +128,32 @@ func (have *loaded) old(now time.Time) bool { return !now.Before(have.at.Add(Max
 // wait loads the keyring, unless somebody else has done so meanwhile. All of it is a
 // wait for the store.
 func (l *Loader) wait(ctx context.Context) (*Keyring, error) {
-	ctx, done := storage.Wait(ctx)
-	defer done()
-	late := func() (*Keyring, error) {
-		return nil, fmt.Errorf("%w: waiting for the deployment keys: %w", storage.ErrUnavailable, context.Cause(ctx))
+	err := l.await(ctx)
+	if err == nil {
+		err = l.background.Finish(ctx, loadTimeout, l.renew)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("loading the deployment keys: %w", err)
+	}
+	return l.have.Load().ring, nil
+}
+
+// await waits for the turn.
+func (l *Loader) await(ctx context.Context) error {
+	waiting, done := storage.Wait(ctx)
+	defer done()
 	select {
 	case l.turn <- struct{}{}:
-	case <-ctx.Done():
-		return late()
-	}
-	loaded := make(chan error, 1)
-	go func() {
-		defer l.leave()
-		loaded <- l.renew(storage.WithBudget(ctx, nil)) // it is counted here
-	}()
-	select {
-	case err := <-loaded:
-		if err != nil {
-			return nil, fmt.Errorf("loading the deployment keys: %w", err)
-		}
-		return l.have.Load().ring, nil
-	case <-ctx.Done():
-		return late()
+		return nil
+	case <-waiting.Done():
+		return fmt.Errorf("%w: %w", storage.ErrUnavailable, context.Cause(waiting))
 	}
 }
 
-// renew loads the keyring if there is none or it is due.
+// renew loads the keyring if there is none or it is due, and then leaves the turn to the
+// next. It is for all requests, so it doesn't end with the one that it began with.
 func (l *Loader) renew(ctx context.Context) error {
+	defer l.leave()
 	have := l.have.Load()
 	switch {
 	case have == nil:
@@ -164,12 +164,9 @@ func (l *Loader) renew(ctx context.Context) error {
 	return nil
 }
 
-// reload loads the keyring anew. It is for all requests, so it doesn't end with
-// the one that it began with. When it fails, what is there stays; if that is too
+// reload loads the keyring anew. When it fails, what is there stays; if that is too
 // old, it doesn't know any more which keys there are.
 func (l *Loader) reload(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(storage.WithBudget(context.WithoutCancel(ctx), nil), reloadTimeout)
-	defer cancel()
 	err := l.load(ctx)
 	if err == nil {
 		l.told = ""

@@ -340,6 +340,28 @@ func TestWaitingForKeysEndsWithTheRequest(t *testing.T) {
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("waited %s", took)
 		}
+		if ctx.Err() == nil || loader.Wait(ctx) == nil {
+			t.Error("nobody loads any more, or the request goes on")
+		}
+		if err := loader.Wait(t.Context()); err != nil {
+			t.Errorf("waiting for whoever loads: %v", err)
+		}
+	})
+}
+
+// A store whose answer takes longer than a request waits has a keyring all the same.
+func TestTheFirstLoadOutlivesItsRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &keyStore{hang: 500 * time.Millisecond} // three calls: it makes its first key
+		loader := opaque.NewLoader(store, newSealer(t))
+		if _, err := loader.Keyring(storage.WithBudget(t.Context(), new(storage.Budget))); !errors.Is(err, storage.ErrSpent) {
+			t.Errorf("%v, want ErrSpent", err)
+		}
+		if err := loader.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		store.set(func(s *keyStore) { s.hang = time.Hour })
+		load(t, loader)
 	})
 }
 
