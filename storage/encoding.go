@@ -339,7 +339,7 @@ func DecodeRetry(b []byte) (Retry, error) {
 // record. It returns ErrUnreadable for what isn't that, or has a member that this
 // version doesn't know: a newer one may have put a restriction there, which must
 // be neither overlooked nor lost by a change.
-func DecodeRecord(b []byte, record any) error {
+func DecodeRecord[T User | Client | Receipt | Key](b []byte, record *T) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if d.Decode(record) != nil || d.InputOffset() != int64(len(b)) {

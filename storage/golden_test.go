@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -108,7 +109,7 @@ func TestStoredDocumentsAreRead(t *testing.T) {
 	for name, want := range storedDocuments() {
 		text := golden(t, name)
 		got := map[string]any{"user": &storage.User{}, "client": &storage.Client{}, "key": &storage.Key{}, "receipt": &storage.Receipt{}}[kind(name)]
-		err := storage.DecodeRecord(text, got)
+		err := decode(text, got)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v %s", name, err, diff)
 		}
@@ -116,6 +117,20 @@ func TestStoredDocumentsAreRead(t *testing.T) {
 			t.Errorf("%s: it is written as %s now, %v", name, now, err)
 		}
 	}
+}
+
+func decode(text []byte, record any) error {
+	switch r := record.(type) {
+	case *storage.User:
+		return storage.DecodeRecord(text, r)
+	case *storage.Client:
+		return storage.DecodeRecord(text, r)
+	case *storage.Key:
+		return storage.DecodeRecord(text, r)
+	case *storage.Receipt:
+		return storage.DecodeRecord(text, r)
+	}
+	return fmt.Errorf("%T is no record", record)
 }
 
 // kind is the name up to its first dash or dot.
@@ -156,7 +171,7 @@ func TestDocumentsOfANewerVersionAreUnavailable(t *testing.T) {
 			case "receipt":
 				record = &storage.Receipt{}
 			}
-			err := storage.DecodeRecord([]byte(changed), record)
+			err := decode([]byte(changed), record)
 			if !errors.Is(err, storage.ErrUnavailable) || err.Error() != storage.ErrUnreadable.Error() { // which quotes nothing
 				t.Errorf("%s with %s: %v", name, what, err)
 			}

@@ -13,11 +13,12 @@ import (
 type documents[T any] struct {
 	create, load, update, remove, list string // statements
 
+	decode   func(text []byte, record *T) error
 	key      func(*T) *string
 	revision func(*T) *uint64
 }
 
-func newDocuments[T any](table string, key func(*T) *string, revision func(*T) *uint64) documents[T] {
+func newDocuments[T any](table string, decode func([]byte, *T) error, key func(*T) *string, revision func(*T) *uint64) documents[T] {
 	return documents[T]{
 		create: `INSERT INTO ` + table + ` VALUES (?, 1, ?) ON CONFLICT DO NOTHING`,
 		load:   `SELECT name, revision, record FROM ` + table + ` WHERE name = ?`,
@@ -26,17 +27,18 @@ func newDocuments[T any](table string, key func(*T) *string, revision func(*T) *
 			` AND record ->> 'id' = ?1 ->> 'id' AND record ->> 'created' = ?1 ->> 'created'`,
 		remove:   `DELETE FROM ` + table + ` WHERE name = ?`,
 		list:     `SELECT name, revision, record FROM ` + table + ` WHERE name > ? ORDER BY name LIMIT ?`,
+		decode:   decode,
 		key:      key,
 		revision: revision,
 	}
 }
 
 var (
-	users = newDocuments("users",
+	users = newDocuments("users", storage.DecodeRecord[storage.User],
 		func(u *storage.User) *string { return &u.Name }, func(u *storage.User) *uint64 { return &u.Revision })
-	clients = newDocuments("clients",
+	clients = newDocuments("clients", new(storage.ClientDecoder).Decode,
 		func(c *storage.Client) *string { return &c.ID }, func(c *storage.Client) *uint64 { return &c.Revision })
-	receipts = newDocuments("receipts",
+	receipts = newDocuments("receipts", storage.DecodeRecord[storage.Receipt],
 		func(r *storage.Receipt) *string { return &r.ID }, func(r *storage.Receipt) *uint64 { return &r.Revision })
 )
 
@@ -62,7 +64,7 @@ func (d documents[T]) scan(v *T, from func(dest ...any) error) error {
 	if err := from(&name, &revision, &record); err != nil {
 		return err
 	}
-	if err := storage.DecodeRecord(record, v); err != nil {
+	if err := d.decode(record, v); err != nil {
 		return err
 	}
 	*d.key(v), *d.revision(v) = name, revision

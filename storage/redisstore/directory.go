@@ -19,6 +19,7 @@ type directory[T any] struct {
 	client *sharing
 	prefix string // of the records' keys
 	index  string // key of the names
+	read   func(text []byte, record *T) error
 }
 
 // once is a command that go-redis doesn't repeat by itself. A repeated creation
@@ -112,7 +113,7 @@ func (d directory[T]) decode(ctx context.Context, cmd *redis.StringCmd) (record 
 	if err != nil {
 		return record, unavailable(ctx, err)
 	}
-	if err := storage.DecodeRecord(text, &record); err != nil {
+	if err := d.read(text, &record); err != nil {
 		return record, fmt.Errorf("redisstore: %w", err)
 	}
 	return record, nil

@@ -67,9 +67,9 @@ func Open(_ context.Context, url string, opts ...Option) (*Store, error) {
 		return nil, err
 	}
 	s.shared = newSharing(s.client, s.tripped, s.replicas)
-	s.users = directory[storage.User]{client: s.shared, prefix: "grantd:user:", index: "grantd:users"}
-	s.clients = directory[storage.Client]{client: s.shared, prefix: "grantd:client:", index: "grantd:clients"}
-	s.receipts = directory[storage.Receipt]{client: s.shared, prefix: "grantd:receipt:", index: "grantd:receipts"}
+	s.users = directory[storage.User]{client: s.shared, prefix: "grantd:user:", index: "grantd:users", read: storage.DecodeRecord[storage.User]}
+	s.clients = directory[storage.Client]{client: s.shared, prefix: "grantd:client:", index: "grantd:clients", read: new(storage.ClientDecoder).Decode}
+	s.receipts = directory[storage.Receipt]{client: s.shared, prefix: "grantd:receipt:", index: "grantd:receipts", read: storage.DecodeRecord[storage.Receipt]}
 	return s, nil
 }
 
