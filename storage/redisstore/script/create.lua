@@ -17,9 +17,8 @@ if kept then return -2 end
 for i = 3, #KEYS do
   redis.call('ZADD', KEYS[i], ARGV[5], ARGV[4])
   redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', '(' .. ARGV[6])
-  -- The index lives as long as the last grant in it.
-  local last = redis.call('ZRANGE', KEYS[i], -1, -1, 'WITHSCORES')
-  if last[2] then redis.call('PEXPIREAT', KEYS[i], last[2]) end
+  -- The index lives as long as any grant that was put into it.
+  if redis.call('PEXPIRETIME', KEYS[i]) < tonumber(ARGV[5]) then redis.call('PEXPIREAT', KEYS[i], ARGV[5]) end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
 return -1
