@@ -97,8 +97,10 @@ func keyProblem(err error) error {
 		detail = "There are 256 keys. Delete old ones first."
 	case errors.Is(err, opaque.ErrKeyInUse):
 		detail = "Tokens are minted under it, or are going to be, or were a moment ago. A key may be deleted 30 seconds after a newer one was made."
-	case errors.Is(err, opaque.ErrNoSecret), errors.Is(err, opaque.ErrSealed):
-		detail = "Keys are made with the deployment secret of this store, and it isn't given."
+	case errors.Is(err, opaque.ErrNoSecret):
+		detail = "Keys are made with the deployment secret of this store, and none is given."
+	case errors.Is(err, opaque.ErrSealed):
+		detail = "Keys are made with the deployment secret of this store, and the one that is given is another's."
 	default:
 		return err
 	}

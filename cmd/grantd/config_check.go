@@ -25,6 +25,7 @@ func (c *config) check(f *faults, addrKey, addr string) {
 	checkAddr(f, addrKey, addr)
 	if c.MetricsAddr != "" { // plain http may do, since nothing secret is there
 		checkAddr(f, "metrics_addr", c.MetricsAddr)
+		checkApart(f, "metrics_addr", c.MetricsAddr, addrKey, addr)
 	}
 	c.checkStore(f)
 	c.checkMigrateFrom(f)
@@ -44,6 +45,8 @@ func (c *config) checkServe(f *faults) {
 		return
 	}
 	checkAddr(f, "admin_addr", c.AdminAddr)
+	checkApart(f, "admin_addr", c.AdminAddr, "addr", c.Addr)
+	checkApart(f, "admin_addr", c.AdminAddr, "metrics_addr", c.MetricsAddr)
 	if c.exposed(c.AdminAddr) && !c.exposed(c.Addr) { // else check has told
 		c.checkExposed(f, "admin_addr", c.AdminAddr)
 	}
@@ -101,6 +104,13 @@ func checkAddr(f *faults, key, addr string) {
 	_, port, err := net.SplitHostPort(addr)
 	if n, e := strconv.Atoi(port); err != nil || e != nil || n < 0 || n > 65535 {
 		f.addf(key, "must be host:port, such as 127.0.0.1:8080 or :8080")
+	}
+}
+
+// checkApart: only one listener can have an address, unless the system chooses its port.
+func checkApart(f *faults, key, addr, otherKey, other string) {
+	if addr == other && !strings.HasSuffix(addr, ":0") {
+		f.addf(key, "must not be the address of %s", otherKey)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/storage/opaque"
 )
 
 // devDir is where dev keeps its store and its deployment secret.
@@ -69,15 +72,18 @@ func (f devFlags) check() error {
 	return nil
 }
 
-// config is what dev runs with.
-func (f devFlags) config() (*config, error) {
+// devSecret is where the deployment secret of dev is kept.
+var devSecret = filepath.Join(devDir, "secret")
+
+// config is what dev runs with. madeSecret reports that the deployment secret was made now.
+func (f devFlags) config() (_ *config, madeSecret bool, err error) {
 	c := defaultConfig()
 	c.Addr = f.addr
 	c.Log.Format = "text"
 	if f.memory {
 		c.Data = ":memory:"
 		c.Secret = newSecret(randomText(32))
-		return &c, nil
+		return &c, false, nil
 	}
 	c.Redis.URL = f.redis
 	if f.redis == "" {
@@ -86,22 +92,33 @@ func (f devFlags) config() (*config, error) {
 	// With Redis too the secret is kept, so that the next run can read the keys
 	// that this one leaves there.
 	if err := os.MkdirAll(devDir, 0o700); err != nil {
-		return nil, failedf("making the directory of dev: %w", err)
+		return nil, false, failedf("making the directory of dev: %w", err)
 	}
-	path := filepath.Join(devDir, "secret")
-	if _, err := createFile(path, 0o600, randomText(32)+"\n"); err != nil {
-		return nil, failedf("writing the deployment secret: %w", err)
+	if madeSecret, err = createFile(devSecret, 0o600, randomText(32)+"\n"); err != nil {
+		return nil, false, failedf("writing the deployment secret: %w", err)
 	}
-	text, err := readSecretFile(path)
+	text, err := readSecretFile(devSecret)
+	if err == nil {
+		_, err = opaque.NewSealer([]byte(text))
+	}
 	if err != nil {
-		return nil, failedf("reading the deployment secret: %w", err)
+		return nil, false, failedf("reading %s: %w", devSecret, err).withHint(f.lostSecret())
 	}
 	c.Secret = newSecret(text)
-	return &c, nil
+	return &c, madeSecret, nil
+}
+
+// lostSecret says what to do when the secret isn't that of the store.
+func (f devFlags) lostSecret() string {
+	anew := "delete " + devDir
+	if f.redis != "" {
+		anew = "name another database, or an empty one, in --redis"
+	}
+	return "put " + devSecret + " back as it was when the store was first used; or begin anew: " + anew
 }
 
 func dev(ctx context.Context, f devFlags, out io.Writer) error {
-	c, err := f.config()
+	c, madeSecret, err := f.config()
 	if err != nil {
 		return err
 	}
@@ -109,6 +126,7 @@ func dev(ctx context.Context, f devFlags, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	p.sealedHint = f.lostSecret()
 	if f.throttle == throttleOff {
 		p.throttle = nil
 	}
@@ -119,10 +137,14 @@ func dev(ctx context.Context, f devFlags, out io.Writer) error {
 			fmt.Fprintln(out, "\nThe store can't be reached yet: until it is, requests are answered with 503, and the users are made then.")
 		}
 	}
-	return p.run(ctx, c.Addr, func(a net.Addr) (handlers, error) {
+	err = p.run(ctx, c.Addr, func(a net.Addr) (handlers, error) {
 		c.Issuer = f.issuer(a)
 		return p.offerAll(demoPublicClient)
 	})
+	if madeSecret && errors.Is(err, opaque.ErrSealed) {
+		_ = os.Remove(devSecret) // it is no secret of anything, and would look like the lost one
+	}
+	return err
 }
 
 // issuer is the URL of the listener, under the name that --addr has for its host.

@@ -3,8 +3,10 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -148,6 +150,44 @@ func TestDevKeepsItsStoreAndItsKeys(t *testing.T) {
 			t.Errorf("demo gets %d", status)
 		}
 	})
+}
+
+func TestDevTellsWhatToDoAboutALostSecret(t *testing.T) {
+	for _, tt := range []struct{ store, anew string }{
+		{"", "delete .grantd"},
+		{redistest.Single(t).URL(), "name another database, or an empty one, in --redis"},
+	} {
+		l := launch{args: []string{"dev", "--addr", "127.0.0.1:0"}, dir: t.TempDir()}
+		if tt.store != "" {
+			l.args = append(l.args, "--redis", tt.store)
+		}
+		l.start(t).Stop()
+		path := filepath.Join(l.dir, devSecret)
+		kept, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, spoil := range map[string]func() error{
+			"lost":    func() error { return os.Remove(path) },
+			"emptied": func() error { return os.WriteFile(path, nil, 0o600) },
+			"another": func() error { return os.WriteFile(path, []byte(secret32), 0o600) },
+		} {
+			if err := spoil(); err != nil {
+				t.Fatal(err)
+			}
+			hint := "\nhint: put .grantd/secret back as it was when the store was first used; or begin anew: " + tt.anew + "\n"
+			if code, _, stderr := l.run(t); code != exitFailed || !strings.Contains(stderr, hint) {
+				t.Errorf("%s: exit %d\n%s", name, code, stderr)
+			}
+			if _, err := os.Stat(path); (name == "lost") != errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: of the secret's file: %v", name, err)
+			}
+			if err := os.WriteFile(path, kept, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.start(t).Stop()
+	}
 }
 
 func TestDevOverwritesNothing(t *testing.T) {

@@ -40,7 +40,7 @@ func aProcess(t *testing.T, log io.Writer) (p *process, addr string) {
 // newHere is the process of aProcess before it runs.
 func newHere(t *testing.T, log io.Writer) *process {
 	t.Helper()
-	c, err := devFlags{addr: "127.0.0.1:0", memory: true}.config()
+	c, _, err := devFlags{addr: "127.0.0.1:0", memory: true}.config()
 	if err != nil {
 		t.Fatal(err)
 	}

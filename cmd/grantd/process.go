@@ -57,6 +57,9 @@ type process struct {
 	// ready is called once, in the background, when all that succeeded.
 	ready func(context.Context)
 
+	// sealedHint says what to do about a store of another deployment secret.
+	sealedHint string
+
 	// announce is told the address that the process listens on.
 	announce func(net.Addr)
 }
@@ -108,6 +111,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 	p.ballast = make([]byte, ballastSize)
 	p.prepare = func(context.Context) error { return nil }
 	p.ready = func(context.Context) {}
+	p.sealedHint = "give the deployment secret that the store was first used with"
 	p.announce = func(a net.Addr) { log.Info("listening", "addr", a.String(), "version", versionText()) }
 	return p, nil
 }
@@ -285,7 +289,7 @@ func (p *process) start(ctx context.Context) error {
 	// The keys first: who lacks the secret of the store must not write to it.
 	_, err := p.keys.loader.Keyring(ctx)
 	if errors.Is(err, opaque.ErrSealed) {
-		return failedf("%w", err).withHint("give the deployment secret that the store was first used with")
+		return failedf("%w", err).withHint(p.sealedHint)
 	}
 	if err != nil {
 		return err

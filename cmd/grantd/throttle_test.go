@@ -57,7 +57,7 @@ func TestThrottle(t *testing.T) {
 // What a process counts is known to all that it offers: a network that may not sign in
 // may not try passwords where they are changed either.
 func TestOneLimiterForAll(t *testing.T) {
-	c, err := devFlags{addr: "127.0.0.1:0", memory: true}.config()
+	c, _, err := devFlags{addr: "127.0.0.1:0", memory: true}.config()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,7 +115,10 @@ func hintRedis(err error) error {
 		return failedf("%w", err).withHint("is the stock server's Redis running, and are its URL and password right? They come from migrate_from, GRANTD_MIGRATE_FROM or --from")
 	}
 	if strings.Contains(text, "NOAUTH") || strings.Contains(text, "WRONGPASS") {
-		return failedf("%w", err).withHint("give the password of Redis in redis.password_file or GRANTD_REDIS_PASSWORD_FILE")
+		return failedf("%w", err).withHint("give the password of Redis in redis.password_file or GRANTD_REDIS_PASSWORD_FILE; to grantd dev, in the URL")
+	}
+	if strings.Contains(text, "OOM command not allowed") {
+		return failedf("%w", err).withHint("Redis has reached maxmemory: raise that, or make room")
 	}
 	return failedf("%w", err).withHint("is Redis running, and is its URL right? It comes from redis.url, GRANTD_REDIS_URL or --redis")
 }

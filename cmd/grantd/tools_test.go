@@ -19,6 +19,30 @@ func TestCommandsAskForThePasswordOfRedis(t *testing.T) {
 	}
 }
 
+func TestCommandsTellThatRedisIsFull(t *testing.T) {
+	r := redistest.Single(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
+	err := execute(t.Context(), []string{"client", "add", "web", "--grant", "password", "--redis", r.URL()})
+	var printed bytes.Buffer
+	if code := report(&printed, err); code != exitFailed || !strings.Contains(printed.String(), "\nhint: Redis has reached maxmemory") {
+		t.Errorf("exit %d, %s", code, &printed)
+	}
+}
+
+func TestKeysAreMadeWithTheSecretOfTheStoreOnly(t *testing.T) {
+	l := launch{args: []string{"key", "rotate"}, dir: t.TempDir(), env: []string{"GRANTD_DATA=grantd.db"}}
+	must(t, launch{args: []string{"init", "--password-file", writeFile(t, "p", "correct horse battery")}, dir: l.dir, env: append(l.env, "GRANTD_SECRET="+secret32)})
+	must(t, launch{args: l.args, dir: l.dir, env: append(l.env, "GRANTD_SECRET="+secret32)})
+	for secret, want := range map[string]string{"": "none is given", "GRANTD_SECRET=another " + secret32: "the one that is given is another's"} {
+		l := launch{args: l.args, dir: l.dir, env: l.env}
+		if secret != "" {
+			l.env = append(l.env[:1:1], secret)
+		}
+		if code, _, stderr := l.run(t); code != exitFailed || !strings.Contains(stderr, want) {
+			t.Errorf("with %q: exit %d\n%s", secret, code, stderr)
+		}
+	}
+}
+
 // What the commands do on a file they do on Redis as well.
 func TestCommandsOnRedis(t *testing.T) {
 	l := launch{dir: t.TempDir(), env: []string{"GRANTD_REDIS_URL=redis://" + redistest.Single(t).Addr(), "GRANTD_SECRET=" + secret32}}
