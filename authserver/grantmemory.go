@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/grantd/grantd/storage"
@@ -27,8 +28,10 @@ func (m *grantMemory) take(id storage.GrantID) (g storage.Grant, known bool) {
 	return g, known
 }
 
-// remember keeps the grant, in place of any other when there are too many.
+// remember keeps the grant, in place of any other when there are too many. What the
+// request asked for is copied, or the whole request would be kept with it.
 func (m *grantMemory) remember(g storage.Grant) {
+	g.AccessScope, g.AccessAudience = strings.Clone(g.AccessScope), strings.Clone(g.AccessAudience)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.grants == nil {

@@ -36,8 +36,12 @@ func TestARememberedGrantIsntLoaded(t *testing.T) {
 	f := newFixture(t)
 	pair := remembered(t, f)
 	f.store.set(func(s *faultyStore) { s.grantLoads = 0 })
+	g := f.grant(t)
 	for range 5 {
 		pair = wantToken(t, f.post(t, refreshForm(pair.text("refresh_token")), asWeb))
+		if ev := f.events.last(t); ev.Act != storage.ActRefresh || ev.GrantID != g.ID.String() || ev.UserID != g.UserID || ev.Username != g.Username {
+			t.Errorf("noted %+v", ev)
+		}
 	}
 	if f.store.grantLoads != 0 {
 		t.Errorf("it was loaded %d times", f.store.grantLoads)
@@ -107,8 +111,11 @@ func TestARefusedRefreshOfARememberedGrantSpendsNothing(t *testing.T) {
 
 	pair = wantToken(t, f.post(t, refreshForm(token), asWeb))
 	token = pair.text("refresh_token")
-	f.store.set(func(s *faultyStore) { s.fault = storage.ErrUnavailable })
+	f.store.set(func(s *faultyStore) { s.fault, s.grantLoads = storage.ErrUnavailable, 0 })
 	wantError(t, f.post(t, refreshForm(token), asWeb), http.StatusServiceUnavailable, "temporarily_unavailable")
+	if f.store.grantLoads != 0 {
+		t.Error("a store that can't answer was asked twice")
+	}
 	f.store.set(func(s *faultyStore) { s.fault = nil })
 
 	wantAlive(t, f, wantToken(t, f.post(t, refreshForm(token), asWeb)))

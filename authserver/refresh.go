@@ -19,8 +19,8 @@ func mayRefresh(c storage.Client) bool {
 	return slices.Contains(c.Grants, grantRefreshToken)
 }
 
-// refresh answers the refresh grant, RFC 6749 section 6: load, check the
-// client, swap. A request that fails for another reason than reuse spends
+// refresh answers the refresh grant, RFC 6749 section 6: load the grant, or
+// remember it, check the client, swap. A request that fails for another reason than reuse spends
 // nothing and ends nothing.
 func (s *Server) refresh(ctx context.Context, req tokenRequest) (tokenResponse, error) {
 	if req.params["refresh_token"] == "" {

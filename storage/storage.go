@@ -68,7 +68,8 @@ type Grants interface {
 
 	// SwapGrant replaces old by next in one step, and keeps r beside it until
 	// r.Until (a zero r.Until keeps nothing and ends an earlier window). next
-	// must have the id, epoch and end of old and the generation after it.
+	// must have the id, epoch and end of old, the generation after it and another
+	// access token.
 	// Of any number of concurrent calls with the same old exactly one
 	// succeeds; the others get ErrConflict, and ErrNotFound once the grant is
 	// gone (RFC 9700 section 4.14.2). Repeating a call that succeeded

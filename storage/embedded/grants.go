@@ -14,7 +14,7 @@ const (
 		SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE ?4 = (SELECT epoch FROM epochs) ON CONFLICT DO NOTHING`
 	loadGrant = `SELECT record FROM grants WHERE id = ? AND expires_at > ? AND ` + aboveFloors
 	swapGrant = `UPDATE grants SET generation = ?, expires_at = ?, record = ?, retry = ?, retry_until = ?
-		WHERE id = ? AND instr(record, ?) AND expires_at > ? AND ` + aboveFloors
+		WHERE id = ? AND generation = ? AND instr(record, ?) AND expires_at > ? AND ` + aboveFloors
 	loadRetry = `SELECT retry FROM grants WHERE id = ? AND retry_until > ?2 AND expires_at > ?2 AND ` + aboveFloors
 )
 
@@ -94,7 +94,7 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 	}
 	return s.write(ctx, func(c *conn) error {
 		n, err := c.exec(swapGrant, next.Generation, next.Expiry().UnixMilli(), record, retry, until,
-			old.ID[:], old.Access[:], s.millis())
+			old.ID[:], old.Generation, old.Access[:], s.millis())
 		if err != nil || n == 1 {
 			return err
 		}

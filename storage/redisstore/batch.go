@@ -17,7 +17,8 @@ import (
 const few = 8
 
 // maxWaiting bounds the commands that wait; one more fails at once. They are more than
-// a Redis that is well has to work off at a time, and it does that within callTimeout.
+// a Redis that is well has to work off at a time. One that can't keep up is not asked
+// for what has waited too long already: see batcher.next.
 const maxWaiting = 16384
 
 var errCrowded = errors.New("redisstore: too many commands are waiting")
@@ -162,14 +163,24 @@ func (b *batcher) fly() {
 }
 
 // next takes those who wait, and says when their answer is due. Who gave up
-// isn't sent. A crowd that doesn't come again is forgotten one by one.
+// isn't sent, nor who has waited for half of callTimeout: a flight that leaves with
+// little time left fails as a whole, and costs its connection, though Redis does the
+// work. A crowd that doesn't come again is forgotten one by one.
 func (b *batcher) next() (batch []*seat, late time.Time) {
 	runtime.Gosched() // callers that are ready to run come along
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.flying = 0
 	b.crowd--
-	b.waiting = slices.DeleteFunc(b.waiting, func(s *seat) bool { return s.gone })
+	tooLong := time.Now().Add(-callTimeout / 2)
+	b.waiting = slices.DeleteFunc(b.waiting, func(s *seat) bool {
+		refused := !s.gone && s.came.Before(tooLong)
+		if refused {
+			s.cmd.SetErr(errCrowded)
+			s.done <- struct{}{}
+		}
+		return s.gone || refused
+	})
 	if len(b.waiting) == 0 {
 		b.leading = false
 		return nil, late

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,6 +81,35 @@ func TestACrowdThatOneFlightNeverHoldsIsServed(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A flight that can't be back in time isn't sent: it would cost its connection.
+func TestACrowdThatASlowRedisCantServeIsRefusedInTime(t *testing.T) {
+	proxy := redistest.Slow(t, redistest.Single(t))
+	s, clock := open(t, proxy.URL())
+	g := mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour))
+	proxy.Delay(2 * callTimeout / 5)
+	var served, refused atomic.Int32
+	var wg sync.WaitGroup
+	for range 4 * pipelined {
+		wg.Go(func() {
+			switch _, err := s.LoadGrant(t.Context(), g.ID); {
+			case err == nil:
+				served.Add(1)
+			case errors.Is(err, errCrowded) && errors.Is(err, storage.ErrUnavailable):
+				refused.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if s, r := served.Load(), refused.Load(); s < pipelined || r < pipelined {
+		t.Errorf("%d were served and %d refused", s, r)
+	}
+	if stats := s.client.PoolStats(); stats.StaleConns != 0 {
+		t.Errorf("%d connections were given up", stats.StaleConns)
+	}
 }
 
 // batchers are all that there are.
