@@ -46,10 +46,21 @@ func serve(ctx context.Context, c *config) error {
 		}
 		return p.firstAdmin(ctx)
 	}
-	if !c.strict() {
-		p.ready = p.warnOfPasswords
+	p.ready = func(ctx context.Context) {
+		p.warnOfNobody(ctx)
+		if !c.strict() {
+			p.warnOfPasswords(ctx)
+		}
 	}
 	return p.run(ctx, c.Addr, func(net.Addr) (handlers, error) { return p.offerAll("") })
+}
+
+// warnOfNobody logs what to do when nobody can sign in. It fails nothing.
+func (p *process) warnOfNobody(ctx context.Context) {
+	users, err := p.store.ListUsers(ctx, "", 1)
+	if err == nil && len(users) == 0 {
+		p.log.Warn("the store has no users yet", "hint", "grantd init makes the first admin, and so does admin_password_file")
+	}
 }
 
 // firstAdmin makes the first admin, when a password for it is configured.

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,21 @@ func TestServeAndResourceOnOneStore(t *testing.T) {
 	}
 	if code, _, _ := (launch{args: []string{"healthcheck", "--url", rs.URL + "/readyz"}}).run(t); code != 1 {
 		t.Errorf("healthcheck of a stopped server: exit %d", code)
+	}
+}
+
+func TestServeTellsThatNobodyCanSignIn(t *testing.T) {
+	const told = `the store has no users yet" hint="grantd init makes the first admin`
+	l := launch{args: []string{"serve", "--log-format", "text"}, dir: t.TempDir(), env: append([]string{"GRANTD_DATA=grantd.db"}, serveEnv...)}
+	g := l.start(t)
+	eventually(t, g, regexp.QuoteMeta(told))
+	g.Stop()
+	must(t, launch{args: []string{"init", "--password-file", writeFile(t, "p", "correct horse battery")}, dir: l.dir, env: l.env})
+	g = l.start(t)
+	tokenFor(t, g.URL, "nobody", "secret", nil)
+	g.Stop()
+	if strings.Contains(g.Stderr(), told) {
+		t.Error("it is told though there is an admin")
 	}
 }
 

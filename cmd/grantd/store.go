@@ -17,7 +17,8 @@ func openStore(ctx context.Context, c *config) (storage.Store, error) {
 	if c.Redis.URL == "" {
 		s, err := embedded.Open(c.Data)
 		if err != nil {
-			return nil, failedf("opening the embedded store: %w", err)
+			return nil, failedf("opening the embedded store: %w", err).
+				withHint("is " + c.Data + " a file of grantd's, and in a directory that this user may write to?")
 		}
 		return s, nil
 	}

@@ -19,6 +19,16 @@ func TestCommandsAskForThePasswordOfRedis(t *testing.T) {
 	}
 }
 
+func TestCommandsTellWhatIsWrongWithTheFile(t *testing.T) {
+	for name, path := range map[string]string{"no store": writeFile(t, "notes.txt", strings.Repeat("text ", 1000)), "a directory": t.TempDir()} {
+		err := execute(t.Context(), []string{"user", "list", "--data", path})
+		var printed bytes.Buffer
+		if code := report(&printed, err); code != exitFailed || !strings.Contains(printed.String(), "\nhint: is "+path+" a file of grantd's") {
+			t.Errorf("%s: exit %d, %s", name, code, &printed)
+		}
+	}
+}
+
 func TestCommandsTellThatRedisIsFull(t *testing.T) {
 	r := redistest.Single(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
 	err := execute(t.Context(), []string{"client", "add", "web", "--grant", "password", "--redis", r.URL()})
