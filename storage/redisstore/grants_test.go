@@ -292,3 +292,21 @@ func TestAGrantTakesAtMost300BytesOfRedis(t *testing.T) {
 	t.Logf("%d bytes with the indexes by user and by client, every user signed in once",
 		(info(t, server.Client(), "memory", "used_memory")-before)/(count/10))
 }
+
+// A Redis that stalled runs a swap long after its caller gave up. The client couldn't
+// get the answer any more, so its token mustn't be spent.
+func TestASwapThatRedisComesToTooLateSpendsNothing(t *testing.T) {
+	s, clock := open(t, redistest.Single(t).URL())
+	g := mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour))
+	clock.Advance(-maxLateness - 5*time.Second) // as if it had been sent then
+	err := s.SwapGrant(t.Context(), g, next(g), storage.Retry{})
+	if !errors.Is(err, errLate) || !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("%v, want %v", err, errLate)
+	}
+	loadsOwn(t, s, g)
+
+	open := storage.Retry{Generation: g.Generation + 1, Refresh: g.Refresh, Until: clock.Now().Add(maxLateness + 20*time.Second)}
+	if err := s.SwapGrant(t.Context(), g, next(g), open); err != nil {
+		t.Errorf("within a retry window: %v", err)
+	}
+}
