@@ -20,8 +20,8 @@ func mayRefresh(c storage.Client) bool {
 }
 
 // refresh answers the refresh grant, RFC 6749 section 6: load the grant, or
-// remember it, check the client, swap. A request that fails for another reason than reuse spends
-// nothing and ends nothing.
+// remember it, check the client, swap. A request that fails for another reason
+// than reuse spends nothing and ends nothing.
 func (s *Server) refresh(ctx context.Context, req tokenRequest) (tokenResponse, error) {
 	if req.params["refresh_token"] == "" {
 		return tokenResponse{}, ErrInvalidRequest.telling("refresh_token is missing")
@@ -55,7 +55,7 @@ type refreshing struct {
 // grant saves loading it, since the swap compares: whatever else comes of it but a
 // store that can't answer, the store is asked.
 func (r refreshing) run(ctx context.Context) (tokenResponse, error) {
-	if g, known := r.grants.take(r.token.Grant); known && g.Refresh.Equal(r.token.Digest()) && g.ClientID == r.req.client.ID {
+	if g, known := r.grants.take(r.token.Grant); known && g.Generation == r.token.Generation && g.ClientID == r.req.client.ID {
 		r.req.event.concern(storage.ActRefresh, g)
 		pair, err := r.attempt(ctx, g)
 		if err == nil || errors.Is(err, storage.ErrUnavailable) {
