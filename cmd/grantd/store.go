@@ -17,8 +17,11 @@ func openStore(ctx context.Context, c *config) (storage.Store, error) {
 	if c.Redis.URL == "" {
 		s, err := embedded.Open(c.Data)
 		if err != nil {
-			return nil, failedf("opening the embedded store: %w", err).
-				withHint("is " + c.Data + " a file of grantd's, and in a directory that this user may write to?")
+			told := failedf("opening the embedded store: %w", err)
+			if text := err.Error(); strings.Contains(text, "file is not a database") || strings.Contains(text, "unable to open database file") {
+				told = told.withHint("is " + c.Data + " a file of grantd's, and in a directory that this user may write to?")
+			}
+			return nil, told
 		}
 		return s, nil
 	}
