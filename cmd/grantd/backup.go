@@ -10,6 +10,7 @@ import (
 
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/embedded"
+	"github.com/grantd/grantd/storage/opaque"
 )
 
 func backupCommand() *cobra.Command {
@@ -28,10 +29,11 @@ A Redis is backed up by its own means: cmd/grantd/OPERATIONS.md has the steps.`,
 		Example: "  grantd backup /var/backups/grantd-1.db --config grantd.yaml\n  grantd backup grantd-1.db --data grantd.db",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := embeddedPath(cmd)
+			c, err := embeddedConfig(cmd)
 			if err != nil {
 				return err
 			}
+			path := c.Data
 			if err := storeExists(path); err != nil {
 				return err
 			}
@@ -61,19 +63,31 @@ Passwords, users, clients and keys are as they were when it was made.`,
 		Example: "  grantd restore /var/backups/grantd-1.db --config grantd.yaml\n  grantd restore grantd-1.db --data moved.db --keep-grants",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := embeddedPath(cmd)
+			c, err := embeddedConfig(cmd)
 			if err != nil {
 				return err
 			}
-			prepare, told := endAll(cmd.Context()), "all its sign-ins are ended"
+			path, ctx := c.Data, cmd.Context()
+			end, told := endAll, "all its sign-ins are ended"
 			if keep {
-				prepare, told = func(*embedded.Store) error { return nil }, "its sign-ins live on, also those that were revoked since"
+				end, told = func(context.Context, *embedded.Store) error { return nil }, "its sign-ins live on, also those that were revoked since"
 			}
-			if err := embedded.Restore(cmd.Context(), args[0], path, prepare); err != nil {
+			opens := true
+			prepare := func(s *embedded.Store) error {
+				var err error
+				if opens, err = c.opensKeys(ctx, s); err != nil {
+					return err
+				}
+				return end(ctx, s)
+			}
+			if err := embedded.Restore(ctx, args[0], path, prepare); err != nil {
 				if errors.Is(err, fs.ErrExist) {
 					return failedf("%w", err).withHint("stop every server on it first, and move it away with the files beside it; or choose another name")
 				}
 				return explainCopy(path, err)
+			}
+			if !opens {
+				fmt.Fprintln(cmd.ErrOrStderr(), "grantd: warning: the configuration has another deployment secret than the backup was made under: no server starts on the store with it")
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the store %s is made of %s; %s\n", path, args[0], told)
 			return err
@@ -86,31 +100,48 @@ Passwords, users, clients and keys are as they were when it was made.`,
 
 // endAll ends all grants of a store. A server clears them away, and makes the
 // receipt.
-func endAll(ctx context.Context) func(*embedded.Store) error {
-	return func(s *embedded.Store) error {
-		ended := storage.AuditEvent{Action: storage.ActRevocation, Detail: "all grants of a backup that is restored"}
-		return locally(ctx, s, ended, func() error {
-			_, err := s.Revoke(ctx, storage.Target{All: true})
-			return err
-		})
-	}
+func endAll(ctx context.Context, s *embedded.Store) error {
+	ended := storage.AuditEvent{Action: storage.ActRevocation, Detail: "all grants of a backup that is restored"}
+	return locally(ctx, s, ended, func() error {
+		_, err := s.Revoke(ctx, storage.Target{All: true})
+		return err
+	})
 }
 
-// embeddedPath is the file of the embedded store that the configuration names.
-func embeddedPath(cmd *cobra.Command) (string, error) {
+// opensKeys reports whether the deployment secret opens the keys of the store. It does
+// where there are none, and a configuration without a secret says nothing against it.
+func (c *config) opensKeys(ctx context.Context, s storage.Keys) (bool, error) {
+	keys, err := s.ListKeys(ctx)
+	if err != nil || c.Secret.IsZero() {
+		return true, err
+	}
+	sealer, err := opaque.NewSealer([]byte(c.Secret.Reveal()))
+	if err != nil {
+		return len(keys) == 0, nil // it is too short to have sealed any
+	}
+	for _, k := range keys {
+		if _, err := sealer.Unseal(k.ID, k.Sealed); err != nil {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// embeddedConfig is the configuration, which has to name a file as the embedded store.
+func embeddedConfig(cmd *cobra.Command) (*config, error) {
 	c, err := loadConfig(cmd, func(c *config, f *faults) { c.checkStore(f) })
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	c.warnUnknown(cmd.ErrOrStderr())
 	switch c.Data {
 	case "":
-		return "", usagef("%s is for the embedded store, and the configuration names a Redis", cmd.Name()).
+		return nil, usagef("%s is for the embedded store, and the configuration names a Redis", cmd.Name()).
 			withHint("cmd/grantd/OPERATIONS.md has the steps for Redis")
 	case embedded.Memory:
-		return "", usagef("a store in memory is in no file")
+		return nil, usagef("a store in memory is in no file")
 	}
-	return c.Data, nil
+	return c, nil
 }
 
 // explainCopy says of a backup or a store that wasn't made what to do.
