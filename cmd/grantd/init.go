@@ -60,7 +60,11 @@ func runInit(t *tools, cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	if !made {
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "user %s is an admin already\n", who)
+		text := "user " + who + " is an admin already\n"
+		if who != name && cmd.Flags().Changed("name") {
+			text += "user " + name + " was not made: grantd user add " + name + " --admin does that\n"
+		}
+		_, err = fmt.Fprint(cmd.OutOrStdout(), text)
 		return err
 	}
 	text := "user " + who + " is the first admin\n"

@@ -73,7 +73,7 @@ func (s secretWriter) writeRedis() error {
 	_, errPassword := os.Stat(filepath.Join(s.redisDir, "redis_password"))
 	if err == nil && errors.Is(errPassword, fs.ErrNotExist) {
 		return failedf("%s holds redis.conf but no redis_password", s.redisDir).
-			withHint("remove redis.conf, or write the password that it requires to redis_password")
+			withHint("choose a directory of its own; or, if redis.conf is yours to keep, write the password that it requires to redis_password there")
 	}
 	if err := s.write(s.redisDir, "redis_password", randomText(32)+"\n"); err != nil {
 		return err
