@@ -225,7 +225,7 @@ func (t *tokenStore) load(ctx context.Context, kind opaque.Kind, text string) (s
 		return storage.Grant{}, err // nobody can tell now
 	}
 	g, err := t.grants.LoadGrant(ctx, token.Grant)
-	if err == nil && !current(g, token, t.now()) {
+	if err == nil && !token.Current(g, t.now()) {
 		err = storage.ErrNotFound
 	}
 	return g, err

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/opaque"
@@ -66,10 +65,7 @@ func (s *Server) revocable(ctx context.Context, text string) (storage.Grant, err
 	if err != nil {
 		return storage.Grant{}, err
 	}
-	token, err := keys.Parse(opaque.Access, text)
-	if errors.Is(err, opaque.ErrInvalid) {
-		token, err = keys.Parse(opaque.Refresh, text)
-	}
+	token, err := keys.ParseAny(text)
 	switch {
 	case errors.Is(err, opaque.ErrInvalid):
 		return s.legacyRevocable(ctx, text) // or made up: the store isn't asked
@@ -88,7 +84,7 @@ func (s *Server) endedBy(ctx context.Context, token opaque.Token) (storage.Grant
 		_, err = s.cfg.Store.LoadRetry(ctx, token.Grant)
 		return g, cmp.Or(err, storage.ErrNotFound)
 	}
-	if err != nil || current(g, token, s.now()) {
+	if err != nil || token.Current(g, s.now()) {
 		return g, err
 	}
 	if token.Kind != opaque.Refresh {
@@ -99,13 +95,4 @@ func (s *Server) endedBy(ctx context.Context, token opaque.Token) (storage.Grant
 		err = storage.ErrNotFound
 	}
 	return g, err
-}
-
-// current reports whether the token is the grant's of its kind, and not expired.
-func current(g storage.Grant, token opaque.Token, now time.Time) bool {
-	digest, expiry := g.Access, g.AccessExpiry
-	if token.Kind == opaque.Refresh {
-		digest, expiry = g.Refresh, g.RefreshExpiry
-	}
-	return digest.Equal(token.Digest()) && now.Before(expiry)
 }

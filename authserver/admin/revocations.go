@@ -237,13 +237,15 @@ func (a *API) named(ctx context.Context, q revocationRequest) (s single, err err
 	if err != nil {
 		return s, err
 	}
-	for _, kind := range []opaque.Kind{opaque.Access, opaque.Refresh} {
-		if token, err := keys.Parse(kind, *q.token); err == nil {
-			s.id = token.Grant
-			return a.living(ctx, s)
-		}
+	token, err := keys.ParseAny(*q.token)
+	switch {
+	case errors.Is(err, opaque.ErrInvalid):
+		return a.namedLegacy(ctx, *q.token)
+	case err != nil:
+		return s, err // nobody can tell now
 	}
-	return a.namedLegacy(ctx, *q.token)
+	s.id = token.Grant
+	return a.living(ctx, s)
 }
 
 // living adds the grant, if it lives.

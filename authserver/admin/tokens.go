@@ -49,12 +49,14 @@ func (a *API) tokenInfo(ctx context.Context, text string) (TokenInfo, error) {
 	if err != nil {
 		return TokenInfo{}, err
 	}
-	for _, kind := range []opaque.Kind{opaque.Access, opaque.Refresh} {
-		if token, err := keys.Parse(kind, text); err == nil {
-			return a.ownToken(ctx, token)
-		}
+	token, err := keys.ParseAny(text)
+	switch {
+	case errors.Is(err, opaque.ErrInvalid):
+		return a.legacyToken(ctx, text)
+	case err != nil:
+		return TokenInfo{}, err // nobody can tell now
 	}
-	return a.legacyToken(ctx, text)
+	return a.ownToken(ctx, token)
 }
 
 // ownToken is what a token is that was issued here.
@@ -70,11 +72,7 @@ func (a *API) ownToken(ctx context.Context, token opaque.Token) (TokenInfo, erro
 	if err != nil {
 		return TokenInfo{}, err
 	}
-	digest, expiry := g.Access, g.AccessExpiry
-	if token.Kind == opaque.Refresh {
-		digest, expiry = g.Refresh, g.RefreshExpiry
-	}
-	info.Active = digest.Equal(token.Digest()) && a.now().Before(expiry)
+	info.Active = token.Current(g, a.now())
 	shown := shownGrant(g)
 	info.Grant = &shown
 	return info, nil

@@ -4,10 +4,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/grantd/grantd/authserver/admin"
 	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/embedded"
 	"github.com/grantd/grantd/storage/opaque"
 )
 
@@ -64,6 +66,44 @@ func TestWhatATokenIs(t *testing.T) {
 	check("when it has ended", "the refresh token", refresh, "refresh", false, false)
 	if events := f.events.all(); len(events) > 0 {
 		t.Errorf("asking did something: %+v", events)
+	}
+}
+
+// outdated is a keyring that can't be loaded anew for so long that there may be
+// keys by now that aren't in it.
+func outdated(t *testing.T) (r *opaque.Keyring) {
+	t.Helper()
+	sealer := newSealer(t)
+	synctest.Test(t, func(t *testing.T) {
+		s, err := embedded.Open(embedded.Memory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		loader := opaque.NewLoader(s, sealer)
+		for range 2 {
+			if r, err = loader.Keyring(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			time.Sleep(time.Minute)
+		}
+	})
+	return r
+}
+
+// Nobody may be told that a token is none of this server's while it may be one: who
+// found it would take it for harmless.
+func TestATokenOfAKeyThatMayBeNew(t *testing.T) {
+	known := outdated(t)
+	f := newFixture(t, func(c *admin.Config) { c.Tokens = known })
+	others, err := opaque.NewKeyring(opaque.NewKey(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []opaque.Kind{opaque.Access, opaque.Refresh} {
+		text, _ := others.Mint(kind, storage.NewGrantID("usr_alice"), 1)
+		f.send(t, "POST", "/tokens/inspect", `{"token":"`+text+`"}`).want(t, http.StatusServiceUnavailable)
+		f.send(t, "POST", "/revocations", `{"token":"`+text+`"}`).want(t, http.StatusServiceUnavailable)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"github.com/grantd/grantd/storage"
 )
@@ -108,6 +109,25 @@ func (r *Keyring) Parse(kind Kind, text string) (Token, error) {
 		Generation: binary.BigEndian.Uint32(raw[generationAt:]),
 		secret:     [secretLen]byte(raw[secretAt:tagAt]),
 	}, nil
+}
+
+// ParseAny is Parse for whoever takes tokens of both kinds.
+func (r *Keyring) ParseAny(text string) (Token, error) {
+	t, err := r.Parse(Access, text)
+	if errors.Is(err, ErrInvalid) {
+		t, err = r.Parse(Refresh, text)
+	}
+	return t, err
+}
+
+// Current reports whether the token is the grant's of its kind, and not expired. That
+// the grant lives is for its store to tell.
+func (t Token) Current(g storage.Grant, now time.Time) bool {
+	digest, expiry := g.Access, g.AccessExpiry
+	if t.Kind == Refresh {
+		digest, expiry = g.Refresh, g.RefreshExpiry
+	}
+	return digest.Equal(t.Digest()) && now.Before(expiry)
 }
 
 // decode reads the base64url text. Package base64 skips line breaks, so the
