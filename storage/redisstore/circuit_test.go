@@ -379,6 +379,16 @@ func TestHealthTellsWhatRedisRefuses(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a master without the replicas that are waited for", func(t *testing.T) {
+		_, port, _ := strings.Cut(full.Addr(), ":")
+		full.Client().ConfigSet(t.Context(), "maxmemory", "0")
+		s, _ := openConfirmed(t, full.URL(), 1)
+		if got := s.Health(t.Context()); got != (storage.Health{State: storage.Refusing}) {
+			t.Errorf("health %+v", got)
+		}
+		redistest.Single(t, "--replicaof", "127.0.0.1 "+port)
+		await(t, "a replica that is enough", func() bool { return s.Health(t.Context()).State == storage.Healthy })
+	})
 	t.Run("a node of a cluster is full", func(t *testing.T) {
 		cluster := redistest.Cluster(t)
 		s, _ := open(t, cluster.URL())

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -14,7 +15,8 @@ import (
 var writeScript = redis.NewScript("#!lua\nreturn 1")
 
 // Health implements storage.Store: two round trips, the second to every node of a
-// Cluster.
+// Cluster, and one more to each where replicas are waited for. A store that lacks those
+// counts as one that refuses, though it creates grants and users.
 func (s *Store) Health(ctx context.Context) storage.Health {
 	state := s.state(ctx)
 	return storage.Health{State: state, Open: s.tripped.Load() > 0}
@@ -28,6 +30,9 @@ func (s *Store) state(ctx context.Context) storage.HealthState {
 	found := map[storage.HealthState]bool{}
 	err := s.eachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
 		state := writable(writeScript.Run(ctx, node, nil).Err())
+		if state == storage.Healthy && s.replicas > 0 && s.lacksReplicas(ctx, node) {
+			state = storage.Refusing
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		found[state] = true
@@ -45,6 +50,13 @@ func (s *Store) state(ctx context.Context) storage.HealthState {
 		}
 	}
 	return storage.Healthy
+}
+
+// lacksReplicas reports whether the node has fewer replicas than calls wait for, as far
+// as it tells: its user may not be allowed to ask.
+func (s *Store) lacksReplicas(ctx context.Context, node *redis.Client) bool {
+	told, err := node.Info(ctx, "replication").Result()
+	return err == nil && strings.Count(told, ",state=online,") < s.replicas
 }
 
 // writable is the state of a node that answered so to writeScript.
