@@ -210,11 +210,15 @@ func clientUpdateCommand() *cobra.Command {
 		if err != nil {
 			return f.explain(err)
 		}
-		return say(cmd, document, "client %s is changed", printable(id, longestCell))
+		ended := ""
+		if anyChanged(cmd, "grant", "scope", "audience") {
+			ended = "; if that took a right away, its grants are ended"
+		}
+		return say(cmd, document, "client %s is changed%s", printable(id, longestCell), ended)
 	})
 	c.Long = `Change a client. A list that is given replaces the one that there is; an empty
-one, such as --origin "", leaves none. Taking a scope or a grant type away ends the
-client's grants.` + whereItActs
+one, such as --origin "", leaves none. Taking a scope, a grant
+type or an audience away ends the client's grants, and so does the first audience.` + whereItActs
 	c.Example = "  grantd client update web --scope read --scope write\n  grantd client update web --access-lifetime 5m --origin \"\""
 	f.addTo(c)
 	return addJSONFlag(c)
