@@ -258,7 +258,7 @@ func (s *Server) Wait(ctx context.Context) error {
 	return errors.Join(s.background.Wait(ctx), s.limiter.Wait(ctx))
 }
 
-// Handler serves everything that the server offers, at Paths.
+// Handler serves everything that the server offers, at the paths of Routes.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for path, handler := range s.Routes() { // every method: the answer to a wrong one is JSON too

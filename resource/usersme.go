@@ -10,8 +10,8 @@ import (
 // UsersMe returns the handler of GET /users/me, which tells whom the token of
 // the request speaks for. It is guarded already and asks for no scope. The token
 // is looked at before the method, so that a stranger learns nothing. Pages in
-// browsers may call it from every origin: it is the token that counts. Who is no page
-// is told nothing of origins; no cache keeps an answer, so none has to vary by them.
+// browsers may call it from every origin: it is the token that counts. A request
+// without an Origin gets no CORS headers; no cache keeps an answer, so none has to vary.
 func (g *Guard) UsersMe() http.Handler {
 	refusals := refusing(g.protection, nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -7,7 +7,6 @@
 // [Grants]; [Revocations] ends many grants at once; [Users], [Clients] and
 // [Keys] hold what a grant refers to.
 //
-// The package knows no database and no HTTP, and imports only the standard
-// library. Stores live in packages beside it; each proves itself with
-// storagetest.Run.
+// The package knows no database and no HTTP, and no module but this one. Stores live
+// in packages beside it; each proves itself with storagetest.Run.
 package storage

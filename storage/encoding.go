@@ -12,9 +12,8 @@ import (
 	"time"
 )
 
-// The binary form of a grant, version 1. Everything but the two first fields is
-// in the order below; integers are unsigned varints, texts are length-prefixed,
-// times are milliseconds.
+// The binary form of a grant, version 1: its fields in this order. Integers are
+// unsigned varints, texts are length-prefixed, times are milliseconds.
 //
 //	version     1 byte
 //	generation  varint

@@ -46,8 +46,8 @@ func (t Target) Since(created time.Time) bool {
 }
 
 // Revocation is a floor under the grants of a target: every grant of the
-// target, created before its Before if it has one, whose epoch is below Epoch
-// is dead.
+// target, created before its Before if it has one, whose epoch is below
+// that of its partition in Epochs is dead.
 type Revocation struct {
 	Target Target
 	// Epochs holds the epoch of each partition that the revocation raised, by

@@ -147,7 +147,7 @@ func asProblem(err error) *problem {
 	case errors.Is(err, storage.ErrNotFound):
 		return errNotFound.because(err)
 	case errors.Is(err, storage.ErrConflict):
-		// Others were faster each time: see change.
+		// Others were faster each time: see changeUser.
 		return errConflict.saying("Others change it at the same time. Repeat the request.").because(err)
 	}
 	return errServer.because(err)

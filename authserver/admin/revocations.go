@@ -93,8 +93,9 @@ func (q *revocationRequest) members() members {
 	}
 }
 
-// faults is what is wrong with the request, before anything is looked up.
-func (q *revocationRequest) faults() (before time.Time, err error) {
+// check tells what is wrong with the request, before anything is looked up, and returns
+// the instant of issued_before.
+func (q *revocationRequest) check() (before time.Time, err error) {
 	var named []string
 	for _, m := range []struct {
 		name  string
@@ -110,7 +111,7 @@ func (q *revocationRequest) faults() (before time.Time, err error) {
 	case len(named) > 1:
 		var faults []FieldError
 		for _, name := range named {
-			faults = append(faults, FieldError{name, "goes with none of the others: " + "token, grant, user, client, all"})
+			faults = append(faults, FieldError{name, "goes with none of the others: token, grant, user, client, all"})
 		}
 		return before, wrongFields(faults)
 	case q.all != nil && !*q.all:
@@ -134,7 +135,7 @@ func (a *API) revoke(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(w, r, q.members()); err != nil {
 		return err
 	}
-	before, err := q.faults()
+	before, err := q.check()
 	if err != nil {
 		return err
 	}

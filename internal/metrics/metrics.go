@@ -18,8 +18,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Metrics are those of one process. It is safe for concurrent use; a nil one
-// counts nothing.
+// Metrics are those of one process. It is safe for concurrent use. A nil one may be
+// told of the audit, and counts nothing.
 type Metrics struct {
 	registry *prometheus.Registry
 

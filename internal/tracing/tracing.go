@@ -27,7 +27,7 @@ import (
 
 // Tracer makes spans and sends them in the background. What can't be sent is
 // dropped: requests never wait for the collector. It is safe for concurrent use. A
-// nil one traces nothing.
+// nil one can be closed.
 type Tracer struct {
 	provider  *trace.TracerProvider
 	tracer    tracing.Tracer
