@@ -170,11 +170,12 @@ func countsAll(t *testing.T, base string) {
 
 // With an address of its own the metrics are there and nowhere else.
 func TestMetricsAddr(t *testing.T) {
-	for _, command := range []string{"serve", "resource"} {
+	dir := t.TempDir()
+	for _, command := range []string{"serve", "resource"} { // one store: serve makes its keys
 		t.Run(command, func(t *testing.T) {
 			addr := "127.0.0.1:" + freePort(t)
 			env := append([]string{"GRANTD_DATA=grantd.db", "GRANTD_METRICS_ADDR=" + addr}, serveEnv...)
-			g := launch{args: []string{command}, env: env}.start(t)
+			g := launch{args: []string{command}, dir: dir, env: env}.start(t)
 			if status, _ := get(t, g.URL+metricsPath); status != http.StatusNotFound {
 				t.Errorf("the other listener answers %d", status)
 			}

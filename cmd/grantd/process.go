@@ -70,8 +70,9 @@ type process struct {
 // times a second, at a tenth of its time.
 const ballastSize = 24 << 20
 
-// newProcess opens the store of a checked configuration.
-func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, err error) {
+// newProcess opens the store of a checked configuration, whose keys it loads by those
+// options.
+func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.LoaderOption) (p *process, err error) {
 	lines := newLineWriter(logTo)
 	defer func() {
 		if err != nil {
@@ -101,9 +102,8 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer) (p *process, er
 		return nil, err
 	}
 	p.store, p.stock = watched.Watch(store, p.noteStore), stock
-	p.keys = &gate{loader: opaque.NewLoader(p.store, sealer, opaque.WithNote(func(err error) {
-		log.Warn("deployment keys", "error", err.Error())
-	}))}
+	note := opaque.WithNote(func(err error) { log.Warn("deployment keys", "error", err.Error()) })
+	p.keys = &gate{loader: opaque.NewLoader(p.store, sealer, append(keys, note)...)}
 	p.health = &health{check: p.store.Health}
 	p.audit = newAuditor(log, p.store, c)
 	p.audit.metrics = p.metrics
@@ -319,7 +319,11 @@ func (p *process) keepStarting(ctx context.Context, fatal context.CancelCauseFun
 		case ctx.Err() != nil:
 			return
 		case !retriable(err):
-			fatal(failedf("%w", err))
+			var known *failure
+			if !errors.As(err, &known) {
+				known = failedf("%w", err)
+			}
+			fatal(known)
 			return
 		case !told:
 			told = true
@@ -336,7 +340,10 @@ func (p *process) keepStarting(ctx context.Context, fatal context.CancelCauseFun
 func (p *process) warnWaiting(err error) {
 	args := []any{"error", err.Error()}
 	var why *failure
-	if p.config.Redis.URL != "" && errors.As(hintRedis(err), &why) {
+	switch {
+	case errors.Is(err, opaque.ErrNoKey):
+		args = append(args, "hint", "grantd serve makes it: is this the store that its configuration names?")
+	case p.config.Redis.URL != "" && errors.As(hintRedis(err), &why):
 		args = append(args, "hint", why.hint)
 	}
 	p.log.Warn("waiting for the store", args...)

@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/storage/opaque"
 )
 
 func resourceCommand() *cobra.Command {
@@ -14,7 +16,7 @@ func resourceCommand() *cobra.Command {
 		Long: `Run GET /users/me alone, as a resource server beside serve, with its metadata.
 Clients reach it at the URL that the key resource of the configuration names.
 GET /metrics is there too, unless the key metrics_addr gives that a listener of
-its own. With tls_cert both speak TLS.` + aboutTraces,
+its own. With tls_cert both speak TLS. It isn't ready before serve was on the store.` + aboutTraces,
 		Example: "  grantd resource --config grantd.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -22,7 +24,7 @@ its own. With tls_cert both speak TLS.` + aboutTraces,
 			if err != nil {
 				return err
 			}
-			p, err := newProcess(cmd.Context(), c, os.Stderr)
+			p, err := newProcess(cmd.Context(), c, os.Stderr, opaque.ReadOnly())
 			if err != nil {
 				return err
 			}

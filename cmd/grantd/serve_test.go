@@ -82,6 +82,25 @@ func TestServeAndResourceOnOneStore(t *testing.T) {
 	}
 }
 
+// A resource server that was given a wrong secret must not make a key that locks the
+// authorization server out of the store.
+func TestAResourceServerThatComesFirstWaitsForTheKeys(t *testing.T) {
+	dir, env := t.TempDir(), append([]string{"GRANTD_DATA=grantd.db"}, serveEnv...)
+	early := launch{args: []string{"resource"}, dir: dir, env: env}.start(t)
+	wrong := launch{args: []string{"resource"}, dir: dir, env: append(env, "GRANTD_SECRET=another-"+secret32)}.start(t)
+	for _, g := range []*running{early, wrong} {
+		g.awaitLog("hint\":\"grantd serve makes it: is this the store that its configuration names?")
+		if status, body := get(t, g.URL+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "starting") {
+			t.Errorf("/readyz before serve was there: %d %s", status, body)
+		}
+	}
+	launch{args: []string{"serve"}, dir: dir, env: env}.start(t).awaitReady()
+	early.awaitReady()
+	if wrong.Wait(20*time.Second) != 1 || !strings.Contains(wrong.Stderr(), "give the deployment secret that the store was first used with") {
+		t.Errorf("with another secret:\n%s", wrong.Stderr())
+	}
+}
+
 func TestServeTellsThatNobodyCanSignIn(t *testing.T) {
 	const told = `the store has no users yet" hint="grantd init makes the first admin`
 	l := launch{args: []string{"serve", "--log-format", "text"}, dir: t.TempDir(), env: append([]string{"GRANTD_DATA=grantd.db"}, serveEnv...)}

@@ -30,6 +30,10 @@ const (
 // ErrLost says that the store has no deployment key any more, though it had some.
 var ErrLost = errors.New("opaque: the store lost its deployment keys")
 
+// ErrNoKey says to a loader that is ReadOnly that the store has no deployment key yet.
+// It wraps storage.ErrUnavailable.
+var ErrNoKey = fmt.Errorf("%w: opaque: it has no deployment key yet, which the authorization server makes", storage.ErrUnavailable)
+
 // Loader is a Source that loads the keyring from a store when it is first
 // asked, and again until it succeeds: a server may start before its store. It
 // is safe for concurrent use.
@@ -55,6 +59,7 @@ type Loader struct {
 	sealer *Sealer
 	now    func() time.Time
 	note   func(error)
+	reads  bool // and makes no key
 
 	have       atomic.Pointer[loaded]
 	background storage.Background // somebody loads
@@ -87,8 +92,17 @@ func WithNote(f func(error)) LoaderOption {
 	return func(l *Loader) { l.note = f }
 }
 
+// ReadOnly has the loader make no key and put none back: what it asks of the store is
+// ListKeys. It is for resource servers, which may be given another store than they
+// should, and mustn't make a key there that the authorization server's secret doesn't
+// open. While the store has no key, there is none to tell tokens by: Keyring returns
+// ErrNoKey.
+func ReadOnly() LoaderOption {
+	return func(l *Loader) { l.reads = true }
+}
+
 // NewLoader returns a source of the store's deployment keys. The first process
-// to ask an empty store makes its first key.
+// to ask an empty store makes its first key, unless it is ReadOnly.
 func NewLoader(keys storage.Keys, sealer *Sealer, options ...LoaderOption) *Loader {
 	l := &Loader{keys: keys, sealer: sealer, now: time.Now, note: func(error) {}, turn: make(chan struct{}, 1)}
 	for _, set := range options {
@@ -221,6 +235,12 @@ func (l *Loader) load(ctx context.Context) error {
 // furnish gives a store without keys those that it lost, or its first one. When
 // another process was faster, its keys count.
 func (l *Loader) furnish(ctx context.Context, had *loaded) ([]storage.Key, error) {
+	switch {
+	case l.reads && had != nil:
+		return nil, ErrLost
+	case l.reads:
+		return nil, ErrNoKey
+	}
 	const firstID = 1
 	lost := []storage.Key{{ID: firstID, Sealed: l.sealer.Seal(NewKey(firstID)), Created: l.now().UTC()}}
 	if had != nil {

@@ -129,6 +129,28 @@ func TestLoaderMakesTheFirstKey(t *testing.T) {
 	}
 }
 
+// The first key is the authorization server's, whoever asks first; so is putting back
+// what the store lost.
+func TestAReadOnlyLoaderMakesNoKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, sealer := &keyStore{}, newSealer(t)
+		reader := opaque.NewLoader(store, newSealer(t), opaque.ReadOnly())
+		if _, err := reader.Keyring(t.Context()); !errors.Is(err, opaque.ErrNoKey) || !errors.Is(err, storage.ErrUnavailable) || len(store.keys) != 0 {
+			t.Fatalf("an empty store: %v, and it has %d keys", err, len(store.keys))
+		}
+		var told []error
+		reader = opaque.NewLoader(store, sealer, opaque.ReadOnly(), opaque.WithNote(func(err error) { told = append(told, err) }))
+		issued := mint(t, load(t, opaque.NewLoader(store, sealer)), opaque.Access)
+		wantParsed(t, load(t, reader), issued)
+
+		store.set(func(s *keyStore) { s.keys = nil })
+		wantParsed(t, later(t, reader, 10*time.Second), issued)
+		if len(store.keys) != 0 || len(told) != 1 || !errors.Is(told[0], opaque.ErrLost) {
+			t.Errorf("a store that lost its keys has %d, and it was told %v", len(store.keys), told)
+		}
+	})
+}
+
 func TestProcessesThatRaceForTheFirstKeyAgree(t *testing.T) {
 	store, sealer := &keyStore{}, newSealer(t)
 	rings := make([]*opaque.Keyring, 20)
