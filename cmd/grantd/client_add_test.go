@@ -55,8 +55,9 @@ func TestClientsThatAreRefused(t *testing.T) {
 			}
 		})
 	}
-	if kept := clientList(t, dir); len(kept) != 0 {
-		t.Errorf("kept all the same: %v", kept)
+	none := launch{args: []string{"client", "list"}, dir: dir, env: []string{"GRANTD_DATA=grantd.db"}}
+	if code, stdout, stderr := none.run(t); code != 1 || !strings.Contains(stderr, "nothing was ever put into the store") {
+		t.Errorf("kept all the same: %s%s", stdout, stderr)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
 // sweeping is a server whose sweep goes on for some answers, and then is complete,
@@ -84,4 +86,22 @@ func TestVerifyingThatTakesLong(t *testing.T) {
 	if code != exitFailed || !strings.Contains(stdout, "survivors     1\n") || !strings.Contains(stderr, "grantd: 1 grant survived\n") {
 		t.Errorf("exit %d, %s%s", code, stdout, stderr)
 	}
+}
+
+// A Redis that came up empty, or another database, isn't taken for the store whose grants
+// are to end, and nothing is written to it.
+func TestAnEmptyRedisIsNotTakenForTheStore(t *testing.T) {
+	redis := redistest.Single(t)
+	env := append([]string{"GRANTD_REDIS_URL=" + redis.URL()}, serveEnv...)
+	for _, args := range [][]string{{"grant", "revoke", "--all", "--yes"}, {"user", "list"}, {"audit", "list"}, {"key", "rotate"}} {
+		code, stdout, stderr := launch{args: args, env: env}.run(t)
+		if code != 1 || stdout != "" || !strings.Contains(stderr, "grantd: nothing was ever put into the store\nhint: ") {
+			t.Errorf("%q: exit %d\n%s%s", args, code, stdout, stderr)
+		}
+	}
+	if n := redis.Client().DBSize(t.Context()).Val(); n != 0 {
+		t.Errorf("%d keys were written", n)
+	}
+	must(t, launch{args: []string{"user", "add", "alice", "--password-file", writeFile(t, "pw", "correct horse battery")}, env: env})
+	must(t, launch{args: []string{"grant", "revoke", "--all", "--yes"}, env: env})
 }

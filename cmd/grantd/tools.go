@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/embedded"
 	"github.com/grantd/grantd/storage/stockredis"
 )
 
@@ -48,6 +50,10 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Data != embedded.Memory && !mayCreate && !fillsNewStore(cmd) && !wasUsed(cmd.Context(), store) {
+		none := failedf("nothing was ever put into the store").withHint("is it the one that the server uses? grantd init makes the first admin of a new one")
+		return nil, errors.Join(none, store.Close())
+	}
 	return &tools{config: c, store: store, stock: stock, hasher: hasher}, nil
 }
 
@@ -64,6 +70,23 @@ func storeExists(path string) error {
 		return nil // what else is wrong with the file, opening tells
 	}
 	return failedf("no store at %s", path).withHint("grantd init makes one")
+}
+
+// wasUsed reports whether there is anything in the store. A Redis that came up empty, or
+// another database of it, would do as it is told: there is nothing to revoke. A store
+// that doesn't answer was used, for all that anybody knows; what the command asks of it
+// fails in its own way.
+func wasUsed(ctx context.Context, s storage.Store) bool {
+	keys, err := s.ListKeys(ctx)
+	if err != nil || len(keys) > 0 {
+		return true
+	}
+	users, err := s.ListUsers(ctx, "", 1)
+	if err != nil || len(users) > 0 {
+		return true
+	}
+	clients, err := s.ListClients(ctx, "", 1)
+	return err != nil || len(clients) > 0
 }
 
 type toolFunc = func(*tools, *cobra.Command, []string) error
