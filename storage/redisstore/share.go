@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,7 @@ type sharing struct {
 	cluster  *redis.ClusterClient // nil where there is one server
 	known    atomic.Bool          // the Cluster's client knows its masters
 	one      *batcher             // of that
-	masters  sync.Map             // of a Cluster: the batcher for each address
+	masters  sync.Map             // of a Cluster: the batcher of each master's *redis.Client
 	replicas int                  // see WithReplicas
 }
 
@@ -83,34 +84,44 @@ func (s *sharing) share(ctx context.Context, key string, cmd redis.Cmder) error 
 	if err != nil {
 		return err
 	}
-	if err := s.batcher(master.Options().Addr).board(ctx, cmd); err != nil {
+	if err := s.batcher(master).board(ctx, cmd); err != nil {
 		return err
 	}
-	if redirected(cmd.Err()) {
-		again, cancel := within(ctx, began.Add(callTimeout))
-		defer cancel()
+	if !redirected(cmd.Err()) {
+		return nil
+	}
+	if errors.Is(cmd.Err(), redis.ErrClosed) { // the Cluster's client has another for it, if it is there
+		s.masters.Delete(master)
+	}
+	again, cancel := within(ctx, began.Add(callTimeout))
+	defer cancel()
+	for redirected(cmd.Err()) && again.Err() == nil {
 		_ = s.cluster.Process(again, cmd) // its error is the command's
 	}
 	return nil
 }
 
-// batcher is that of a Cluster's master. Its pipelines go through the Cluster's
-// client, which sends what the master has given away on. There is a circuit behind
-// each node, so that nothing has to be looked at before.
-func (s *sharing) batcher(addr string) *batcher {
-	if b, found := s.masters.Load(addr); found {
+// batcher is that of a Cluster's master. Its pipelines go to the master itself: of one
+// that goes through the Cluster's client, a command can be under way at two nodes at
+// once while slots move, and both write its answer. There is a circuit behind each
+// node, so that nothing has to be looked at before.
+func (s *sharing) batcher(master *redis.Client) *batcher {
+	if b, found := s.masters.Load(master); found {
 		return b.(*batcher)
 	}
-	b, _ := s.masters.LoadOrStore(addr, &batcher{client: s.cluster, replicas: s.replicas})
+	b, _ := s.masters.LoadOrStore(master, &batcher{client: master, replicas: s.replicas})
 	return b.(*batcher)
 }
 
 // redirected reports whether a node of a Cluster answered that the command should
-// be tried again, there or elsewhere. The client does so with a command that comes
-// alone, but not with all of a pipeline.
+// be tried again, there or elsewhere, or isn't used any more. The Cluster's client does
+// so, pausing in between, with a command that comes alone.
 func redirected(err error) bool {
-	if err == nil {
+	switch {
+	case err == nil:
 		return false
+	case errors.Is(err, redis.ErrClosed):
+		return true
 	}
 	for _, prefix := range []string{"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "LOADING", "READONLY"} {
 		if redis.HasErrorPrefix(err, prefix) {
