@@ -146,7 +146,7 @@ func (b *batcher) seat(cmd redis.Cmder) (*seat, error) {
 // answered with an error: no flight takes longer, so nobody needs a timer.
 func (b *batcher) fly() {
 	for batch, late := b.next(); batch != nil; batch, late = b.next() {
-		ctx, cancel := context.WithDeadline(context.Background(), late)
+		ctx, cancel := context.WithDeadline(context.WithValue(context.Background(), flight{}, true), late)
 		_, err := pipeline(ctx, b.client, func(p redis.Pipeliner) {
 			for _, s := range batch {
 				_ = p.Process(ctx, s.cmd) // only queues

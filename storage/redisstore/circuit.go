@@ -76,6 +76,10 @@ func newCircuit(client *redis.Client, replicas int, tripped *atomic.Int32, rerou
 // probing marks the context of the call that tries an open circuit.
 type probing struct{}
 
+// flight marks the context of a pipeline of many callers: its deadline is that of the
+// one who waited longest, and no caller's leaving. That it passed is the server's fault.
+type flight struct{}
+
 // DialHook implements redis.Hook.
 func (c *circuit) DialHook(next redis.DialHook) redis.DialHook { return next }
 
@@ -132,7 +136,7 @@ func (c *circuit) call(ctx context.Context, do func(context.Context) error) erro
 			c.broken.Store(0)
 		}
 	case c.answers.Load() != seen: // others are answered
-	case gaveUp(ctx) && time.Since(began) < c.client.Options().ReadTimeout: // the caller didn't wait for long
+	case ctx.Value(flight{}) == nil && gaveUp(ctx) && time.Since(began) < c.client.Options().ReadTimeout: // the caller didn't wait for long
 	case !errors.Is(err, redis.ErrClosed) && (silent(err) || c.broken.Add(1) >= maxBroken):
 		c.trip(err)
 	}

@@ -117,6 +117,28 @@ func await(t *testing.T, what string, done func() bool) {
 	t.Fatalf("%s: not within 20s", what)
 }
 
+// Once Redis is slow a crowd's flights leave with less time than a call may take. That
+// they don't come back is Redis's fault all the same.
+func TestAStallAfterSlownessOpensTheCircuitOfACrowd(t *testing.T) {
+	proxy := redistest.Slow(t, redistest.Single(t))
+	s, clock := open(t, proxy.URL())
+	g := mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour))
+	proxy.Delay(callTimeout * 7 / 15)
+	began := time.Now()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	await(t, "an open circuit", func() bool {
+		wg.Go(func() { _, _ = s.LoadGrant(t.Context(), g.ID) }) // what matters is that they come evenly
+		if time.Since(began) > 2*callTimeout {
+			proxy.Delay(time.Hour)
+		}
+		return tripped(s) || t.Failed()
+	})
+	if opened := time.Since(began); opened < 2*callTimeout || opened > 2*callTimeout+5*time.Second {
+		t.Errorf("the circuit opened after %v, and Redis stalled after %v", opened, 2*callTimeout)
+	}
+}
+
 // That a caller gave up says nothing of Redis.
 func TestCallersWhoGiveUpOpenNoCircuit(t *testing.T) {
 	server := redistest.Single(t)
