@@ -73,7 +73,7 @@ func TestACrowdThatOneFlightNeverHoldsIsServed(t *testing.T) {
 	proxy.Delay(callTimeout / 20)
 	var wg sync.WaitGroup
 	end := time.Now().Add(2 * callTimeout)
-	for range 4 * pipelined {
+	for range 2 * pipelined {
 		wg.Go(func() {
 			for time.Now().Before(end) && !t.Failed() {
 				loadsOwn(t, s, g)

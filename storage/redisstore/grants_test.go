@@ -237,6 +237,19 @@ func revokeAndSweep(t testing.TB, s *Store, target storage.Target) int {
 	return swept.Grants
 }
 
+// An index lives as long as the longest of its grants, whichever came last: a sweep
+// that finds it gone takes the floor away.
+func TestAnIndexOutlivesAShortGrant(t *testing.T) {
+	s, clock := open(t, redistest.Single(t).URL())
+	long := mustCreate(t, s, newGrant(clock.Now(), userID(), 30*24*time.Hour))
+	mustCreate(t, s, newGrant(clock.Now(), long.UserID, time.Hour))
+	for _, key := range indexKeys(long) {
+		if at := s.client.PExpireTime(t.Context(), key).Val(); at != time.Duration(long.End.UnixMilli())*time.Millisecond {
+			t.Errorf("%s ends at %v, want %v", key, at, long.End)
+		}
+	}
+}
+
 func TestIndexesAreTrimmedOnWrite(t *testing.T) {
 	server := redistest.Single(t)
 	s, clock := open(t, server.URL())
