@@ -169,9 +169,9 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	}
 	cancel(nil)
 	deadline = time.Now().Add(p.config.ShutdownTimeout)
-	err = errors.Join(err, finish(services, p.config.ShutdownTimeout), p.finishBackground(deadline))
-	background.Wait()
-	return err
+	err = errors.Join(err, finish(services, p.config.ShutdownTimeout))
+	background.Wait() // it could still begin to load the keys
+	return errors.Join(err, p.finishBackground(deadline))
 }
 
 // finishBackground lets what requests began and don't wait for any more finish, until the
