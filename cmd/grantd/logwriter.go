@@ -9,15 +9,19 @@ import (
 // lineWriter writes what it is given from a goroutine of its own, so that a
 // request doesn't wait for its line of the log, and lines that come meanwhile
 // share a write. Lines keep their order. A writer that is too slow holds its
-// callers up: no line is dropped. It is safe for concurrent use.
+// callers up for a moment; while it takes nothing at all, lines are dropped, and
+// counted. It is safe for concurrent use.
 type lineWriter struct {
-	w io.Writer
+	w    io.Writer
+	lost func(lines int) []byte // the line that tells of those that were dropped
 
 	mu      sync.Mutex
-	changed sync.Cond // after every write
+	changed sync.Cond // after every write, and when somebody has waited enough
 	pending []byte
 	spare   []byte // what pending is swapped with
 	busy    bool
+	stuck   bool // nobody waits for the writer, until it has written something
+	dropped int  // lines, since it was stuck
 }
 
 const (
@@ -27,10 +31,13 @@ const (
 	// gather is how long a line waits for others to share its write, which
 	// costs a busy server more than the line itself.
 	gather = 5 * time.Millisecond
+
+	logPatience   = 200 * time.Millisecond // for which a line waits for room
+	flushPatience = 2 * time.Second        // for which flush waits for a write
 )
 
-func newLineWriter(w io.Writer) *lineWriter {
-	l := &lineWriter{w: w}
+func newLineWriter(w io.Writer, lost func(lines int) []byte) *lineWriter {
+	l := &lineWriter{w: w, lost: lost}
 	l.changed.L = &l.mu
 	return l
 }
@@ -39,8 +46,13 @@ func newLineWriter(w io.Writer) *lineWriter {
 func (l *lineWriter) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.pending) > maxPending {
-		l.changed.Wait()
+	full := func() bool { return len(l.pending) > maxPending }
+	if full() && !l.stuck && !l.wait(logPatience, func() bool { return !full() || l.stuck }) {
+		l.stuck = true
+	}
+	if full() {
+		l.dropped++
+		return len(line), nil
 	}
 	l.pending = append(l.pending, line...)
 	if !l.busy {
@@ -48,6 +60,22 @@ func (l *lineWriter) Write(line []byte) (int, error) {
 		go l.drain()
 	}
 	return len(line), nil
+}
+
+// wait waits until done, but not longer than that, and reports done.
+func (l *lineWriter) wait(patience time.Duration, done func() bool) bool {
+	enough := false
+	timer := time.AfterFunc(patience, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		enough = true
+		l.changed.Broadcast()
+	})
+	defer timer.Stop()
+	for !done() && !enough {
+		l.changed.Wait()
+	}
+	return done()
 }
 
 func (l *lineWriter) drain() {
@@ -63,17 +91,19 @@ func (l *lineWriter) drain() {
 		_, _ = l.w.Write(batch) // nobody is left to tell that standard error is gone
 		l.mu.Lock()
 		l.spare = batch
+		if l.dropped > 0 {
+			l.pending = append(l.pending, l.lost(l.dropped)...)
+		}
+		l.stuck, l.dropped = false, 0
 		l.changed.Broadcast()
 	}
 	l.busy = false
 	l.changed.Broadcast()
 }
 
-// flush returns when all that was given is written.
+// flush returns when all that was given is written, or the writer takes nothing.
 func (l *lineWriter) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.busy {
-		l.changed.Wait()
-	}
+	l.wait(flushPatience, func() bool { return !l.busy })
 }

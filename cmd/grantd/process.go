@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -73,7 +74,11 @@ const ballastSize = 24 << 20
 // newProcess opens the store of a checked configuration, whose keys it loads by those
 // options.
 func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.LoaderOption) (p *process, err error) {
-	lines := newLineWriter(logTo)
+	lines := newLineWriter(logTo, func(n int) []byte {
+		var line bytes.Buffer
+		newLogger(&line, c.Log).Warn("lines of the log are lost: nobody read it", "lines", n)
+		return line.Bytes()
+	})
 	defer func() {
 		if err != nil {
 			lines.flush()
