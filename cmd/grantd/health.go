@@ -91,3 +91,14 @@ func (h *health) storeHealth(ctx context.Context) storage.Health {
 	h.checked = time.Now()
 	return h.store
 }
+
+// part has clients go elsewhere once the process is stopping: a connection that they
+// keep would be closed under a request of theirs in the end.
+func (h *health) part(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h.stopping.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}

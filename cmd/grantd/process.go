@@ -268,7 +268,7 @@ func (p *process) handler(addr string, h handlers) (http.Handler, error) {
 	}
 	h.health = p.health
 	o := &observer{log: p.log, proxies: trusted, requests: p.metrics.Requests(h.patterns()), tracer: p.tracer}
-	return o.wrap(closeChunked(h.routes(guard))), nil
+	return o.wrap(p.health.part(closeChunked(h.routes(guard)))), nil
 }
 
 // warnExposed tells that others may reach what is configured for this machine

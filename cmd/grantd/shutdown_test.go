@@ -85,3 +85,38 @@ func TestStopFinishesWhatRequestsBegan(t *testing.T) {
 		})
 	}
 }
+
+// Clients that keep their connections notice in shutdown_delay that they have to go
+// elsewhere: none is in the middle of a request when the connections are closed.
+func TestClientsThatKeepConnectionsPartDuringTheDelay(t *testing.T) {
+	p := newHere(t, io.Discard)
+	p.config.ShutdownDelay = time.Second
+	addr, stop, ended := p.runHere(t)
+	ask := func() (*http.Response, error) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/token", strings.NewReader("grant_type=client_credentials"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth("demo", "demo-secret")
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.GetBody = nil // a POST that is never sent twice
+		res, err := http.DefaultClient.Do(r)
+		if err == nil {
+			_, err = io.Copy(io.Discard, res.Body)
+			res.Body.Close()
+		}
+		return res, err
+	}
+	await(t, 20*time.Second, "a server that is ready", func() bool { res, err := ask(); return err == nil && res.StatusCode == http.StatusOK && !res.Close })
+	stop()
+	await(t, time.Second, "an answer that closes its connection", func() bool {
+		res, err := ask()
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("while it stops: %v, %v", res, err)
+		}
+		return res.Close
+	})
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
