@@ -82,7 +82,7 @@ type config struct {
 	RetryWindow time.Duration `yaml:"retry_window" env:"RETRY_WINDOW"`
 
 	// TLSCert and TLSKey are PEM files; both or none. Without them serve speaks
-	// plain http.
+	// plain http. They may be replaced while it runs: see keyPair.
 	TLSCert string `yaml:"tls_cert,omitempty" env:"TLS_CERT"`
 	TLSKey  string `yaml:"tls_key,omitempty" env:"TLS_KEY"`
 

@@ -41,24 +41,20 @@ func newHTTPServer(handler http.Handler, l limits, log *slog.Logger) *http.Serve
 	}
 }
 
-// listen opens the address, with TLS if the configuration has a certificate.
-func listen(ctx context.Context, addr string, c *config) (net.Listener, error) {
+// listen opens the address, with TLS unless pair is nil.
+func listen(ctx context.Context, addr string, pair *keyPair) (net.Listener, error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, failedf("listening on %s: %w", addr, err).withHint("is another process using the address? choose another one, as with --addr")
 	}
-	if c.TLSCert == "" {
+	if pair == nil {
 		return ln, nil
 	}
-	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-	if err != nil {
-		return nil, errors.Join(usagef("tls_cert: %w", err), ln.Close())
-	}
 	return tls.NewListener(ln, &tls.Config{
-		MinVersion:   tls.VersionTLS12,
-		Certificates: []tls.Certificate{cert},
-		NextProtos:   []string{"h2", "http/1.1"},
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: pair.get,
+		NextProtos:     []string{"h2", "http/1.1"},
 	}), nil
 }
 

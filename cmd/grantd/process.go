@@ -40,6 +40,8 @@ type process struct {
 	health *health
 	audit  *auditor
 
+	keyPair *keyPair // of all that listens; nil for plain http
+
 	ballast []byte
 
 	metrics *metrics.Metrics
@@ -102,6 +104,11 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.
 	if err != nil {
 		return nil, usagef("secret: %w", err)
 	}
+	if c.TLSCert != "" {
+		if p.keyPair, err = loadKeyPair(c.TLSCert, c.TLSKey, log); err != nil {
+			return nil, usagef("tls_cert: %w", err)
+		}
+	}
 	store, stock, err := openStores(ctx, c)
 	if err != nil {
 		return nil, err
@@ -134,7 +141,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 		p.flush()
 		runtime.KeepAlive(p.ballast)
 	}()
-	ln, err := listen(ctx, addr, p.config)
+	ln, err := listen(ctx, addr, p.keyPair)
 	if err != nil {
 		return err
 	}
@@ -230,7 +237,7 @@ func (p *process) services(ctx context.Context, addr string, ln net.Listener, h 
 
 // ownService is one with a listener that nobody has opened yet.
 func (p *process) ownService(ctx context.Context, addr string, h handlers) (service, error) {
-	ln, err := listen(ctx, addr, p.config)
+	ln, err := listen(ctx, addr, p.keyPair)
 	if err != nil {
 		return service{}, err
 	}

@@ -16,7 +16,8 @@ func resourceCommand() *cobra.Command {
 		Long: `Run GET /users/me alone, as a resource server beside serve, with its metadata.
 Clients reach it at the URL that the key resource of the configuration names.
 GET /metrics is there too, unless the key metrics_addr gives that a listener of
-its own. With tls_cert both speak TLS. It isn't ready before serve was on the store.` + aboutTraces,
+its own. With tls_cert both speak TLS, and a certificate that is renewed is taken
+without a restart. It isn't ready before serve was on the store.` + aboutTraces,
 		Example: "  grantd resource --config grantd.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

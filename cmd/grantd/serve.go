@@ -16,7 +16,7 @@ func serveCommand() *cobra.Command {
 GET /users/me on one listener, with the metadata of both, and the admin API below
 /admin/v1, unless the key admin_addr gives that a listener of its own. So does
 metrics_addr for GET /metrics, which the internet should not reach. With tls_cert
-all of them speak TLS.
+all of them speak TLS, and a certificate that is renewed is taken without a restart.
 
 It refuses to start with a configuration that is wrong anywhere, and with a
 store that holds the users or clients of grantd dev, whose passwords are public.

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// lookEvery is how often a handshake looks whether the certificate was renewed, at
+// most.
+const lookEvery = 5 * time.Second
+
+// keyPair is a certificate and its key, in use for as long as the files hold it: a
+// handshake finds out when they hold another. It is safe for concurrent use.
+type keyPair struct {
+	certFile, keyFile string
+	log               *slog.Logger
+	now               func() time.Time
+
+	current atomic.Pointer[tls.Certificate]
+
+	looking sync.Mutex // of the one handshake that looks; for what is below
+	looked  time.Time
+	files   [2]os.FileInfo // what current was read from
+	fault   string         // why it couldn't be read anew; empty when it could
+}
+
+// loadKeyPair reads the two PEM files.
+func loadKeyPair(certFile, keyFile string, log *slog.Logger) (*keyPair, error) {
+	k := &keyPair{certFile: certFile, keyFile: keyFile, log: log, now: time.Now}
+	k.looked = k.now()
+	return k, k.load(k.stat())
+}
+
+// get is tls.Config.GetCertificate. One handshake at a time reads files; the others
+// don't wait for it, and take what there is.
+func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if k.looking.TryLock() {
+		if now := k.now(); now.Sub(k.looked) >= lookEvery {
+			k.looked = now
+			k.renew()
+		}
+		k.looking.Unlock()
+	}
+	return k.current.Load(), nil
+}
+
+// renew takes what the files hold now. What can't be used, as when only one of the
+// two is written yet, is looked at again next time, whether or not the files seem
+// to have changed by then: a file that has become readable doesn't.
+func (k *keyPair) renew() {
+	files := k.stat()
+	if k.fault == "" && sameFile(files[0], k.files[0]) && sameFile(files[1], k.files[1]) {
+		return
+	}
+	if err := k.load(files); err != nil {
+		if k.fault != err.Error() {
+			k.fault = err.Error()
+			k.log.Warn("the certificate can't be renewed, and the one before stays in use",
+				"tls_cert", k.certFile, "tls_key", k.keyFile, "error", printable(k.fault, 300))
+		}
+		return
+	}
+	k.fault = ""
+	k.log.Info("the certificate was loaded anew", "tls_cert", k.certFile, "not_after", k.current.Load().Leaf.NotAfter)
+}
+
+// load reads the pair. What the files were is asked before, so that one that is
+// written meanwhile is read once more.
+func (k *keyPair) load(files [2]os.FileInfo) error {
+	pair, err := tls.LoadX509KeyPair(k.certFile, k.keyFile)
+	if err != nil {
+		return err
+	}
+	k.current.Store(&pair)
+	k.files = files
+	return nil
+}
+
+// stat follows symbolic links, which certbot and Kubernetes exchange instead of the
+// files.
+func (k *keyPair) stat() (files [2]os.FileInfo) {
+	for i, name := range []string{k.certFile, k.keyFile} {
+		files[i], _ = os.Stat(name) // reading it tells what is wrong with it
+	}
+	return files
+}
+
+// sameFile reports whether nobody has written to the file or put another in its
+// place; nil is one that can't be looked at.
+func sameFile(a, b os.FileInfo) bool {
+	return a != nil && b != nil && os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
