@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -272,21 +273,55 @@ func TestTheLogOfAServerHoldsOneCleanLineARequest(t *testing.T) {
 	}
 }
 
-func TestSIGTERMFinishesTheRequestInFlight(t *testing.T) {
-	g := startDev(t, "--memory")
-	body := passwordForm("alice", "secret123", "").Encode()
-	c := dial(t, strings.TrimPrefix(g.URL, "http://"))
-	fmt.Fprintf(c, "POST /token HTTP/1.1\r\nHost: x\r\nAuthorization: Basic ZGVtbzpkZW1vLXNlY3JldA==\r\n"+
-		"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:10])
-	time.Sleep(100 * time.Millisecond) // the handler is reading by now
-	go g.Stop()
-	waitClosed(t, strings.TrimPrefix(g.URL, "http://"))
-	io.WriteString(c, body[10:])
-	status, _ := bufio.NewReader(c).ReadString('\n')
-	if !strings.Contains(status, " 200 ") {
-		t.Errorf("the request in flight got %q", status)
+// SIGHUP is what a terminal that is closed sends, and systemd with SendSIGHUP right
+// after SIGTERM: it is no reason to cut anybody off.
+func TestSignalsToStopFinishTheRequestInFlight(t *testing.T) {
+	for name, signals := range map[string][]syscall.Signal{
+		"SIGTERM":             {syscall.SIGTERM},
+		"SIGHUP":              {syscall.SIGHUP},
+		"SIGTERM, and SIGHUP": {syscall.SIGTERM, syscall.SIGHUP},
+		"SIGHUP twice":        {syscall.SIGHUP, syscall.SIGHUP},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := startDev(t, "--memory")
+			body := passwordForm("alice", "secret123", "").Encode()
+			c := dial(t, strings.TrimPrefix(g.URL, "http://"))
+			fmt.Fprintf(c, "POST /token HTTP/1.1\r\nHost: x\r\nAuthorization: Basic ZGVtbzpkZW1vLXNlY3JldA==\r\n"+
+				"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:10])
+			time.Sleep(100 * time.Millisecond) // the handler is reading by now
+			g.Signal(signals[0])
+			waitClosed(t, strings.TrimPrefix(g.URL, "http://"))
+			for _, s := range signals[1:] {
+				g.Signal(s)
+			}
+			io.WriteString(c, body[10:])
+			status, _ := bufio.NewReader(c).ReadString('\n')
+			if !strings.Contains(status, " 200 ") {
+				t.Errorf("the request in flight got %q", status)
+			}
+			if code := g.Wait(15 * time.Second); code != 0 {
+				t.Errorf("exit %d\n%s", code, g.Stderr())
+			}
+		})
 	}
-	if code := g.Wait(15 * time.Second); code != 0 {
+}
+
+func TestUnderNohupSIGHUPStopsNothing(t *testing.T) {
+	t.Parallel()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := launch{program: "nohup", args: []string{path, "dev", "--memory", "--addr", "127.0.0.1:0"}}.start(t)
+	g.Signal(syscall.SIGHUP)
+	for range 20 { // by the end a process that takes it has closed its listener
+		time.Sleep(10 * time.Millisecond)
+		if status, _ := get(t, g.URL+"/readyz"); status != http.StatusOK {
+			t.Errorf("/readyz answers %d", status)
+		}
+	}
+	if code := g.Stop(); code != 0 {
 		t.Errorf("exit %d\n%s", code, g.Stderr())
 	}
 }

@@ -15,10 +15,20 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal kills
-	err := execute(ctx, os.Args[1:])
+	err := execute(untilStopped(), os.Args[1:])
 	os.Exit(report(os.Stderr, err))
+}
+
+// untilStopped ends with the first signal to stop. A second one kills, unless it is
+// SIGHUP: a terminal that goes away sends that twice, and systemd, with SendSIGHUP,
+// right after SIGTERM. Under nohup SIGHUP stays ignored.
+func untilStopped() context.Context {
+	ctx, kill := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		ctx, _ = signal.NotifyContext(ctx, syscall.SIGHUP)
+	}
+	context.AfterFunc(ctx, kill)
+	return ctx
 }
 
 // Exit codes.
