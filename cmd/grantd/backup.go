@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -66,6 +67,9 @@ Passwords, users, clients and keys are as they were when it was made.`,
 			c, err := embeddedConfig(cmd)
 			if err != nil {
 				return err
+			}
+			if _, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) {
+				return failedf("there is no file %s", args[0])
 			}
 			path, ctx := c.Data, cmd.Context()
 			end, told := endAll, "all its sign-ins are ended"
@@ -153,5 +157,5 @@ func explainCopy(path string, err error) error {
 	case errors.As(err, &in):
 		return failedf("writing %s: %w", path, in.Err)
 	}
-	return failedf("%w", err)
+	return failedf("%s", ofFile(err))
 }

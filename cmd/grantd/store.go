@@ -17,7 +17,7 @@ func openStore(ctx context.Context, c *config) (storage.Store, error) {
 	if c.Redis.URL == "" {
 		s, err := embedded.Open(c.Data)
 		if err != nil {
-			told := failedf("opening the embedded store: %w", err)
+			told := failedf("%s", ofFile(err))
 			if text := err.Error(); strings.Contains(text, "file is not a database") || strings.Contains(text, "unable to open database file") {
 				told = told.withHint("is " + c.Data + " a file of grantd's, and in a directory that this user may write to?")
 			}
@@ -34,6 +34,11 @@ func openStore(ctx context.Context, c *config) (storage.Store, error) {
 		return nil, usagef("redis.url: %w", err)
 	}
 	return s, nil
+}
+
+// ofFile is what err says of a file: what is wrong with one isn't that it can't be reached.
+func ofFile(err error) string {
+	return strings.Replace(err.Error(), storage.ErrUnavailable.Error()+": ", "", 1)
 }
 
 // redisURL is redis.url with redis.password in it. It is put together by hand,

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -78,6 +79,30 @@ func TestTheDiskBelowSQLiteIsFull(t *testing.T) {
 	l.awaitService()
 	l.calm()
 	l.finish(func(ctx context.Context) ([]string, error) { return grantsIn(ctx, inside, t.TempDir()) })
+}
+
+// A disk that is too small for a copy is named: the store that is read is well.
+func TestTheDiskOfACopyIsFull(t *testing.T) {
+	const page = 4096
+	grantd, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk, store := t.TempDir(), filepath.Join(t.TempDir(), "grantd.db")
+	client := exec.Command(grantd, "client", "add", "web", "--grant", "client_credentials", "--config", os.DevNull)
+	client.Env = []string{"GRANTD_DATA=" + store}
+	if out, err := client.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	within := append(ownMounts(t), "sh", "-c", fmt.Sprintf(onSmallDisk, page, disk, os.DevNull), "sh")
+	to := filepath.Join(disk, "copy.db")
+	for _, args := range [][]string{{"backup", to, "--data", store}, {"restore", store, "--data", to}} {
+		argv := append(slices.Clone(within), append([]string{grantd}, args...)...)
+		out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+		if want := "grantd: writing " + to + ": no space left on device\n"; err == nil || string(out) != want {
+			t.Errorf("%s: %v, %q, want %q", args[0], err, out, want)
+		}
+	}
 }
 
 // fill writes to the file until the disk is full.

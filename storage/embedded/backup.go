@@ -9,8 +9,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	sqlite "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Backup writes the store in the file at from, as it is at one instant, into a new
@@ -22,8 +24,8 @@ import (
 // meanwhile: that drops the locks of Backup.
 //
 // The file at to appears once all of it is on disk. Backup returns fs.ErrExist when
-// there is one already, and an error that wraps storage.ErrUnavailable when from
-// can't be read or isn't a grantd store.
+// there is one already, an *fs.PathError when to can't be written, and an error that wraps
+// storage.ErrUnavailable when from can't be read or isn't a grantd store.
 func Backup(ctx context.Context, from, to string) error {
 	path, err := filepath.Abs(from)
 	if err != nil {
@@ -36,8 +38,9 @@ func Backup(ctx context.Context, from, to string) error {
 // the backup at from. prepare is called with it before it is there for others.
 //
 // It returns fs.ErrExist when there is a store already, or the log of one, which
-// would be taken for that of the new one, and an error that wraps
-// storage.ErrUnavailable when from is no store that this version can read.
+// would be taken for that of the new one, an *fs.PathError when to can't be written,
+// and an error that wraps storage.ErrUnavailable when from is no store that this
+// version can read.
 func Restore(ctx context.Context, from, to string, prepare func(*Store) error) error {
 	path, err := filepath.Abs(from)
 	if err != nil {
@@ -64,7 +67,8 @@ func Restore(ctx context.Context, from, to string, prepare func(*Store) error) e
 }
 
 // fresh makes the file at path, of mode 0600, of what fill puts into another one,
-// once that is on disk. It returns fs.ErrExist when there is one.
+// once that is on disk. It returns fs.ErrExist when there is one, and an *fs.PathError
+// when it can't be written.
 func fresh(path string, fill func(tmp string) error) error {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s: %w", path, fs.ErrExist)
@@ -79,6 +83,9 @@ func fresh(path string, fill func(tmp string) error) error {
 		return err
 	}
 	if err := fill(tmp); err != nil {
+		if code(err) == sqlite3.SQLITE_FULL { // what is read needs no room
+			return &fs.PathError{Op: "write", Path: path, Err: syscall.ENOSPC}
+		}
 		return err
 	}
 	if err := errors.Join(syncPath(tmp), os.Link(tmp, path)); err != nil {
