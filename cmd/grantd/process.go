@@ -355,7 +355,7 @@ func (p *process) warnWaiting(err error) {
 	switch {
 	case errors.Is(err, opaque.ErrNoKey):
 		args = append(args, "hint", "grantd serve makes it: is this the store that its configuration names?")
-	case p.config.Redis.URL != "" && errors.As(hintRedis(err), &why):
+	case p.config.Redis.URL != "" && errors.As(hintRedis(p.config.Redis.URL, err), &why) && why.hint != "":
 		args = append(args, "hint", why.hint)
 	}
 	p.log.Warn("waiting for the store", args...)

@@ -12,6 +12,7 @@ import (
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/embedded"
+	"github.com/grantd/grantd/storage/redisstore"
 	"github.com/grantd/grantd/storage/stockredis"
 )
 
@@ -123,25 +124,56 @@ func (t *tools) explain(err error) error {
 	if t.config.Redis.URL == "" && t.stock == nil {
 		return err
 	}
-	return hintRedis(err)
+	return hintRedis(t.config.Redis.URL, err)
 }
 
-// hintRedis says what to do about a Redis that can't be reached, unless err says
-// what to do already.
-func hintRedis(err error) error {
+// redisHints say what to do about what Redis answers, by a part of its words.
+var redisHints = []struct{ answer, hint string }{
+	{"NOAUTH", giveRedisPassword},
+	{"WRONGPASS", giveRedisPassword},
+	{"NOPERM", "the ACL of Redis has to let this user read and write the keys grantd:*"},
+	{"OOM command not allowed", "Redis has reached maxmemory: raise that, or make room"},
+	{"READONLY", "it is a replica: name its master"},
+	{"DB index is out of range", "Redis has no database of that number: it is the end of the URL"},
+	{"cluster support disabled", "it is no node of a Cluster: its URL begins with redis://"},
+	{"redis: nil", "the Sentinels know no master of that name: it is the path of the URL"},
+	{"unknown command 'sentinel'", "it is no Sentinel: the URL of Redis itself begins with redis://"},
+}
+
+const giveRedisPassword = "give the password of Redis in redis.password_file or GRANTD_REDIS_PASSWORD_FILE; to grantd dev, in the URL"
+
+// hintRedis says what to do about a Redis that can't be reached, at that URL, or what
+// it answers, unless err says what to do already.
+func hintRedis(url string, err error) error {
 	var known *failure
 	if !errors.Is(err, storage.ErrUnavailable) || errors.As(err, &known) {
 		return err
 	}
 	text := err.Error()
-	if strings.Contains(text, "stock tokens: ") {
-		return failedf("%w", err).withHint("is the stock server's Redis running, and are its URL and password right? They come from migrate_from, GRANTD_MIGRATE_FROM or --from")
+	stock := strings.Contains(text, "stock tokens: ")
+	answered := redisstore.Answered(err)
+	if answered {
+		text = answers.Replace(text)
 	}
-	if strings.Contains(text, "NOAUTH") || strings.Contains(text, "WRONGPASS") {
-		return failedf("%w", err).withHint("give the password of Redis in redis.password_file or GRANTD_REDIS_PASSWORD_FILE; to grantd dev, in the URL")
+	told := failedf("%s", text)
+	for _, h := range redisHints {
+		if strings.Contains(text, h.answer) && !stock {
+			return told.withHint(h.hint)
+		}
 	}
-	if strings.Contains(text, "OOM command not allowed") {
-		return failedf("%w", err).withHint("Redis has reached maxmemory: raise that, or make room")
+	switch {
+	case answered && !strings.Contains(text, "NOAUTH") && !strings.Contains(text, "WRONGPASS"):
+		return told
+	case stock:
+		return told.withHint("is the stock server's Redis running, and are its URL and password right? They come from migrate_from, GRANTD_MIGRATE_FROM or --from")
+	case strings.HasPrefix(url, "rediss"):
+		return told.withHint("is Redis running, does it speak TLS there, and is its URL right? It comes from redis.url, GRANTD_REDIS_URL or --redis")
 	}
-	return failedf("%w", err).withHint("is Redis running, and is its URL right? It comes from redis.url, GRANTD_REDIS_URL or --redis")
+	return told.withHint("is Redis running, and is its URL right? It comes from redis.url, GRANTD_REDIS_URL or --redis")
 }
+
+// answers words what is unavailable though it answers.
+var answers = strings.NewReplacer(
+	"storage: unavailable: stock tokens: ", "the stock server's Redis answers: ",
+	"storage: unavailable: ", "the store answers: ",
+)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -29,12 +30,49 @@ func TestCommandsTellWhatIsWrongWithTheFile(t *testing.T) {
 	}
 }
 
-func TestCommandsTellThatRedisIsFull(t *testing.T) {
-	r := redistest.Single(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
-	err := execute(t.Context(), []string{"client", "add", "web", "--grant", "password", "--redis", r.URL()})
+func TestCommandsTellWhatRedisAnswers(t *testing.T) {
+	add := "client add web --public --grant password --redis "
+	r := redistest.Single(t)
+	if err := errors.Join(
+		r.Client().Do(t.Context(), "ACL", "SETUSER", "reader", "on", ">pw", "~*", "+@read", "+@connection").Err(),
+		r.Client().Set(t.Context(), "grantd:users", "no sorted set", 0).Err(),
+	); err != nil {
+		t.Fatal(err)
+	}
+	hints := map[string]struct{ command, answer, hint string }{
+		"maxmemory":   {add + redistest.Single(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction").URL(), "OOM ", "Redis has reached maxmemory"},
+		"a replica":   {add + redistest.Single(t, "--replicaof", "127.0.0.1 1").URL(), "READONLY ", "it is a replica"},
+		"no replicas": {add + redistest.Single(t, "--min-replicas-to-write", "1").URL(), "NOREPLICAS ", ""},
+		"the ACL":     {add + "redis://reader:pw@" + r.Addr(), "NOPERM ", "the ACL of Redis"},
+		"other keys":  {"user list --redis " + r.URL(), "WRONGTYPE ", ""},
+		"database":    {"user list --redis redis://" + r.Addr() + "/99", "ERR DB index", "Redis has no database of that number"},
+		"no Cluster":  {"user list --redis redis+cluster://" + r.Addr(), "ERR This instance has cluster", "it is no node of a Cluster"},
+		"no Sentinel": {"user list --redis redis+sentinel://" + r.Addr() + "/mymaster", "ERR unknown command 'sentinel'", "it is no Sentinel"},
+		"no master":   {"user list --redis " + redistest.Sentinel(t).URL() + "s", "redis: nil", "the Sentinels know no master of that name"},
+		"no TLS":      {"user list --redis rediss://" + r.Addr(), "", "is Redis running, does it speak TLS there"},
+	}
+	for name, c := range hints {
+		t.Run(name, func(t *testing.T) {
+			var printed bytes.Buffer
+			code := report(&printed, execute(t.Context(), strings.Fields(c.command)))
+			_, hint, _ := strings.Cut(printed.String(), "\nhint: ")
+			if code != exitFailed || !strings.Contains(printed.String(), c.answer) || !strings.HasPrefix(hint, c.hint) || c.hint == "" && hint != "" {
+				t.Errorf("exit %d, %s", code, &printed)
+			}
+			if reached := name != "no TLS"; reached == strings.Contains(printed.String(), "can't be reached") {
+				t.Errorf("reached: %v, %s", reached, &printed)
+			}
+		})
+	}
+}
+
+// What is done without the replicas that confirm it was done by a Redis that can be reached.
+func TestCommandsTellThatReplicasAreMissing(t *testing.T) {
+	t.Setenv("GRANTD_REDIS_WAIT_REPLICAS", "1")
 	var printed bytes.Buffer
-	if code := report(&printed, err); code != exitFailed || !strings.Contains(printed.String(), "\nhint: Redis has reached maxmemory") {
-		t.Errorf("exit %d, %s", code, &printed)
+	code := report(&printed, execute(t.Context(), []string{"grant", "revoke", "--all", "--yes", "--redis", redistest.Single(t).URL()}))
+	if got := printed.String(); code != exitFailed || strings.Contains(got, "hint: ") || !strings.Contains(got, "the store answers: done, but too few replicas confirmed it in time") {
+		t.Errorf("exit %d, %s", code, got)
 	}
 }
 

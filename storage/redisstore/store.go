@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -94,4 +95,11 @@ func unavailable(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w: %w", storage.ErrUnavailable, gone, err)
 	}
 	return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+}
+
+// Answered reports whether err, of this store or of a client that NewClient returns,
+// is what Redis answers, or what came of its answer: then it can be reached.
+func Answered(err error) bool {
+	var answer redis.Error
+	return errors.As(err, &answer) || errors.Is(err, errUnconfirmed) || errors.Is(err, storage.ErrUnreadable)
 }
