@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -61,7 +62,7 @@ func (s secretWriter) writeAll() error {
 		}
 	}
 	for _, name := range []string{"secret", "admin_password"} {
-		if err := s.write(s.dir, name, randomText(32)+"\n"); err != nil {
+		if _, err := s.writeSecret(s.dir, name); err != nil {
 			return err
 		}
 	}
@@ -69,20 +70,56 @@ func (s secretWriter) writeAll() error {
 }
 
 func (s secretWriter) writeRedis() error {
-	_, err := os.Stat(filepath.Join(s.redisDir, "redis.conf"))
+	conf := filepath.Join(s.redisDir, "redis.conf")
+	_, err := os.Stat(conf)
 	_, errPassword := os.Stat(filepath.Join(s.redisDir, "redis_password"))
 	if err == nil && errors.Is(errPassword, fs.ErrNotExist) {
 		return failedf("%s holds redis.conf but no redis_password", s.redisDir).
 			withHint("choose a directory of its own; or, if redis.conf is yours to keep, write the password that it requires to redis_password there")
 	}
-	if err := s.write(s.redisDir, "redis_password", randomText(32)+"\n"); err != nil {
+	password, err := s.writeSecret(s.redisDir, "redis_password")
+	if err != nil {
 		return err
 	}
-	password, err := readSecretFile(filepath.Join(s.redisDir, "redis_password"))
-	if err != nil {
-		return failedf("reading redis_password: %w", err)
+	if err := s.write(s.redisDir, "redis.conf", "requirepass "+password+"\n"); err != nil {
+		return err
 	}
-	return s.write(s.redisDir, "redis.conf", "requirepass "+password+"\n")
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		return failedf("reading redis.conf: %w", err)
+	}
+	if required, found := requirepass(string(text)); found && required != password {
+		return failedf("redis.conf requires another password than the one in redis_password").
+			withHint("write the one that Redis has to require into both, in " + s.redisDir)
+	}
+	return nil
+}
+
+// requirepass is the password that a configuration of Redis requires, if it says so.
+func requirepass(conf string) (password string, found bool) {
+	for line := range strings.Lines(conf) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.EqualFold(name, "requirepass") {
+			password, found = strings.Trim(strings.TrimSpace(value), `"'`), true // the last one counts
+		}
+	}
+	return password, found
+}
+
+// writeSecret writes a random text where the file is missing, and returns what it holds.
+func (s secretWriter) writeSecret(dir, name string) (string, error) {
+	if err := s.write(dir, name, randomText(32)+"\n"); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, name)
+	text, err := readSecretFile(path)
+	if err != nil {
+		return "", failedf("reading %s: %w", name, err)
+	}
+	if text == "" {
+		return "", failedf("the file %s is empty", path).withHint("without it another one is made")
+	}
+	return text, nil
 }
 
 func (s secretWriter) write(dir, name, text string) error {
