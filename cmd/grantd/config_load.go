@@ -152,10 +152,11 @@ func overlayFile(c *config, path string, f *faults) {
 	case errors.As(err, &wrong):
 		for _, text := range wrong.Errors {
 			f.all = append(f.all, yamlFault(path, text, keys))
+			f.unread = f.unread || yamlTwice.MatchString(text) // yaml reads nothing of its group
 		}
 	case err != nil:
 		f.unread = true
-		f.addf(path, "%s", syntaxFault(err))
+		f.addf(path, "%s", syntaxFault(b, err))
 		return
 	}
 	if d.Decode(&yaml.Node{}) == nil {
@@ -165,7 +166,11 @@ func overlayFile(c *config, path string, f *faults) {
 
 // syntaxFault says where the file isn't YAML. What yaml says of it beyond the line
 // can quote the file, which holds secrets.
-func syntaxFault(err error) string {
+func syntaxFault(file []byte, err error) string {
+	if tab := yamlTab.FindIndex(file); tab != nil && yamlAtTab.MatchString(err.Error()) {
+		line := 1 + bytes.Count(file[:tab[0]], []byte("\n"))
+		return fmt.Sprintf("is not YAML: line %d is indented with a tab, where only spaces may be", line)
+	}
 	line := yamlSyntax.FindStringSubmatch(err.Error())
 	if line == nil {
 		return "is not YAML; an alias (*) or a tab may be where a quoted text was meant"
@@ -175,6 +180,9 @@ func syntaxFault(err error) string {
 
 var (
 	yamlSyntax  = regexp.MustCompile(`^yaml: line (\d+): `)
+	yamlTab     = regexp.MustCompile(`(?m)^ *\t`)
+	yamlAtTab   = regexp.MustCompile(`found (a tab character|character that cannot start any token)`)
+	yamlTwice   = regexp.MustCompile(`mapping key .* already defined at line (\d+)$`)
 	yamlLine    = regexp.MustCompile(`(?s)^line (\d+): (.*)$`)
 	yamlUnknown = regexp.MustCompile(`^field (\S+) not found in type`)
 	yamlWrong   = regexp.MustCompile(`(?s)^cannot unmarshal .* into (\S+)$`)
@@ -201,6 +209,9 @@ func yamlFault(path, text string, keys map[int]string) fault {
 			text += "; " + hours
 		}
 		return fault{key, text}
+	}
+	if twice := yamlTwice.FindStringSubmatch(at[2]); twice != nil {
+		return fault{key, "is there twice (lines " + twice[1] + " and " + at[1] + ")"}
 	}
 	return fault{key, at[2] + " (line " + at[1] + ")"}
 }
@@ -262,8 +273,21 @@ func collectKeys(n *yaml.Node, prefix string, keys map[int]string) {
 		if _, taken := keys[value.Line]; !taken {
 			keys[value.Line] = path
 		}
-		collectKeys(value, path+".", keys)
+		if isGroup(path) { // another's are no keys of the configuration
+			collectKeys(value, path+".", keys)
+		}
 	}
+}
+
+// isGroup reports whether the key holds others.
+func isGroup(key string) bool {
+	for field := range reflect.TypeFor[config]().Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		if name == key && field.Tag.Get("envPrefix") != "" {
+			return true
+		}
+	}
+	return false
 }
 
 const envPrefix = "GRANTD_"
