@@ -122,7 +122,7 @@ func (c *config) checkStore(f *faults) {
 	case c.Data == "" && c.Redis.URL == "":
 		f.missing("data", "; name a file here, or a Redis in redis.url")
 	case c.Data != "" && c.Redis.URL != "":
-		f.addf("data", "and redis.url exclude each other")
+		f.addf("data", "excludes redis.url: name one of them")
 	case c.Redis.URL == "" && !c.Redis.Password.IsZero() && !f.unread:
 		f.addf("redis.password", "is of no use without redis.url")
 	case c.Redis.URL == "" && c.Redis.WaitReplicas != 0 && !f.unread:
@@ -227,8 +227,10 @@ func (c *config) checkTLS(f *faults, addrKey, addr string) {
 		f.addf("trusted_proxies", "%v", err)
 	}
 	switch {
-	case (c.TLSCert == "") != (c.TLSKey == ""):
-		f.addf("tls_cert", "and tls_key are needed both, or none")
+	case c.TLSCert == "" && c.TLSKey != "":
+		f.missing("tls_cert", "; tls_key needs it")
+	case c.TLSCert != "" && c.TLSKey == "":
+		f.missing("tls_key", "; tls_cert needs it")
 	case c.TLSCert != "":
 		c.checkKeyPair(f)
 	case c.exposed(addr):

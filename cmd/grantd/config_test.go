@@ -172,7 +172,7 @@ admin_password: short
 		"access_lifetime":      `duration such as "15m"`,
 		"refresh_absolute":     "refresh_idle",
 		"retry_window":         "30s",
-		"tls_cert":             "tls_key",
+		"tls_key":              "tls_cert",
 		"trusted_proxies":      "number 2",
 		"log.level":            "debug, info, warn or error",
 		"log.format":           "json or text",
