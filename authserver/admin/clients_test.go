@@ -141,7 +141,7 @@ func TestCreateClientRefused(t *testing.T) {
 		{"several faults", `{"client_id":"web","grant_types":["password","implicit","authorization_code"],"scopes":["read","nosuch"],"access_lifetime":-1}`, 400, "invalid_field", []string{"grant_types[1]", "grant_types[2]", "scopes[1]", "access_lifetime"}},
 		{"a scope twice", with(`,"scopes":["read","read"]`), 400, "invalid_field", []string{"scopes[1]"}},
 		{"null in a list", with(`,"scopes":["read",null]`), 400, "invalid_field", []string{"scopes"}},
-		{"a text for a list", with(`,"scopes":"read"`), 400, "invalid_field", []string{"scopes"}},
+		{"a string for a list", with(`,"scopes":"read"`), 400, "invalid_field", []string{"scopes"}},
 		{"a number in a list", with(`,"scopes":[1]`), 400, "invalid_field", []string{"scopes"}},
 		{"6749-3.1.2-01 a redirection URI of a path", uris(`"/cb"`), 400, "invalid_field", []string{"redirect_uris[1]"}},
 		{"6749-3.1.2-01 a relative redirection URI", uris(`"cb"`), 400, "invalid_field", []string{"redirect_uris[1]"}},

@@ -162,13 +162,13 @@ func cleanTexts(to any) bool {
 func kind(to any) string {
 	switch to.(type) {
 	case *string, **string:
-		return "a text"
+		return "a string"
 	case *bool, **bool:
 		return "true or false"
 	case *int64, **int64:
 		return "a whole number"
 	case *[]string, **[]string:
-		return "a list of texts"
+		return "a list of strings"
 	}
 	panic("admin: a member of another type")
 }

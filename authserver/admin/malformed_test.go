@@ -30,7 +30,7 @@ func TestMalformedBody(t *testing.T) {
 		{"trailing garbage", `{"username":"x"}x`, 400, "invalid_request", nil},
 		{"only white space", ` `, 400, "invalid_request", nil},
 		{"a list", `["username"]`, 400, "invalid_request", nil},
-		{"a text", `"username"`, 400, "invalid_request", nil},
+		{"a string", `"username"`, 400, "invalid_request", nil},
 		{"null", `null`, 400, "invalid_request", nil},
 		{"not UTF-8", "{\"username\":\"x\xff\"}", 400, "invalid_request", nil},
 		{"half a surrogate pair", `{"username":"x\ud800"}`, 400, "invalid_field", []string{"username"}},
@@ -38,9 +38,9 @@ func TestMalformedBody(t *testing.T) {
 		{"a field in other case", `{"Username":"x"}`, 400, "invalid_field", []string{"Username"}},
 		{"a field twice", `{"username":"x","username":"x"}`, 400, "invalid_field", []string{"username"}},
 		{"a field twice, escaped", `{"username":"x","\u0075sername":"y"}`, 400, "invalid_field", []string{"username"}},
-		{"a number for a text", `{"username":1}`, 400, "invalid_field", []string{"username"}},
-		{"null for a text", `{"username":null}`, 400, "invalid_field", []string{"username"}},
-		{"a text for a claim", `{"username":"x","admin":"true"}`, 400, "invalid_field", []string{"admin"}},
+		{"a number for a string", `{"username":1}`, 400, "invalid_field", []string{"username"}},
+		{"null for a string", `{"username":null}`, 400, "invalid_field", []string{"username"}},
+		{"a string for a claim", `{"username":"x","admin":"true"}`, 400, "invalid_field", []string{"admin"}},
 		{"several faults", `{"admin":1,"disabled":[],"x":{}}`, 400, "invalid_field", []string{"admin", "disabled", "x"}},
 		{"a field with a name that isn't visible", "{\"a\\n\\u001b\":1}", 400, "invalid_field", []string{"a??"}},
 		{"a field with a long name", `{"` + strings.Repeat("é", 100) + `":1}`, 400, "invalid_field", []string{strings.Repeat("é", 32) + "…"}},
@@ -54,6 +54,19 @@ func TestMalformedBody(t *testing.T) {
 	}
 	if events := f.events.all(); len(events) > 0 {
 		t.Errorf("something was done: %+v", events)
+	}
+}
+
+// A fault names the type that it should be as JSON does.
+func TestWrongTypesAreToldInTheWordsOfJSON(t *testing.T) {
+	p := newFixture(t).send(t, "POST", "/clients", `{"client_id":1,"public":1,"scopes":1,"access_lifetime":"1"}`).
+		problem(t, 400, "invalid_field", "client_id", "public", "scopes", "access_lifetime")
+	var got []string
+	for _, e := range p.Errors {
+		got = append(got, e.Detail)
+	}
+	if d := cmp.Diff([]string{"has to be a string", "has to be true or false", "has to be a list of strings", "has to be a whole number"}, got); d != "" {
+		t.Errorf("details (-want +got):\n%s", d)
 	}
 }
 

@@ -249,7 +249,7 @@ func kindOf(goType string) string {
 	case strings.HasPrefix(goType, "main."):
 		return "a group of keys"
 	}
-	return "a text"
+	return "a string"
 }
 
 // keysByLine tells which key stands on a line: yaml's errors name lines only.
