@@ -125,15 +125,26 @@ type problem struct {
 	RequestID string `json:"request_id"`
 
 	status int
+	bearer string        // error code of RFC 6750, where what guards the API refuses; else ""
 	wait   time.Duration // what Retry-After asks for; 0: nothing
 }
 
 // readProblem reads a refusal, whoever wrote it: a proxy may have.
 func readProblem(resp *http.Response, body io.Reader) *problem {
 	p := &problem{}
-	if kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && kind == "application/problem+json" {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // "" if it isn't well formed
+	switch kind {
+	case "application/problem+json":
 		if json.NewDecoder(body).Decode(p) != nil {
 			p = &problem{}
+		}
+	case "application/json":
+		var told struct {
+			Error       string `json:"error"`
+			Description string `json:"error_description"`
+		}
+		if json.NewDecoder(body).Decode(&told) == nil {
+			p.bearer, p.Detail = told.Error, told.Description
 		}
 	}
 	p.status = resp.StatusCode
@@ -179,7 +190,7 @@ func (a *api) explain(err error) error {
 	case p.status == http.StatusUnauthorized:
 		return failedf("the server at %s doesn't accept the token", a.base).
 			withHint("grantd login signs in again; a token in GRANTD_TOKEN may have expired")
-	case p.status == http.StatusForbidden:
+	case p.status == http.StatusForbidden && p.bearer == "insufficient_scope":
 		return failedf("the token is good at %s, but not for this: it lacks the scope admin", a.base).
 			withHint("grantd login, as an admin")
 	case p.status == http.StatusNotFound && p.Type == "":
@@ -187,7 +198,7 @@ func (a *api) explain(err error) error {
 			withHint("is it a grantd server of this version? With admin_addr set, the API is there: grantd login --admin-server URL")
 	case p.code() == "invalid_field", p.code() == "invalid_request":
 		return usagef("%w", err)
-	case p.Type == "" && p.status != http.StatusServiceUnavailable:
+	case p.Type == "" && p.bearer == "" && p.status != http.StatusServiceUnavailable:
 		return failedf("%w", err).withHint("is it a grantd server, of this version, at " + a.base + "?")
 	case p.status == http.StatusServiceUnavailable:
 		return failedf("%w", err).withHint("try again in a moment; grantd's log says what ails it")
