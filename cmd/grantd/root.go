@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // execute runs the command that args name.
@@ -64,8 +66,17 @@ func explainFlag(c *cobra.Command, err error) error {
 	if hint == "" {
 		hint = c.CommandPath() + " --help lists them"
 	}
+	var wrong *pflag.InvalidValueError
+	if errors.As(err, &wrong) {
+		if want := flagTypes[wrong.GetFlag().Value.Type()]; want != "" {
+			err = fmt.Errorf("--%s must be %s, not %q", wrong.GetFlag().Name, want, wrong.GetValue())
+		}
+	}
 	return usagef("%w", err).withHint(hint)
 }
+
+// flagTypes says in words what a type of flags takes.
+var flagTypes = map[string]string{"bool": "true or false", "duration": "a duration such as 24h", "int": "a whole number"}
 
 // explainArgs makes the command, and those below it, say which argument is missing,
 // or how many there are too many.
