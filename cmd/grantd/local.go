@@ -96,8 +96,14 @@ func (c *causes) explain(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var p *problem
+	if !errors.As(err, &p) || p.status < http.StatusInternalServerError {
+		return err
+	}
+	if errors.Is(c.last, opaque.ErrSealed) {
+		return failedf("%w", opaque.ErrSealed).withHint(ownSecret)
+	}
 	cause := errors.Unwrap(c.last)
-	if cause == nil || !errors.As(err, &p) || p.status < http.StatusInternalServerError {
+	if cause == nil {
 		return err
 	}
 	return fmt.Errorf("%w (%w)", p, cause)

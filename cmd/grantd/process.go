@@ -123,7 +123,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.
 	p.ballast = make([]byte, ballastSize)
 	p.prepare = func(context.Context) error { return nil }
 	p.ready = func(context.Context) {}
-	p.sealedHint = "give the deployment secret that the store was first used with"
+	p.sealedHint = ownSecret
 	p.announce = func(a net.Addr) { log.Info("listening", "addr", a.String(), "version", versionText()) }
 	return p, nil
 }
@@ -313,6 +313,9 @@ func (p *process) start(ctx context.Context) error {
 	p.health.started.Store(true)
 	return nil
 }
+
+// ownSecret is what to do about a store of another deployment secret.
+const ownSecret = "give the deployment secret that the store was first used with"
 
 func retriable(err error) bool {
 	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, passhash.ErrBusy)

@@ -91,6 +91,24 @@ func TestKeysAreMadeWithTheSecretOfTheStoreOnly(t *testing.T) {
 	}
 }
 
+// What reads tokens or the throttle says of another secret what serve does.
+func TestCommandsTellThatTheSecretIsAnothers(t *testing.T) {
+	l := launch{dir: t.TempDir(), env: []string{"GRANTD_DATA=grantd.db", "GRANTD_SECRET=" + secret32}}
+	password := writeFile(t, "p", "correct horse battery")
+	for _, args := range [][]string{{"init", "--password-file", password}, {"key", "rotate"}} {
+		l.args = args
+		must(t, l)
+	}
+	l.env[1] = "GRANTD_SECRET=another " + secret32
+	for _, command := range []string{"token inspect --token-file " + password, "token revoke --token-file " + password, "user unlock admin"} {
+		l.args = strings.Fields(command)
+		code, _, stderr := l.run(t)
+		if want := "grantd: the deployment secret does not open the store's keys\nhint: " + ownSecret + "\n"; code != exitFailed || stderr != want {
+			t.Errorf("%s: exit %d\n%s", command, code, stderr)
+		}
+	}
+}
+
 // What the commands do on a file they do on Redis as well.
 func TestCommandsOnRedis(t *testing.T) {
 	l := launch{dir: t.TempDir(), env: []string{"GRANTD_REDIS_URL=redis://" + redistest.Single(t).Addr(), "GRANTD_SECRET=" + secret32}}
