@@ -184,10 +184,15 @@ func showSecret(cmd *cobra.Command, id string, document json.RawMessage, made bo
 	if !told.PreviousExpires.IsZero() {
 		fields = append(fields, []any{"previous_expires", told.PreviousExpires})
 	}
-	if err := showOne(cmd, document, fields); err != nil || !made {
+	err := showOne(cmd, document, fields)
+	if err != nil && made {
+		return failedf("client %s has a new secret, which couldn't be printed: %w", id, err).
+			withHint("the client is there: grantd client rotate-secret " + id + " gives it another secret")
+	}
+	if err != nil || !made {
 		return err
 	}
-	_, err := cmd.ErrOrStderr().Write([]byte("The secret can't be shown again.\n"))
+	_, err = cmd.ErrOrStderr().Write([]byte("The secret can't be shown again.\n"))
 	return err
 }
 
