@@ -49,6 +49,7 @@ func TestCommandsTellWhatRedisAnswers(t *testing.T) {
 		"no Cluster":  {"user list --redis redis+cluster://" + r.Addr(), "ERR This instance has cluster", "it is no node of a Cluster"},
 		"no Sentinel": {"user list --redis redis+sentinel://" + r.Addr() + "/mymaster", "ERR unknown command 'sentinel'", "it is no Sentinel"},
 		"no master":   {"user list --redis " + redistest.Sentinel(t).URL() + "s", "redis: nil", "the Sentinels know no master of that name"},
+		"stock":       {"migrate --dry-run --redis " + r.URL() + " --from redis://" + r.Addr() + "/99", "the stock server's Redis answers: ERR DB index", ""},
 		"no TLS":      {"user list --redis rediss://" + r.Addr(), "", "is Redis running, does it speak TLS there"},
 	}
 	for name, c := range hints {
