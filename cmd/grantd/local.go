@@ -41,7 +41,6 @@ func (t *tools) api(ctx context.Context) (*api, error) {
 	causes := &causes{}
 	c := t.config.adminAPI(t.store, t.hasher)
 	c.Actor = func(context.Context) admin.Actor { return admin.Actor{Local: true} }
-	c.Audit = func(ctx context.Context, e storage.AuditEvent) error { return t.store.AppendAudit(ctx, e) }
 	c.Note = causes.note
 	if sealer, err := opaque.NewSealer([]byte(t.config.Secret.Reveal())); err == nil {
 		keys := opaque.NewLoader(t.store, sealer)
