@@ -82,11 +82,11 @@ func (m *Metrics) AuditLost(events int) {
 // The values that labels have. What isn't among them is other: no text of a request
 // makes a series.
 var (
-	grantTypes   = []string{"password", "client_credentials", "refresh_token", "authorization_code", "urn:ietf:params:oauth:grant-type:device_code"}
+	grantTypes   = []string{"password", "client_credentials", "refresh_token"}
 	bearerErrors = []string{"no_token", "invalid_request", "invalid_token", "insufficient_scope", "unavailable"}
 	oauthErrors  = []string{
 		"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "invalid_target",
-		"access_denied", "unsupported_response_type", "invalid_token", "insufficient_scope", "server_error", "temporarily_unavailable", Throttled,
+		"invalid_token", "insufficient_scope", "server_error", "temporarily_unavailable", Throttled,
 	}
 	causes = []string{
 		string(storage.ActRevoke), string(storage.ActReuse), string(storage.ActGrantEnd), string(storage.ActRevocation),
