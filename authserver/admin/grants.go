@@ -82,7 +82,9 @@ func (a *API) deleteGrant(w http.ResponseWriter, r *http.Request) error {
 	if errors.Is(err, errNoGrant) {
 		// The grant may be dead and yet to be swept, and counted then: what is deleted
 		// is none, beside it.
-		return deleted(w, r, func(ctx context.Context) error { return a.cfg.Store.DeleteGrant(ctx, storage.GrantID{g.ID[0]}) })
+		return deleted(w, r, func(ctx context.Context) error {
+			return a.cfg.Store.DeleteGrant(ctx, storage.GrantID{g.ID.Partition()})
+		})
 	}
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func BenchmarkStore(b *testing.B) {
 		{"GET", func(ctx context.Context) error { return plain.client.Get(ctx, key).Err() }},
 		{"LoadGrant", func(ctx context.Context) error { _, err := s.LoadGrant(ctx, g.ID); return err }},
 		{"LoadGrant, nothing shared", func(ctx context.Context) error {
-			replies, err := s.client.MGet(ctx, key, floorsKey(g.ID[0])).Result()
+			replies, err := s.client.MGet(ctx, key, floorsKey(g.ID.Partition())).Result()
 			if err != nil {
 				return err
 			}

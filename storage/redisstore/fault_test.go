@@ -19,7 +19,8 @@ func calls(s *Store, g storage.Grant) map[string]func(context.Context) error {
 	user := storage.User{Name: "alice", Revision: 1}
 	client := storage.Client{ID: "demo", Revision: 1}
 	target := storage.Target{UserID: g.UserID}
-	revocation := storage.Revocation{Target: target, Epochs: map[byte]uint32{g.ID[0]: 1}}
+	revocation := storage.Revocation{Target: target, Epochs: map[byte]uint32{g.ID.Partition(): 1}}
+	elsewhere := storage.GrantID{g.ID.Partition() + 1}
 	return map[string]func(context.Context) error{
 		"Ping":         s.Ping,
 		"CreateGrant":  func(ctx context.Context) error { return s.CreateGrant(ctx, g) },
@@ -27,7 +28,7 @@ func calls(s *Store, g storage.Grant) map[string]func(context.Context) error {
 		"SwapGrant":    func(ctx context.Context) error { return s.SwapGrant(ctx, g, next(g), retry(g)) },
 		"LoadRetry":    func(ctx context.Context) error { _, err := s.LoadRetry(ctx, g.ID); return err },
 		"DeleteGrant":  func(ctx context.Context) error { return s.DeleteGrant(ctx, g.ID) },
-		"Epoch":        func(ctx context.Context) error { _, err := s.Epoch(ctx, storage.GrantID{g.ID[0] + 1}); return err },
+		"Epoch":        func(ctx context.Context) error { _, err := s.Epoch(ctx, elsewhere); return err },
 		"Revoke":       func(ctx context.Context) error { _, err := s.Revoke(ctx, target); return err },
 		"Revoke all":   func(ctx context.Context) error { _, err := s.Revoke(ctx, storage.Target{All: true}); return err },
 		"Sweep":        func(ctx context.Context) error { _, err := s.Sweep(ctx, revocation, nil); return err },

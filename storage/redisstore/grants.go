@@ -49,7 +49,7 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) error {
 	if err != nil {
 		return err
 	}
-	keys := append([]string{grantKey(g.ID), floorsKey(g.ID[0])}, indexKeys(g)...)
+	keys := append([]string{grantKey(g.ID), floorsKey(g.ID.Partition())}, indexKeys(g)...)
 	answer, err := s.shared.run(ctx, createScript, keys,
 		record, g.Expiry().UnixMilli(), binary.BigEndian.AppendUint32(nil, g.Epoch),
 		member(g.ID), g.End.UnixMilli(), s.now().Add(-trimSlack).UnixMilli()).Int64()
@@ -61,7 +61,7 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) error {
 	case answer == taken:
 		return storage.ErrExists
 	}
-	s.relearn(g.ID[0], uint32(answer))
+	s.relearn(g.ID.Partition(), uint32(answer))
 	return storage.ErrRevoked
 }
 
@@ -69,7 +69,7 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) error {
 // may share.
 func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
 	key := grantKey(id)
-	cmd := redis.NewSliceCmd(ctx, "mget", key, floorsKeys[id[0]])
+	cmd := redis.NewSliceCmd(ctx, "mget", key, floorsKeys[id.Partition()])
 	if err := s.shared.share(ctx, key, cmd); err != nil {
 		return storage.Grant{}, unavailable(ctx, err)
 	}
@@ -82,7 +82,7 @@ func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Gran
 
 // liveGrant takes what MGET gave for the grant and for its partition's floors.
 func (s *Store) liveGrant(id storage.GrantID, record, revoked any) (storage.Grant, error) {
-	f, err := s.floors(id[0], revoked)
+	f, err := s.floors(id.Partition(), revoked)
 	if err != nil {
 		return storage.Grant{}, err
 	}
@@ -164,7 +164,7 @@ func (s *Store) swap(ctx context.Context, old, next storage.Grant, r storage.Ret
 		retry = storage.AppendRetry(nil, r)
 	}
 	expiry := next.Expiry().UnixMilli()
-	keys := []string{grantKey(old.ID), floorsKey(old.ID[0]), retryKey(old.ID)}
+	keys := []string{grantKey(old.ID), floorsKey(old.ID.Partition()), retryKey(old.ID)}
 	answer, err := s.shared.run(s.confirmed(ctx), swapScript, keys,
 		record, expiry, old.Access[:],
 		old.Epoch, old.UserID, old.ClientID, retry, min(r.Until.UnixMilli(), expiry),
@@ -188,7 +188,7 @@ func (s *Store) notSwapped(ctx context.Context, next storage.Grant) error {
 // LoadRetry implements storage.Grants in one round trip. The retry of a grant
 // that has ended is not found, whatever its window.
 func (s *Store) LoadRetry(ctx context.Context, id storage.GrantID) (storage.Retry, error) {
-	replies, err := s.client.MGet(s.confirmed(ctx), grantKey(id), floorsKey(id[0]), retryKey(id)).Result()
+	replies, err := s.client.MGet(s.confirmed(ctx), grantKey(id), floorsKey(id.Partition()), retryKey(id)).Result()
 	if err != nil {
 		return storage.Retry{}, unavailable(ctx, err)
 	}
@@ -239,7 +239,7 @@ func forget(grants []storage.Grant, epochs map[byte]uint32) call {
 	}
 	for _, g := range grants {
 		indexes := indexKeys(g)
-		c.keys = append(c.keys, grantKey(g.ID), retryKey(g.ID), indexes[0], indexes[len(indexes)-1], sweptKey(g.ID[0], epochs[g.ID[0]]))
+		c.keys = append(c.keys, grantKey(g.ID), retryKey(g.ID), indexes[0], indexes[len(indexes)-1], sweptKey(g.ID.Partition(), epochs[g.ID.Partition()]))
 		c.args = append(c.args, member(g.ID), g.Created.UnixMilli())
 	}
 	return c

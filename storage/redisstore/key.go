@@ -41,8 +41,8 @@ func partitionKey[T []byte | string](partition byte, kind byte, rest T) string {
 	return string(append(b, rest...))
 }
 
-func grantKey(id storage.GrantID) string { return partitionKey(id[0], kindGrant, id[1:]) }
-func retryKey(id storage.GrantID) string { return partitionKey(id[0], kindRetry, id[1:]) }
+func grantKey(id storage.GrantID) string { return partitionKey(id.Partition(), kindGrant, id[1:]) }
+func retryKey(id storage.GrantID) string { return partitionKey(id.Partition(), kindRetry, id[1:]) }
 func floorsKey(partition byte) string    { return partitionKey(partition, kindFloors, "") }
 
 // floorsKeys are the floors keys of all partitions, as arguments of a command: every
@@ -71,11 +71,11 @@ func indexKey(partition byte, t storage.Target) string {
 
 // indexKeys are the indexes that the grant is in.
 func indexKeys(g storage.Grant) []string {
-	byClient := indexKey(g.ID[0], storage.Target{ClientID: g.ClientID})
+	byClient := indexKey(g.ID.Partition(), storage.Target{ClientID: g.ClientID})
 	if g.UserID == "" {
 		return []string{byClient}
 	}
-	return []string{indexKey(g.ID[0], storage.Target{UserID: g.UserID}), byClient}
+	return []string{indexKey(g.ID.Partition(), storage.Target{UserID: g.UserID}), byClient}
 }
 
 // member is the grant's name in an index.

@@ -74,7 +74,7 @@ func (p *page) fill(ctx context.Context, w walk) (full bool, err error) {
 		case len(p.grants) > p.limit:
 			p.grants = p.grants[:p.limit]
 			last := p.grants[p.limit-1]
-			p.next = cursorAt(last.ID[0], positionOf(last))
+			p.next = cursorAt(last.ID.Partition(), positionOf(last))
 			return true, nil
 		case p.left <= 0:
 			p.next = cursorAt(w.partition, w.after)

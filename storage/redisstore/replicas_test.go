@@ -257,7 +257,7 @@ func TestCallsThatWaitForReplicasLeaveConnectionsToOthers(t *testing.T) {
 	for range 100 {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				if err := s.DeleteGrant(ctx, storage.GrantID{g.ID[0]}); !errors.Is(err, storage.ErrUnavailable) {
+				if err := s.DeleteGrant(ctx, storage.GrantID{g.ID.Partition()}); !errors.Is(err, storage.ErrUnavailable) {
 					t.Errorf("deleted without a replica: %v", err)
 				}
 			}

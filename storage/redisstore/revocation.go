@@ -44,14 +44,14 @@ func (s *Store) Epoch(ctx context.Context, id storage.GrantID) (uint32, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, unavailable(ctx, err)
 	}
-	if known := s.epochs[id[0]].Load(); known > 0 {
+	if known := s.epochs[id.Partition()].Load(); known > 0 {
 		return uint32(known - 1), nil
 	}
-	text, err := s.client.Get(ctx, floorsKey(id[0])).Result()
+	text, err := s.client.Get(ctx, floorsKey(id.Partition())).Result()
 	if err != nil && !isNil(err) {
 		return 0, unavailable(ctx, err)
 	}
-	f, err := s.floors(id[0], text)
+	f, err := s.floors(id.Partition(), text)
 	return f.epoch(), err
 }
 

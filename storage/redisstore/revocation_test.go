@@ -123,7 +123,7 @@ func TestFloorsOfAnotherShapeAreAnErrorAndNotALiveGrant(t *testing.T) {
 	s, clock := open(t, server.URL())
 	g := mustCreate(t, s, newGrant(clock.Now(), "u1", time.Hour))
 	for _, bad := range []string{"\x00", "\x00\x00\x00\x00", "\x00\x00\x00\x01\x00\x00\x00\x00x", "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01u\x00\x05ab", "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01u\x80\x02ab\x00\x00\x01"} {
-		server.Client().Set(t.Context(), floorsKey(g.ID[0]), bad, 0)
+		server.Client().Set(t.Context(), floorsKey(g.ID.Partition()), bad, 0)
 		if _, err := s.LoadGrant(t.Context(), g.ID); !errors.Is(err, storage.ErrUnavailable) {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -186,7 +186,7 @@ func (w *sweeping) eachIndexed(ctx context.Context, partition byte, p *pace.Pace
 func (w *sweeping) dead(grants []storage.Grant) []storage.Grant {
 	var dead []storage.Grant
 	for _, g := range grants {
-		if g.Epoch < w.r.Epochs[g.ID[0]] && meant(w.r.Target, g) {
+		if g.Epoch < w.r.Epochs[g.ID.Partition()] && meant(w.r.Target, g) {
 			dead = append(dead, g)
 		}
 	}
@@ -231,9 +231,9 @@ func (s *Store) inOneSlot(grants []storage.Grant) iter.Seq[[]storage.Grant] {
 			yield(grants)
 			return
 		}
-		slices.SortFunc(grants, func(a, b storage.Grant) int { return cmp.Compare(a.ID[0], b.ID[0]) })
+		slices.SortFunc(grants, func(a, b storage.Grant) int { return cmp.Compare(a.ID.Partition(), b.ID.Partition()) })
 		for rest := grants; len(rest) > 0; {
-			n := slices.IndexFunc(rest, func(g storage.Grant) bool { return g.ID[0] != rest[0].ID[0] })
+			n := slices.IndexFunc(rest, func(g storage.Grant) bool { return g.ID.Partition() != rest[0].ID.Partition() })
 			if n < 0 {
 				n = len(rest)
 			}

@@ -75,7 +75,7 @@ func TestAFloorOfANewerKindIsUnavailable(t *testing.T) {
 	s, clock := open(t, server.URL())
 	g := mustCreate(t, s, newGrant(clock.Now(), "u1", time.Hour))
 	const floors = "\x00\x00\x00\x01\x00\x00\x00\x00" + "\x00\x00\x00\x01n\x00\x0210"
-	server.Client().Set(ctx, floorsKey(g.ID[0]), floors, 0)
+	server.Client().Set(ctx, floorsKey(g.ID.Partition()), floors, 0)
 	for name, call := range map[string]func() error{
 		"LoadGrant": func() error { _, err := s.LoadGrant(ctx, g.ID); return err },
 		"SwapGrant": func() error { return s.SwapGrant(ctx, g, next(g), storage.Retry{}) },
@@ -86,7 +86,7 @@ func TestAFloorOfANewerKindIsUnavailable(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if got := server.Client().Get(ctx, floorsKey(g.ID[0])).Val(); got != floors {
+	if got := server.Client().Get(ctx, floorsKey(g.ID.Partition())).Val(); got != floors {
 		t.Errorf("the floors are %q now", got)
 	}
 }
