@@ -14,12 +14,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/grantd/grantd/authserver/admin"
 )
 
 // api is the admin API as the commands see it: on a server, or in this process
 // over a store. There is one implementation of every act, and it is behind it.
 type api struct {
-	base   string // URL that /admin/v1 is below
+	base   string // URL that admin.Root is below
 	client *http.Client
 	local  *local // of an API in this process, else nil
 }
@@ -36,7 +38,7 @@ func (a *api) get(ctx context.Context, path string, query url.Values, out any) e
 }
 
 // send sends in, unless it is nil, and reads the answer into out, unless that is.
-// path is below /admin/v1, escaped. A refusal is a *problem.
+// path is below admin.Root, escaped. A refusal is a *problem.
 func (a *api) send(ctx context.Context, method, path string, in, out any) error {
 	_, err := a.exchange(ctx, method, path, in, out)
 	return err
@@ -52,7 +54,7 @@ func (a *api) exchange(ctx context.Context, method, path string, in, out any) (s
 		}
 		body = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, a.base+"/admin/v1"+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, a.base+admin.Root+path, body)
 	if err != nil {
 		return 0, err
 	}
@@ -75,7 +77,7 @@ func (a *api) surely(ctx context.Context, err error, path string) error {
 	if !errors.As(err, new(none)) {
 		return err
 	}
-	req, wrong := http.NewRequestWithContext(ctx, http.MethodDelete, a.base+"/admin/v1"+path, nil)
+	req, wrong := http.NewRequestWithContext(ctx, http.MethodDelete, a.base+admin.Root+path, nil)
 	if wrong != nil {
 		return wrong
 	}
@@ -113,18 +115,9 @@ func segment(name string) string {
 	return strings.ReplaceAll((&url.URL{Path: name}).EscapedPath(), "/", "%2F")
 }
 
-// problem is a refusal, RFC 9457.
+// problem is a refusal, as the server words it.
 type problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Detail string `json:"detail"`
-	Errors []struct {
-		Field  string `json:"field"`
-		Detail string `json:"detail"`
-	} `json:"errors"`
-	RequestID string `json:"request_id"`
-
-	status int
+	admin.Problem
 	bearer string        // error code of RFC 6750, where what guards the API refuses; else ""
 	wait   time.Duration // what Retry-After asks for; 0: nothing
 }
@@ -135,7 +128,7 @@ func readProblem(resp *http.Response, body io.Reader) *problem {
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // "" if it isn't well formed
 	switch kind {
 	case "application/problem+json":
-		if json.NewDecoder(body).Decode(p) != nil {
+		if json.NewDecoder(body).Decode(&p.Problem) != nil {
 			p = &problem{}
 		}
 	case "application/json":
@@ -147,7 +140,7 @@ func readProblem(resp *http.Response, body io.Reader) *problem {
 			p.bearer, p.Detail = told.Error, told.Description
 		}
 	}
-	p.status = resp.StatusCode
+	p.Status = resp.StatusCode // a proxy may have changed it
 	if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31); err == nil {
 		p.wait = time.Duration(seconds) * time.Second
 	}
@@ -155,7 +148,7 @@ func readProblem(resp *http.Response, body io.Reader) *problem {
 }
 
 // code is the last part of the type, or "".
-func (p *problem) code() string { return strings.TrimPrefix(p.Type, "urn:grantd:problem:") }
+func (p *problem) code() string { return strings.TrimPrefix(p.Type, admin.ProblemType) }
 
 // Error is what the server says, without what it may say to a terminal.
 func (p *problem) Error() string {
@@ -168,7 +161,7 @@ func (p *problem) Error() string {
 		text = strings.Join(all, "; ")
 	}
 	if text == "" {
-		text = "the server answers " + strconv.Itoa(p.status)
+		text = "the server answers " + strconv.Itoa(p.Status)
 	}
 	return printable(text, longestText)
 }
@@ -187,24 +180,24 @@ func (a *api) explain(err error) error {
 		return err
 	}
 	switch {
-	case p.status == http.StatusUnauthorized:
+	case p.Status == http.StatusUnauthorized:
 		return failedf("the server at %s doesn't accept the token", a.base).
 			withHint("grantd login signs in again; a token in GRANTD_TOKEN may have expired")
-	case p.status == http.StatusForbidden && p.bearer == "insufficient_scope":
+	case p.Status == http.StatusForbidden && p.bearer == "insufficient_scope":
 		return failedf("the token is good at %s, but not for this: it lacks the scope admin", a.base).
 			withHint("grantd login, as an admin")
-	case p.status == http.StatusNotFound && p.Type == "":
+	case p.Status == http.StatusNotFound && p.Type == "":
 		return failedf("there is no admin API at %s", a.base).
 			withHint("is it a grantd server of this version? With admin_addr set, the API is there: grantd login --admin-server URL")
 	case p.code() == "invalid_field", p.code() == "invalid_request":
 		return usagef("%w", err)
-	case p.Type == "" && p.bearer == "" && p.status != http.StatusServiceUnavailable:
+	case p.Type == "" && p.bearer == "" && p.Status != http.StatusServiceUnavailable:
 		return failedf("%w", err).withHint("is it a grantd server, of this version, at " + a.base + "?")
-	case p.status == http.StatusServiceUnavailable:
+	case p.Status == http.StatusServiceUnavailable:
 		return failedf("%w", err).withHint("try again in a moment; grantd's log says what ails it")
 	case p.wait > 0:
 		return failedf("%w", err).withHint(fmt.Sprintf("try again in %s", p.wait))
-	case p.status >= http.StatusInternalServerError && p.RequestID != "":
+	case p.Status >= http.StatusInternalServerError && p.RequestID != "":
 		return failedf("%w", err).withHint("the server's log says why, at request_id " + printable(p.RequestID, longestCell))
 	}
 	return err

@@ -95,7 +95,7 @@ func (c *causes) explain(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var p *problem
-	if !errors.As(err, &p) || p.status < http.StatusInternalServerError {
+	if !errors.As(err, &p) || p.Status < http.StatusInternalServerError {
 		return err
 	}
 	if errors.Is(c.last, opaque.ErrSealed) {

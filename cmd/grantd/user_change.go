@@ -6,23 +6,25 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/grantd/grantd/authserver/admin"
 )
 
 func userUpdateCommand() *cobra.Command {
-	var admin bool
+	var asAdmin bool
 	c := userVerb("update", "Make a user an admin, or one no longer", func(a *api, cmd *cobra.Command, args []string) error {
 		if !cmd.Flags().Changed("admin") {
 			return usagef("nothing to change").withHint("--admin, or --admin=false")
 		}
 		what := "is no admin any more, and all grants are ended"
-		if admin {
+		if asAdmin {
 			what = "is an admin"
 		}
-		return changeUser(a, cmd, args[0], "admin", admin, what)
+		return changeUser(a, cmd, args[0], "admin", asAdmin, what)
 	})
 	c.Long = "Make a user an admin, who may be granted the scope admin, or one no longer:\nthen all the user's grants end." + whereItActs
 	c.Example = "  grantd user update alice --admin\n  grantd user update alice --admin=false"
-	c.Flags().BoolVar(&admin, "admin", false, `whether the user may be granted the scope "admin"`)
+	c.Flags().BoolVar(&asAdmin, "admin", false, `whether the user may be granted the scope "admin"`)
 	return addJSONFlag(c)
 }
 
@@ -97,9 +99,7 @@ func unlockUser(a *api, cmd *cobra.Command, args []string) error {
 	path := userPath(u.Username) + "/throttle"
 	var document json.RawMessage
 	var answer struct {
-		Throttled []struct {
-			Network string `json:"network"`
-		} `json:"throttled"`
+		Throttled []admin.Throttled `json:"throttled"`
 	}
 	err = a.get(cmd.Context(), path, nil, &document)
 	if err == nil {
