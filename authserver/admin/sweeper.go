@@ -155,7 +155,7 @@ func (s *Sweeper) ask(r storage.Receipt) *verification {
 	v := &verification{done: make(chan struct{})}
 	s.asked[r.ID] = v
 	s.background.Go(func() {
-		v.receipt, v.err = s.Verify(s.working, r)
+		v.receipt, v.err = s.verify(s.working, r)
 		s.asking.Lock()
 		delete(s.asked, r.ID)
 		s.asking.Unlock()
@@ -164,8 +164,8 @@ func (s *Sweeper) ask(r storage.Receipt) *verification {
 	return v
 }
 
-// Verify counts what survived the revocation, and puts it into the receipt.
-func (s *Sweeper) Verify(ctx context.Context, r storage.Receipt) (storage.Receipt, error) {
+// verify counts what survived the revocation, and puts it into the receipt.
+func (s *Sweeper) verify(ctx context.Context, r storage.Receipt) (storage.Receipt, error) {
 	select {
 	case s.looking <- struct{}{}:
 		defer func() { <-s.looking }()
