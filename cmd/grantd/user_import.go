@@ -241,21 +241,11 @@ func (im *importer) check(ctx context.Context, decode decoder, l userLine) (cand
 // knowClients lists the clients: a user must not look like one (RFC 9700 section
 // 4.15).
 func (im *importer) knowClients(ctx context.Context) error {
-	const page = 500
 	im.clients = map[string]bool{}
-	for after := ""; ; {
-		some, err := im.store.ListClients(ctx, after, page)
-		if err != nil {
-			return err
-		}
-		for _, c := range some {
-			im.clients[c.ID] = true
-		}
-		if len(some) < page {
-			return nil
-		}
-		after = some[len(some)-1].ID
-	}
+	return eachClient(ctx, im.store, func(c storage.Client) bool {
+		im.clients[c.ID] = true
+		return true
+	})
 }
 
 // claim keeps an id from being two users'. The store finds users by name only,
