@@ -61,9 +61,8 @@ type metadata struct {
 
 // readMetadata reads the metadata of the server.
 func readMetadata(ctx context.Context, c *http.Client, server wellknown.Identifier) (metadata, error) {
-	place := strings.TrimSuffix(server.Base, server.Path) + "/.well-known/oauth-authorization-server" + server.Path
 	var told metadata
-	if err := getJSON(ctx, c, place, &told); err != nil {
+	if err := getJSON(ctx, c, server.URL("oauth-authorization-server"), &told); err != nil {
 		return told, err
 	}
 	// RFC 8414 section 3.3: else another server's metadata could collect passwords.
