@@ -59,7 +59,7 @@ func migrate(t *tools, cmd *cobra.Command, _ []string) error {
 	if err != nil && tally.Keys == 0 {
 		return err
 	}
-	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+	if asJSON(cmd) {
 		return errors.Join(err, writeIndented(cmd.OutOrStdout(), tally))
 	}
 	if e := printTally(cmd.OutOrStdout(), tally); e != nil {
