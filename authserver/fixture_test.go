@@ -49,7 +49,7 @@ const (
 func newFixture(t *testing.T, options ...option) *fixture {
 	t.Helper()
 	f := &fixture{clock: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), events: &events{}}
-	store, err := embedded.Open(":memory:", embedded.WithClock(f.now))
+	store, err := embedded.Open(embedded.Memory, embedded.WithClock(f.now))
 	if err != nil {
 		t.Fatal(err)
 	}

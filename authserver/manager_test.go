@@ -15,7 +15,7 @@ import (
 
 // The toolkit's manager can be asked about the tokens that it issued.
 func TestManagerKnowsItsTokens(t *testing.T) {
-	store, err := embedded.Open(":memory:")
+	store, err := embedded.Open(embedded.Memory)
 	if err != nil {
 		t.Fatal(err)
 	}

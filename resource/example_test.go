@@ -17,7 +17,7 @@ import (
 // scope read.
 func Example() {
 	keys, _ := opaque.NewKeyring(opaque.NewKey(1))
-	store, _ := embedded.Open(":memory:") // or the Redis of the authorization server
+	store, _ := embedded.Open(embedded.Memory) // or the Redis of the authorization server
 	defer store.Close()
 
 	guard, _ := resource.New(resource.Config{

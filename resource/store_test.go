@@ -11,7 +11,7 @@ import (
 // newStore returns an empty store in memory.
 func newStore(t testing.TB, now func() time.Time) storage.Store {
 	t.Helper()
-	s, err := embedded.Open(":memory:", embedded.WithClock(now))
+	s, err := embedded.Open(embedded.Memory, embedded.WithClock(now))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -146,7 +146,7 @@ func newFixture(t *testing.T, options ...option) *fixture {
 	f := &fixture{events: &events{}}
 	f.setClock(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC))
 	f.actor.Store(&root)
-	store, err := embedded.Open(":memory:", embedded.WithClock(f.now))
+	store, err := embedded.Open(embedded.Memory, embedded.WithClock(f.now))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/grantd/grantd/storage/embedded"
 	"github.com/grantd/grantd/storage/opaque"
 )
 
@@ -81,7 +82,7 @@ func (f devFlags) config() (_ *config, madeSecret bool, err error) {
 	c.Addr = f.addr
 	c.Log.Format = "text"
 	if f.memory {
-		c.Data = ":memory:"
+		c.Data = embedded.Memory
 		c.Secret = newSecret(randomText(32))
 		return &c, false, nil
 	}

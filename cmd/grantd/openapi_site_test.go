@@ -104,7 +104,7 @@ func (s slowStore) Sweep(ctx context.Context, r storage.Revocation, report func(
 // outOfOrder is a store that can't answer, but for grants.
 func outOfOrder(t *testing.T, grants storage.Grants) storage.Store {
 	t.Helper()
-	s, err := embedded.Open(":memory:")
+	s, err := embedded.Open(embedded.Memory)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,7 +133,7 @@ func TestEachDemoCredentialIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := func() storage.Store {
-		s, err := embedded.Open(":memory:")
+		s, err := embedded.Open(embedded.Memory)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -67,7 +67,7 @@ func fillsNewStore(cmd *cobra.Command) bool {
 // storeExists keeps a slip of the pen in the file's name from making a new store,
 // in which the command then finds nothing.
 func storeExists(path string) error {
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) || path == ":memory:" {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) || path == embedded.Memory {
 		return nil // what else is wrong with the file, opening tells
 	}
 	return failedf("no store at %s", path).withHint("grantd init makes one")

@@ -31,7 +31,7 @@ func importing(users storage.Store) (*importer, *bytes.Buffer) {
 
 func inMemory(t testing.TB) storage.Store {
 	t.Helper()
-	s, err := embedded.Open(":memory:")
+	s, err := embedded.Open(embedded.Memory)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ const absolute = 90 * 24 * time.Hour
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	inner, err := embedded.Open(":memory:")
+	inner, err := embedded.Open(embedded.Memory)
 	if err != nil {
 		t.Fatal(err)
 	}
