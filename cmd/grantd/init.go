@@ -17,6 +17,7 @@ import (
 const defaultAdmin = "admin"
 
 func initCommand() *cobra.Command {
+	var name, file string
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Make the first admin, if the store has none",
@@ -29,20 +30,21 @@ in: a public one, with the password grant for the scope admin alone. In the stri
 profile there is none.`,
 		Example: "  grantd init --config grantd.yaml\n  grantd init --data grantd.db --password-file admin_password",
 		Args:    cobra.NoArgs,
-		RunE:    withNewStore(runInit),
+		RunE: withNewStore(func(t *tools, cmd *cobra.Command, _ []string) error {
+			return runInit(t, cmd, name, file)
+		}),
 	}
-	c.Flags().String("name", defaultAdmin, "name of the admin")
-	c.Flags().String("password-file", "", "file with the password; - is standard input")
+	c.Flags().StringVar(&name, "name", defaultAdmin, "name of the admin")
+	addPasswordFlag(c, &file)
 	addConfigFlags(c, "data", "redis")
 	return c
 }
 
-func runInit(t *tools, cmd *cobra.Command, _ []string) error {
-	name, err := username(cmd.Flags().Lookup("name").Value.String())
+func runInit(t *tools, cmd *cobra.Command, name, file string) error {
+	name, err := username(name)
 	if err != nil {
 		return err
 	}
-	file := cmd.Flags().Lookup("password-file").Value.String()
 	_, noClient := t.store.LoadClient(cmd.Context(), loginClient)
 	who, made, err := ensureAdmin(cmd.Context(), t.store, newAdmin{
 		name:   name,

@@ -40,7 +40,7 @@ without --username.`,
 	c.Flags().StringVar(&f.server, "server", "", "URL of the server (or GRANTD_SERVER; default "+defaultServer+", that of grantd dev)")
 	c.Flags().StringVar(&f.adminServer, "admin-server", "", "URL that the admin API is below, where admin_addr sets it apart (default: --server)")
 	c.Flags().StringVar(&f.username, "username", "", "who signs in (default: asked for)")
-	c.Flags().StringVar(&f.passwordFile, "password-file", "", "file with the password; - is standard input")
+	addPasswordFlag(c, &f.passwordFile)
 	c.Flags().StringVar(&f.client, "client-id", loginClient, "client to sign in by")
 	c.Flags().StringVar(&f.secretFile, "client-secret-file", "", "file with the client's secret; it is read again when the session is renewed")
 	return addJSONFlag(c)
