@@ -133,20 +133,20 @@ func (s *Store) answer(c *conn, w *write) {
 	w.done <- errors.Join(err, answers[0])
 }
 
-// transact is transact, whose beginning and outcome Health tells.
+// transact is inTransaction, whose beginning and outcome Health tells.
 func (s *Store) transact(c *conn, group []*write) ([]error, error) {
 	s.began.Store(int64(time.Since(s.opened)) + 1)
 	defer s.began.Store(0)
-	answers, err := transact(c, group)
+	answers, err := inTransaction(c, group)
 	if !busy(err) {
 		s.fault.Store(int32(code(err)))
 	}
 	return answers, err
 }
 
-// transact runs the writes in one transaction. It returns the answer of each,
+// inTransaction runs the writes in one transaction. It returns the answer of each,
 // all nil when the transaction failed.
-func transact(c *conn, group []*write) ([]error, error) {
+func inTransaction(c *conn, group []*write) ([]error, error) {
 	answers := make([]error, len(group))
 	if err := c.wait(slices.ContainsFunc(group, func(w *write) bool { return !w.soft })); err != nil {
 		return answers, err
