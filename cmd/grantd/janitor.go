@@ -10,10 +10,10 @@ import (
 // keepReceipts is how long the receipts of revocations are kept.
 const keepReceipts = 30 * 24 * time.Hour
 
-// sweepEvery finishes, now and then, sweeps that another process began and
+// tidyEvery finishes, now and then, sweeps that another process began and
 // didn't finish, forgets old receipts, and trims the audit trail. The grants in
 // question are dead already; this only frees space and completes the receipts.
-func (p *process) sweepEvery(ctx context.Context, pause time.Duration) {
+func (p *process) tidyEvery(ctx context.Context, pause time.Duration) {
 	s := admin.NewSweeper(p.store, p.noteAdmin, time.Now)
 	tick := time.NewTicker(pause)
 	defer tick.Stop()

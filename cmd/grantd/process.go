@@ -172,7 +172,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 			p.ready(ctx)
 		}
 	})
-	background.Go(func() { p.sweepEvery(ctx, time.Minute) })
+	background.Go(func() { p.tidyEvery(ctx, time.Minute) })
 
 	err = serveUntil(ctx, services, p.stopping, p.config.ShutdownDelay)
 	var fatal *failure
