@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -231,20 +230,4 @@ func (a *auditor) write(e storage.AuditEvent) {
 		attrs = append(attrs, slog.Bool("local", true))
 	}
 	logAttrs(ctx, h, e.Time, slog.LevelInfo, "audit", attrs)
-}
-
-// locally does what acts on the store itself, without a server. The event, of which
-// the caller gives what is done and to whom, is kept before; else it isn't done.
-func locally(ctx context.Context, s storage.Audit, e storage.AuditEvent, do func() error) error {
-	e.Local, e.Time, e.Outcome = true, time.Now().UTC(), storage.Accepted
-	if err := s.AppendAudit(ctx, e); err != nil {
-		return fmt.Errorf("keeping the audit event, without which nothing is done: %w", err)
-	}
-	err := do()
-	if err != nil {
-		e.Time, e.Outcome = time.Now().UTC(), storage.Failure
-		// The error that is returned says more than that this one got lost.
-		_ = s.AppendAudit(context.WithoutCancel(ctx), e)
-	}
-	return err
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -117,6 +119,22 @@ func withStore(f toolFunc, mayCreate bool) func(*cobra.Command, []string) error 
 		}
 		return t.explain(errors.Join(f(t, cmd, args), t.store.Close()))
 	}
+}
+
+// locally does what acts on the store itself, without a server. The event, of which
+// the caller gives what is done and to whom, is kept before; else it isn't done.
+func locally(ctx context.Context, s storage.Audit, e storage.AuditEvent, do func() error) error {
+	e.Local, e.Time, e.Outcome = true, time.Now().UTC(), storage.Accepted
+	if err := s.AppendAudit(ctx, e); err != nil {
+		return fmt.Errorf("keeping the audit event, without which nothing is done: %w", err)
+	}
+	err := do()
+	if err != nil {
+		e.Time, e.Outcome = time.Now().UTC(), storage.Failure
+		// The error that is returned says more than that this one got lost.
+		_ = s.AppendAudit(context.WithoutCancel(ctx), e)
+	}
+	return err
 }
 
 // explain says what to do about a store that can't be reached.
