@@ -21,16 +21,16 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
-	"go.opentelemetry.io/otel/sdk/trace"
-	tracing "go.opentelemetry.io/otel/trace"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Tracer makes spans and sends them in the background. What can't be sent is
 // dropped: requests never wait for the collector. It is safe for concurrent use. A
 // nil one can be closed.
 type Tracer struct {
-	provider  *trace.TracerProvider
-	tracer    tracing.Tracer
+	provider  *sdk.TracerProvider
+	tracer    trace.Tracer
 	propagate bool
 }
 
@@ -59,14 +59,14 @@ func New(ctx context.Context, c Config, version string, log *slog.Logger) (*Trac
 	if err != nil && !errors.Is(err, resource.ErrPartialResource) {
 		return nil, errors.Join(fmt.Errorf("tracing: %w", err), exporter.Shutdown(ctx))
 	}
-	return newTracer(trace.NewTracerProvider(trace.WithBatcher(exporter), trace.WithResource(about)), version, c.Propagate), nil
+	return newTracer(sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(about)), version, c.Propagate), nil
 }
 
-func newTracer(provider *trace.TracerProvider, version string, propagate bool) *Tracer {
+func newTracer(provider *sdk.TracerProvider, version string, propagate bool) *Tracer {
 	const name = "github.com/grantd/grantd"
 	return &Tracer{
 		provider:  provider,
-		tracer:    provider.Tracer(name, tracing.WithInstrumentationVersion(version)),
+		tracer:    provider.Tracer(name, trace.WithInstrumentationVersion(version)),
 		propagate: propagate,
 	}
 }
@@ -83,7 +83,7 @@ func (t *Tracer) Close(ctx context.Context) error {
 }
 
 // Request is the span of a request. The zero one is none.
-type Request struct{ span tracing.Span }
+type Request struct{ span trace.Span }
 
 // Begin begins the span of a request, as the child of the one that its traceparent
 // names (W3C Trace Context), if it has one. The context is for what the request
@@ -92,7 +92,7 @@ func (t *Tracer) Begin(ctx context.Context, method string, header http.Header, b
 	if t.propagate {
 		ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(header))
 	}
-	ctx, span := t.tracer.Start(ctx, method, tracing.WithSpanKind(tracing.SpanKindServer), tracing.WithTimestamp(began))
+	ctx, span := t.tracer.Start(ctx, method, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(began))
 	return ctx, Request{span}
 }
 
@@ -148,10 +148,10 @@ type Work struct {
 // Did adds the work to the request of ctx. Work of no request, in the background,
 // isn't traced.
 func (t *Tracer) Did(ctx context.Context, w Work) {
-	if t == nil || !tracing.SpanFromContext(ctx).IsRecording() {
+	if t == nil || !trace.SpanFromContext(ctx).IsRecording() {
 		return
 	}
-	_, span := t.tracer.Start(ctx, w.Name, tracing.WithTimestamp(w.Began), tracing.WithSpanKind(w.kind()))
+	_, span := t.tracer.Start(ctx, w.Name, trace.WithTimestamp(w.Began), trace.WithSpanKind(w.kind()))
 	if w.System != "" {
 		span.SetAttributes(attribute.String("db.system.name", w.System))
 	}
@@ -159,12 +159,12 @@ func (t *Tracer) Did(ctx context.Context, w Work) {
 		span.SetAttributes(attribute.String("error.type", w.Fault))
 		span.SetStatus(codes.Error, w.Fault)
 	}
-	span.End(tracing.WithTimestamp(w.Began.Add(w.Took)))
+	span.End(trace.WithTimestamp(w.Began.Add(w.Took)))
 }
 
-func (w Work) kind() tracing.SpanKind {
+func (w Work) kind() trace.SpanKind {
 	if w.System != "" {
-		return tracing.SpanKindClient
+		return trace.SpanKindClient
 	}
-	return tracing.SpanKindInternal
+	return trace.SpanKindInternal
 }
