@@ -206,25 +206,6 @@ func (c *circuit) probe() {
 
 // bounded gives every command and every pipeline of a Cluster, which may take
 // several calls, a deadline of callTimeout.
-type bounded struct{}
-
-// DialHook implements redis.Hook.
-func (bounded) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-// ProcessHook implements redis.Hook.
-func (bounded) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		ctx, cancel := within(ctx, time.Now().Add(callTimeout))
-		defer cancel()
-		return next(ctx, cmd)
-	}
-}
-
-// ProcessPipelineHook implements redis.Hook.
-func (bounded) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		ctx, cancel := within(ctx, time.Now().Add(callTimeout))
-		defer cancel()
-		return next(ctx, cmds)
-	}
+func bounded(ctx context.Context) (context.Context, func()) {
+	return within(ctx, time.Now().Add(callTimeout))
 }

@@ -16,7 +16,7 @@ const maxRetries = 2 // after which a caller is better served by an error
 // has keys of its own there. All that Open says of URLs, deadlines and the logger
 // holds. Its calls are within the budget of their request: see storage.Budget.
 func NewClient(url string) (redis.UniversalClient, error) {
-	client, _, err := newClient(url, 0, budgeted{})
+	client, _, err := newClient(url, 0, around(budgeted))
 	return client, err
 }
 
@@ -47,7 +47,7 @@ func newClient(url string, replicas int, hooks ...redis.Hook) (redis.UniversalCl
 		client.AddHook(newCircuit(client.(*redis.Client), replicas, tripped, func() {}))
 		return client, tripped, nil
 	}
-	cluster.AddHook(bounded{})
+	cluster.AddHook(around(bounded))
 	reroute := func() { cluster.ReloadState(context.Background()) }
 	cluster.OnNewNode(func(node *redis.Client) {
 		node.AddHook(newCircuit(node, replicas, tripped, reroute))
