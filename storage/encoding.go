@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -47,7 +48,8 @@ const (
 	knownFlags = flagRefresh | flagNarrowed | flagRawUser | flagAudience | flagNarrowedAudience
 )
 
-var grantTypes = map[GrantType]byte{Password: 1, ClientCredentials: 2}
+// grantTypes are the types of grants by their code. None has the code 0.
+var grantTypes = [...]GrantType{1: Password, 2: ClientCredentials}
 
 // Faults of records.
 var (
@@ -67,9 +69,9 @@ var (
 // type, times out of order or centuries apart, or no generation. The zone of an
 // IPv6 address isn't kept.
 func AppendGrant(b []byte, g Grant) ([]byte, error) {
-	kind, known := grantTypes[g.Type]
+	kind := slices.Index(grantTypes[:], g.Type)
 	refresh := g.Refresh != Digest{}
-	if !known || g.Generation == 0 || refresh == g.RefreshExpiry.IsZero() {
+	if kind < 1 || g.Generation == 0 || refresh == g.RefreshExpiry.IsZero() {
 		return nil, ErrEncoding
 	}
 	flags := presence(g)
@@ -81,7 +83,7 @@ func AppendGrant(b []byte, g Grant) ([]byte, error) {
 	b = append(b, grantVersion)
 	b = binary.AppendUvarint(b, uint64(g.Generation))
 	b = binary.AppendUvarint(b, uint64(g.Epoch))
-	b = append(b, flags, kind)
+	b = append(b, flags, byte(kind))
 	b = append(b, g.Access[:]...)
 	if refresh {
 		b = append(b, g.Refresh[:]...)
@@ -250,14 +252,12 @@ func (d *decoder) uint32() uint32 {
 }
 
 func (d *decoder) grantType() GrantType {
-	switch d.byte() {
-	case 1:
-		return Password
-	case 2:
-		return ClientCredentials
+	code := int(d.byte())
+	if code < 1 || code >= len(grantTypes) {
+		d.bad = true
+		return ""
 	}
-	d.bad = true
-	return ""
+	return grantTypes[code]
 }
 
 // maxSpan is 292 years, what a time.Duration holds.
