@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -120,7 +121,7 @@ func waitOf(q url.Values) (time.Duration, error) {
 	wait := time.Duration(seconds) * time.Second
 	switch {
 	case err != nil || wait > maxWait:
-		return 0, wrong("wait", "has to be whole seconds from 0 to 25")
+		return 0, wrong("wait", fmt.Sprintf("has to be whole seconds from 0 to %d", maxWait/time.Second))
 	case q.Get("after") == "":
 		return 0, wrong("wait", "needs after: there is nothing to wait for")
 	}

@@ -41,7 +41,7 @@ func clientIDFaults(id string) []FieldError {
 	case id == "":
 		fault = "is missing"
 	case !validClientID(id):
-		fault = "has to be at most 128 characters, all visible ASCII (RFC 6749 appendix A.1)"
+		fault = fmt.Sprintf("has to be at most %d characters, all visible ASCII (RFC 6749 appendix A.1)", longestClientID)
 	case strings.HasPrefix(id, storage.UserIDPrefix):
 		fault = "begins with " + storage.UserIDPrefix + ", as the id of a user does (RFC 9700 section 4.15)"
 	case strings.Contains(id, ":"):
@@ -60,7 +60,7 @@ func secretFaults(c storage.Client, secret string) []FieldError {
 	case c.Public:
 		fault = "is given, but a public client has no secret (RFC 6749 section 2.1)"
 	case len(secret) < leastSecret || len(secret) > longestSecret || !visibleASCII(secret):
-		fault = "has to be at least 24 characters and at most 512, all visible ASCII"
+		fault = fmt.Sprintf("has to be at least %d characters and at most %d, all visible ASCII", leastSecret, longestSecret)
 	default:
 		return nil
 	}
@@ -69,7 +69,7 @@ func secretFaults(c storage.Client, secret string) []FieldError {
 
 func rotationFaults(c storage.Client, overlap int64, brought *string) (faults []FieldError) {
 	if overlap < 0 || overlap > maxOverlap {
-		faults = append(faults, FieldError{"overlap", "has to be seconds from 0 to 604800"})
+		faults = append(faults, FieldError{"overlap", fmt.Sprintf("has to be seconds from 0 to %d", maxOverlap)})
 	}
 	if brought != nil {
 		faults = append(faults, secretFaults(c, *brought)...)
@@ -94,7 +94,7 @@ func (a *API) clientFaults(before, after storage.Client, p clientPatch) []FieldE
 		faults = append(faults, listFaults(l.field, l.before, l.after, l.fault)...)
 	}
 	if s := p.accessLifetime; s != nil && (*s < 0 || *s > int64(maxAccessLifetime/time.Second)) {
-		faults = append(faults, FieldError{"access_lifetime", "has to be whole seconds, at most 24 h; 0 is the server's"})
+		faults = append(faults, FieldError{"access_lifetime", fmt.Sprintf("has to be whole seconds, at most %d h; 0 is the server's", maxAccessLifetime/time.Hour)})
 	}
 	return append(faults, kindFaults(after)...)
 }

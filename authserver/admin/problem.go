@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -58,7 +59,7 @@ var (
 	}
 	errTooLarge = &problem{
 		status: http.StatusRequestEntityTooLarge, code: "too_large", title: "The body is too large",
-		detail: "A body may have 32 KiB.",
+		detail: fmt.Sprintf("A body may have %d KiB.", maxBody>>10),
 	}
 	errExists = &problem{status: http.StatusConflict, code: "already_exists", title: "The name is taken"}
 	errStale  = &problem{

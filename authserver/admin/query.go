@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -83,7 +84,7 @@ func limitOf(q url.Values) (int, error) {
 	}
 	limit, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || limit < 1 || limit > maxLimit {
-		return 0, wrong("limit", "has to be a whole number from 1 to 1000")
+		return 0, wrong("limit", fmt.Sprintf("has to be a whole number from 1 to %d", maxLimit))
 	}
 	return int(limit), nil
 }
