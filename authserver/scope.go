@@ -11,13 +11,12 @@ import (
 // password grant; for everybody else it is left out.
 const AdminScope = "admin"
 
-// parseScope splits a scope by the grammar of RFC 6749 section 3.3: tokens of
-// visible ASCII but quote and backslash, between single spaces. A scope named
-// twice counts once.
+// parseScope splits a scope by the grammar of RFC 6749 section 3.3: tokens between
+// single spaces. A scope named twice counts once.
 func parseScope(scope string) ([]string, error) {
 	var tokens []string
 	for token := range strings.SplitSeq(scope, " ") {
-		if !scopeToken(token) {
+		if !storage.ValidScopeToken(token) {
 			return nil, ErrInvalidScope.reason("malformed")
 		}
 		if !slices.Contains(tokens, token) {
@@ -32,15 +31,6 @@ func parseScope(scope string) ([]string, error) {
 
 // maxScopes is how many scopes a request may ask for.
 const maxScopes = 64
-
-func scopeToken(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < 0x21 || c > 0x7e || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return s != ""
-}
 
 // clientScope is what the client may have of the requested scope. Asking for
 // more than that is refused, not cut down: ErrInvalidScope. Without a request

@@ -225,7 +225,7 @@ func validate(c Config) error {
 		{c.Keys == nil, "Keys is missing"},
 		{c.Passwords == nil, "Passwords is missing"},
 		{len(c.Scopes) == 0, "Scopes is empty"},
-		{!every(c.Scopes, scopeToken), "Scopes holds what is not a scope token (RFC 6749 section 3.3)"},
+		{!every(c.Scopes, storage.ValidScopeToken), "Scopes holds what is not a scope token (RFC 6749 section 3.3)"},
 		{!every(c.DefaultScopes, func(s string) bool { return slices.Contains(c.Scopes, s) }), "DefaultScopes holds a scope that is not in Scopes"},
 		{!every(c.Audiences, storage.ValidResource), "Audiences holds what is not an absolute URI without a fragment (RFC 8707 section 2)"},
 		{c.AccessLifetime < time.Second, "AccessLifetime is under a second"},

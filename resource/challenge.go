@@ -126,12 +126,3 @@ func quoted(s string) (string, error) {
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`, nil
 }
-
-// isScopeToken checks the grammar of RFC 6749 section 3.3:
-//
-//	scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
-func isScopeToken(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
-		return c <= ' ' || c > '~' || c == '"' || c == '\\'
-	})
-}

@@ -167,7 +167,7 @@ func (c Config) audiences() ([]string, error) {
 func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
 	scopes = slices.Clone(scopes)
 	for _, s := range scopes {
-		if !isScopeToken(s) {
+		if !storage.ValidScopeToken(s) {
 			panic(fmt.Sprintf("resource: %q is not a scope-token", s))
 		}
 	}

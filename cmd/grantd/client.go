@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -72,6 +73,10 @@ func loadClient(a *api, cmd *cobra.Command, id string) (c admin.Client, document
 		err = understand(document, &c)
 	}
 	return c, document, err
+}
+
+func visibleASCII(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 func noClient(id string) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/internal/wellknown"
+	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/opaque"
 	"github.com/grantd/grantd/storage/redisstore"
 )
@@ -176,7 +177,7 @@ func (c *config) checkScopes(f *faults) {
 	if len(c.Scopes) == 0 {
 		f.addf("scopes", "must name one scope at least")
 	}
-	if i := slices.IndexFunc(c.Scopes, func(s string) bool { return !scopeToken(s) }); i >= 0 {
+	if i := slices.IndexFunc(c.Scopes, func(s string) bool { return !storage.ValidScopeToken(s) }); i >= 0 {
 		f.addf("scopes", "number %d is not a scope token (RFC 6749 section 3.3)", i+1)
 	}
 	for _, s := range c.DefaultScopes {
@@ -184,15 +185,6 @@ func (c *config) checkScopes(f *faults) {
 			f.addf("default_scopes", "%q is not in scopes", s)
 		}
 	}
-}
-
-// scopeToken checks the grammar of RFC 6749 section 3.3.
-func scopeToken(s string) bool {
-	return visibleASCII(s) && !strings.ContainsAny(s, `"\`)
-}
-
-func visibleASCII(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 func (c *config) checkLifetimes(f *faults) {
