@@ -9,6 +9,9 @@ import (
 // reads the sub of a token takes one for the other (RFC 9700 section 4.15).
 const UserIDPrefix = "usr_"
 
+// CanAdmin reports whether the user is an admin who can sign in.
+func (u User) CanAdmin() bool { return u.Admin && !u.Disabled && u.Password != "" }
+
 // NewUserID draws a fresh id for a user from crypto/rand.
 func NewUserID() string {
 	var id [12]byte

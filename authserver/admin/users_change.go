@@ -202,21 +202,18 @@ func (a *API) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	return writeNothing(w)
 }
 
-// canAdmin: the user is an admin who can sign in.
-func canAdmin(u storage.User) bool { return u.Admin && !u.Disabled && u.Password != "" }
-
 // keepAdmin refuses what would leave no admin who can sign in. Two admins who do
 // it to each other at the same instant get through; grantd init is the way back,
 // and whoever is at the store itself may do it for that reason.
 func (a *API) keepAdmin(ctx context.Context, before, after storage.User) error {
 	who := a.cfg.Actor(ctx)
-	if who.Local || !canAdmin(before) || canAdmin(after) {
+	if who.Local || !before.CanAdmin() || after.CanAdmin() {
 		return nil
 	}
 	// Whoever acts is an admin, so that everybody is seldom looked at.
 	if who.Username != "" && who.Username != before.Name {
 		u, err := a.cfg.Store.LoadUser(ctx, who.Username)
-		if err == nil && canAdmin(u) {
+		if err == nil && u.CanAdmin() {
 			return nil
 		}
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
@@ -238,7 +235,7 @@ func (a *API) otherAdmin(ctx context.Context, name string) (bool, error) {
 			return false, err
 		}
 		for _, u := range page {
-			if u.Name != name && canAdmin(u) {
+			if u.Name != name && u.CanAdmin() {
 				return true, nil
 			}
 		}

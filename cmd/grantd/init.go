@@ -117,7 +117,7 @@ func ensureAdmin(ctx context.Context, s storage.Store, a newAdmin) (string, bool
 	err = locally(ctx, s, made, func() error { return s.CreateUser(ctx, admin) })
 	if errors.Is(err, storage.ErrExists) {
 		u, err := s.LoadUser(ctx, a.name)
-		if err == nil && !canAdmin(u) {
+		if err == nil && !u.CanAdmin() {
 			err = failedf("user %s exists and is no admin who can sign in", a.name).withHint("choose another name: grantd init --name NAME")
 		}
 		return a.name, false, err
@@ -125,14 +125,11 @@ func ensureAdmin(ctx context.Context, s storage.Store, a newAdmin) (string, bool
 	return a.name, err == nil, err
 }
 
-// canAdmin: the user is an admin who can sign in.
-func canAdmin(u storage.User) bool { return u.Admin && !u.Disabled && u.Password != "" }
-
 // findAdmin returns the name of an admin who can sign in, or "". It looks at the likely name
 // first, so that it seldom has to look at everybody.
 func findAdmin(ctx context.Context, s storage.Users, likely string) (string, error) {
 	u, err := s.LoadUser(ctx, likely)
-	if err == nil && canAdmin(u) {
+	if err == nil && u.CanAdmin() {
 		return u.Name, nil
 	}
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
@@ -140,7 +137,7 @@ func findAdmin(ctx context.Context, s storage.Users, likely string) (string, err
 	}
 	found := ""
 	err = eachUser(ctx, s, func(u storage.User) bool {
-		if canAdmin(u) {
+		if u.CanAdmin() {
 			found = u.Name
 		}
 		return found == ""
