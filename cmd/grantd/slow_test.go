@@ -81,7 +81,10 @@ func manyAtASlowRedis(t *testing.T, g *running, proxy *redistest.SlowProxy) {
 // of the first time, a logout stays one.
 func repeatedAtASlowRedis(t *testing.T, g *running, proxy *redistest.SlowProxy) {
 	for _, delay := range []time.Duration{230 * time.Millisecond, 320 * time.Millisecond, 350 * time.Millisecond} {
-		_, pair := tokenFor(t, g.URL, "web", secret32, passwordForm("admin", "first-admin-password", "read"))
+		status, pair := tokenFor(t, g.URL, "web", secret32, passwordForm("admin", "first-admin-password", "read"))
+		if status != http.StatusOK {
+			t.Fatalf("%v late: the sign-in was answered %d %v", delay, status, pair)
+		}
 		refresh := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {pair["refresh_token"].(string)}}
 		time.Sleep(1100 * time.Millisecond) // until the client isn't remembered any more
 		proxy.Delay(delay)
