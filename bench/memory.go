@@ -125,7 +125,7 @@ func (s *server) dropIndexes(ctx context.Context) (int, error) {
 
 func fillNative(userAgent string) func(context.Context, *server, int) error {
 	return func(ctx context.Context, s *server, n int) error {
-		store, err := redisstore.Open(ctx, "redis://"+s.addr+"/0")
+		store, err := redisstore.Open("redis://" + s.addr + "/0")
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func (b *revokeBench) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if b.store, err = redisstore.Open(ctx, redisURL); err != nil {
+	if b.store, err = redisstore.Open(redisURL); err != nil {
 		return err
 	}
 	if _, err = b.server.admin(ctx); err != nil { // it is ready, and has made its key

@@ -67,7 +67,7 @@ func (s *scale) startOnRedis(ctx context.Context, st *stage) (err error) {
 	if st.empty, err = st.redis.used(ctx); err != nil {
 		return err
 	}
-	store, err := redisstore.Open(ctx, url)
+	store, err := redisstore.Open(url)
 	if err != nil {
 		return err
 	}

@@ -268,7 +268,7 @@ func TestGrantsUnderChurn(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) { churned(t, newWorld(t)) })
 	t.Run("redis", func(t *testing.T) {
 		now := time.Date(2030, 1, 2, 3, 4, 6, 0, time.UTC) // as the fixture has it
-		store, err := redisstore.Open(t.Context(), redistest.Single(t).URL(), redisstore.WithClock(func() time.Time { return now }))
+		store, err := redisstore.Open(redistest.Single(t).URL(), redisstore.WithClock(func() time.Time { return now }))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -51,7 +51,7 @@ func onARedis(t *testing.T) (trailSite, *redistest.Server) {
 		dir:  t.TempDir(),
 		args: []string{"--redis", server.URL()},
 		open: func(t *testing.T) storage.Store {
-			s, err := redisstore.Open(t.Context(), server.URL())
+			s, err := redisstore.Open(server.URL())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"net"
 	"net/netip"
@@ -142,7 +141,7 @@ func (c *config) checkRedis(f *faults) {
 		f.addf("redis.password", "%v", err)
 		return
 	}
-	s, err := redisstore.Open(context.Background(), url)
+	s, err := redisstore.Open(url)
 	if err != nil {
 		f.addf("redis.url", "%v", err)
 		return

@@ -55,7 +55,7 @@ func TestEndToEnd(t *testing.T) {
 
 func onRedis(t *testing.T, url string) {
 	g := startDev(t, "--redis", url)
-	store, err := redisstore.Open(t.Context(), url)
+	store, err := redisstore.Open(url)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-
 	"github.com/grantd/grantd/authserver"
 	"github.com/grantd/grantd/authserver/passhash"
 	"github.com/grantd/grantd/resource"
@@ -12,8 +10,8 @@ import (
 
 // openStores opens the store, and the stock tokens that migrate_from names, or
 // nil. Then revocations in the store end those too, and closing it closes both.
-func openStores(ctx context.Context, c *config) (storage.Store, *stockredis.Store, error) {
-	store, err := openStore(ctx, c)
+func openStores(c *config) (storage.Store, *stockredis.Store, error) {
+	store, err := openStore(c)
 	if err != nil || c.MigrateFrom.IsZero() {
 		return store, nil, err
 	}

@@ -109,7 +109,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.
 			return nil, usagef("tls_cert: %w", err)
 		}
 	}
-	store, stock, err := openStores(ctx, c)
+	store, stock, err := openStores(c)
 	if err != nil {
 		return nil, err
 	}

@@ -108,7 +108,7 @@ func TestAKilledSweepIsCompletedByAnotherNode(t *testing.T) {
 	server := redistest.Single(t)
 	g := startDev(t, "--redis", server.URL())
 	token := adminToken(t, g.URL)
-	store, err := redisstore.Open(t.Context(), server.URL())
+	store, err := redisstore.Open(server.URL())
 	if err != nil {
 		t.Fatal(err)
 	}

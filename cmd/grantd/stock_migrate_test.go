@@ -79,7 +79,7 @@ func (m moving) stock(c account, user, scope string) tokenPair {
 // store opens grantd's store as another process does, a command say.
 func (m moving) store(use func(storage.Store)) {
 	m.t.Helper()
-	store, _, err := openStores(m.t.Context(), m.config)
+	store, _, err := openStores(m.config)
 	if err != nil {
 		m.t.Fatal(err)
 	}

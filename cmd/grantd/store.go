@@ -13,7 +13,7 @@ import (
 
 // openStore opens the store that the configuration names. An absent Redis is no
 // error: its calls fail until it is there.
-func openStore(ctx context.Context, c *config) (storage.Store, error) {
+func openStore(c *config) (storage.Store, error) {
 	if c.Redis.URL == "" {
 		s, err := embedded.Open(c.Data)
 		if err != nil {
@@ -29,7 +29,7 @@ func openStore(ctx context.Context, c *config) (storage.Store, error) {
 	if err != nil {
 		return nil, usagef("redis.password: %w", err)
 	}
-	s, err := redisstore.Open(ctx, u, redisstore.WithReplicas(c.Redis.WaitReplicas))
+	s, err := redisstore.Open(u, redisstore.WithReplicas(c.Redis.WaitReplicas))
 	if err != nil {
 		return nil, usagef("redis.url: %w", err)
 	}

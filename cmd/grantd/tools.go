@@ -49,7 +49,7 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 			return nil, err
 		}
 	}
-	store, stock, err := openStores(cmd.Context(), c)
+	store, stock, err := openStores(c)
 	if err != nil {
 		return nil, err
 	}

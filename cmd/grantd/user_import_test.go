@@ -63,7 +63,7 @@ func jsonLines(n int) string {
 // Export, import into an empty store, export: nothing is lost.
 func TestExportAndImportLoseNothing(t *testing.T) {
 	open := func(t *testing.T, url string) storage.Store {
-		s, err := redisstore.Open(t.Context(), url)
+		s, err := redisstore.Open(url)
 		if err != nil {
 			t.Fatal(err)
 		}

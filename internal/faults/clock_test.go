@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -51,7 +50,7 @@ func serveSkewed() error {
 		return err
 	}
 	now := func() time.Time { return time.Now().Add(ahead) }
-	store, err := redisstore.Open(context.Background(), os.Getenv(redisVar), redisstore.WithClock(now))
+	store, err := redisstore.Open(os.Getenv(redisVar), redisstore.WithClock(now))
 	if err != nil {
 		return err
 	}

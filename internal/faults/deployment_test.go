@@ -2,7 +2,6 @@ package faults
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,11 +56,11 @@ type storeConfig struct {
 	data         string // file
 }
 
-func (s storeConfig) open(ctx context.Context) (storage.Store, error) {
+func (s storeConfig) open() (storage.Store, error) {
 	if s.redis == "" {
 		return embedded.Open(s.data)
 	}
-	return redisstore.Open(ctx, s.redis)
+	return redisstore.Open(s.redis)
 }
 
 func (s storeConfig) yaml() string {
@@ -82,7 +81,7 @@ func deploy(t *testing.T, store storeConfig, users, nodes int) *deployment {
 	for i := range users {
 		d.users = append(d.users, fmt.Sprintf("user%d", i))
 	}
-	s, err := store.open(t.Context())
+	s, err := store.open()
 	if err != nil {
 		t.Fatal(err)
 	}

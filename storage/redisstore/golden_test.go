@@ -51,7 +51,7 @@ var (
 
 func openStored(t *testing.T) (*Store, *redis.Client) {
 	server := redistest.Single(t)
-	s, err := Open(t.Context(), server.URL(), WithClock(func() time.Time { return storedAt }))
+	s, err := Open(server.URL(), WithClock(func() time.Time { return storedAt }))
 	if err != nil {
 		t.Fatal(err)
 	}

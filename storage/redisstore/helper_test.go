@@ -21,7 +21,7 @@ import (
 func open(t testing.TB, url string) (*Store, *storagetest.Clock) {
 	t.Helper()
 	c := storagetest.NewClock()
-	s, err := Open(t.Context(), url, WithClock(c.Now))
+	s, err := Open(url, WithClock(c.Now))
 	if err != nil {
 		t.Fatal(err)
 	}

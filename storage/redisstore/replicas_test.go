@@ -17,7 +17,7 @@ import (
 func openConfirmed(t testing.TB, url string, replicas int) (*Store, *storagetest.Clock) {
 	t.Helper()
 	c := storagetest.NewClock()
-	s, err := Open(t.Context(), url, WithClock(c.Now), WithReplicas(replicas))
+	s, err := Open(url, WithClock(c.Now), WithReplicas(replicas))
 	if err != nil {
 		t.Fatal(err)
 	}

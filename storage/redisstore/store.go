@@ -54,11 +54,11 @@ func WithClock(now func() time.Time) Option {
 //
 // Open doesn't connect: an absent Redis makes calls fail with
 // storage.ErrUnavailable until it is there. A call that isn't answered fails
-// within a second, even if ctx has no deadline, and those after it at once, until
-// Redis answers again: see circuit.go.
+// within a second, even if its context has no deadline, and those after it at
+// once, until Redis answers again: see circuit.go.
 //
 // Open silences go-redis's logger for the whole process.
-func Open(_ context.Context, url string, opts ...Option) (*Store, error) {
+func Open(url string, opts ...Option) (*Store, error) {
 	s := &Store{now: time.Now}
 	for _, opt := range opts {
 		opt(s)

@@ -110,7 +110,7 @@ func TestBadURLNamesTheFaultAndNeverThePassword(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.url, func(t *testing.T) {
-			_, err := Open(t.Context(), tt.url)
+			_, err := Open(tt.url)
 			if err == nil {
 				t.Fatal("no error")
 			}
