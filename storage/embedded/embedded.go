@@ -15,16 +15,17 @@ import (
 
 // Store is a storage.Store on SQLite.
 type Store struct {
-	now     func() time.Time
-	db      *sql.DB
-	readers pool
-	writers pool    // of one; in memory it is readers
-	recent  *recent // nil in memory
-	queue   chan *write
-	calls   atomic.Int64 // that have begun, see Sweep
-	opened  time.Time
-	began   atomic.Int64 // when the transaction under way did, in ns since opened; 0 when none is
-	fault   atomic.Int32 // why the last one failed, SQLite's code; 0 if it didn't
+	now      func() time.Time
+	db       *sql.DB
+	readers  pool
+	writers  pool      // of one; in memory it is readers
+	recent   *recent   // nil in memory
+	identity *identity // nil in memory
+	queue    chan *write
+	calls    atomic.Int64 // that have begun, see Sweep
+	opened   time.Time
+	began    atomic.Int64 // when the transaction under way did, in ns since opened; 0 when none is
+	fault    atomic.Int32 // why the last one failed, SQLite's code; 0 if it didn't
 
 	closing   chan struct{} // closed when Close begins
 	written   chan struct{} // closed when the writer has ended
@@ -51,6 +52,10 @@ const Memory = ":memory:"
 // its directories (mode 0700) when they aren't there. It returns an error that
 // wraps storage.ErrUnavailable when the file can't be opened, isn't a grantd
 // store or was written by a newer grantd.
+//
+// Once the file, or what SQLite keeps beside it, is moved, deleted or replaced, every
+// call of the store fails with such an error: a write at once, a read after
+// a second at most. Only opening it anew helps.
 func Open(path string, opts ...Option) (*Store, error) {
 	s := &Store{
 		now:     time.Now,

@@ -55,8 +55,8 @@ func createdBefore(c *conn, id storage.GrantID, record []byte) error {
 // LoadGrant returns the live grant; see storage.Grants.
 func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
 	g, kept, before := s.recent.get(id)
-	if kept && g.Expiry().UnixMilli() > s.millis() {
-		return g, s.refused(ctx)
+	if now := s.millis(); kept && g.Expiry().UnixMilli() > now {
+		return g, s.refused(ctx, now)
 	}
 	var record []byte
 	err := s.read(ctx, func(c *conn) (err error) {

@@ -18,7 +18,7 @@ func (s *Store) Health(ctx context.Context) storage.Health {
 	h := storage.Health{State: storage.Healthy, Open: s.stalled()}
 	fault := s.fault.Load()
 	switch {
-	case s.Ping(ctx) != nil:
+	case s.identity.look() != nil || s.Ping(ctx) != nil:
 		h.State = storage.Down
 	case h.Open || fault != 0 && fault != sqlite3.SQLITE_FULL:
 		h.State = storage.Refusing

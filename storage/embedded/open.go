@@ -65,6 +65,10 @@ func makeFile(path string) error {
 var filePragmas = []string{"journal_mode(WAL)", "synchronous(FULL)", "secure_delete(FAST)", "busy_timeout(0)"}
 
 func (s *Store) openFile(path string) error {
+	s.identity = &identity{}
+	if err := s.identity.add(path); err != nil {
+		return err
+	}
 	uri := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": filePragmas}.Encode()}
 	if err := s.connect(uri.String()); err != nil {
 		return err
@@ -86,6 +90,9 @@ func (s *Store) openFile(path string) error {
 		readers = append(readers, c)
 	}
 	s.readers = newPool(readers...)
+	if err := s.identity.addLog(path); err != nil {
+		return err
+	}
 	s.recent, err = newRecent(path, writer)
 	return unavailable(err)
 }

@@ -25,7 +25,7 @@ func (p pool) drain() {
 
 // read runs do on a reader's connection.
 func (s *Store) read(ctx context.Context, do func(c *conn) error) error {
-	if err := s.refused(ctx); err != nil {
+	if err := s.refused(ctx, s.millis()); err != nil {
 		return err
 	}
 	c, err := s.borrow(ctx)
@@ -58,8 +58,8 @@ func (s *Store) borrow(ctx context.Context) (*conn, error) {
 	}
 }
 
-// refused is why no call may begin. It counts the call.
-func (s *Store) refused(ctx context.Context) error {
+// refused is why no call may begin now, in milliseconds. It counts the call.
+func (s *Store) refused(ctx context.Context, now int64) error {
 	s.calls.Add(1)
 	if err := ctx.Err(); err != nil {
 		return unavailable(err)
@@ -68,6 +68,6 @@ func (s *Store) refused(ctx context.Context) error {
 	case <-s.closing:
 		return unavailable(errClosed)
 	default:
-		return nil
+		return s.identity.check(now)
 	}
 }

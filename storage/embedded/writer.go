@@ -48,7 +48,7 @@ func (s *Store) writeSoft(ctx context.Context, do func(c *conn) error) error {
 // A write that is under way for longer than a call may take, on a disk that
 // stalls, has those after it fail at once, so that they don't pile up.
 func (s *Store) submit(w *write) error {
-	if err := s.refused(w.ctx); err != nil {
+	if err := s.refused(w.ctx, s.millis()); err != nil {
 		return err
 	}
 	if s.stalled() {
@@ -137,7 +137,7 @@ func (s *Store) answer(c *conn, w *write) {
 func (s *Store) transact(c *conn, group []*write) ([]error, error) {
 	s.began.Store(int64(time.Since(s.opened)) + 1)
 	defer s.began.Store(0)
-	answers, err := inTransaction(c, group)
+	answers, err := s.inTransaction(c, group)
 	if !busy(err) {
 		s.fault.Store(int32(code(err)))
 	}
@@ -146,7 +146,7 @@ func (s *Store) transact(c *conn, group []*write) ([]error, error) {
 
 // inTransaction runs the writes in one transaction. It returns the answer of each,
 // all nil when the transaction failed.
-func inTransaction(c *conn, group []*write) ([]error, error) {
+func (s *Store) inTransaction(c *conn, group []*write) ([]error, error) {
 	answers := make([]error, len(group))
 	if err := c.wait(slices.ContainsFunc(group, func(w *write) bool { return !w.soft })); err != nil {
 		return answers, err
@@ -154,7 +154,7 @@ func inTransaction(c *conn, group []*write) ([]error, error) {
 	if err := begin(c, maxBusy); err != nil {
 		return answers, err
 	}
-	if err := c.current(); err != nil {
+	if err := errors.Join(c.current(), s.identity.look()); err != nil {
 		return answers, rollback(c, err)
 	}
 	for i, w := range group {
