@@ -74,7 +74,7 @@ func (s *Server) signInUser(ctx context.Context, req tokenRequest, scope []strin
 // verifyUser returns nil when the password is the user's and the user may sign in,
 // and whether its hash has to be renewed. The place is told the outcome.
 func (s *Server) verifyUser(ctx context.Context, req tokenRequest, user storage.User, place *throttle.Place) (rehash bool, err error) {
-	result, err := s.cfg.Passwords.Verify(ctx, user.Password, req.params["password"])
+	result, err := s.verifyHash(ctx, user.Password, req.params["password"], place)
 	switch {
 	case err != nil:
 		return false, err
@@ -86,6 +86,11 @@ func (s *Server) verifyUser(ctx context.Context, req tokenRequest, user storage.
 		return false, s.wrong(ctx, req, place, "wrong password")
 	}
 	return result.Rehash, refused(place.Succeeded(ctx))
+}
+
+func (s *Server) verifyHash(ctx context.Context, hash, password string, place *throttle.Place) (passhash.Result, error) {
+	defer place.Hashing()()
+	return s.cfg.Passwords.Verify(ctx, hash, password)
 }
 
 // beginning is what a sign-in rests on: the id that its grant will have, the

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -94,6 +95,14 @@ func (b *Budget) Spend(d time.Duration) {
 	if b != nil {
 		b.waited.Add(int64(d))
 	}
+}
+
+// Left is what may still be waited: by a nil Budget for ever.
+func (b *Budget) Left() time.Duration {
+	if b == nil {
+		return math.MaxInt64
+	}
+	return maxWait - time.Duration(b.waited.Load())
 }
 
 // Spent reports whether nothing is left.

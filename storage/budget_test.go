@@ -108,6 +108,17 @@ func TestWithoutABudgetNothingIsBounded(t *testing.T) {
 	}
 }
 
+func TestWhatIsLeftOfABudget(t *testing.T) {
+	b := new(storage.Budget)
+	b.Spend(900 * time.Millisecond)
+	if left := b.Left(); left != 50*time.Millisecond {
+		t.Errorf("%v are left of 950ms after 900ms", left)
+	}
+	if left := (*storage.Budget)(nil).Left(); left < time.Hour {
+		t.Errorf("%v are left of no budget", left)
+	}
+}
+
 func TestTheCallersDeadlineStands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(storage.WithBudget(t.Context(), new(storage.Budget)), 400*time.Millisecond)

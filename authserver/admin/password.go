@@ -152,7 +152,7 @@ func (a *API) judgePassword(ctx context.Context, u storage.User, password string
 		return err
 	}
 	defer place.Leave(ctx)
-	result, err := a.cfg.Passwords.Verify(ctx, u.Password, password)
+	result, err := a.verifyHash(ctx, u.Password, password, place)
 	if err != nil {
 		return err
 	}
@@ -167,6 +167,11 @@ func (a *API) judgePassword(ctx context.Context, u storage.User, password string
 		return err
 	}
 	return errWrongPassword
+}
+
+func (a *API) verifyHash(ctx context.Context, hash, password string, place *throttle.Place) (passhash.Result, error) {
+	defer place.Hashing()()
+	return a.cfg.Passwords.Verify(ctx, hash, password)
 }
 
 // errHalfDone: repeating the request may not help, as the old password may be

@@ -17,11 +17,40 @@ func newTurn() turn { return make(turn, 1) }
 // enter waits for the caller's turn; leave ends it. Who has it waits for the store, so
 // this is a wait for the store too.
 func (t turn) enter(ctx context.Context) error {
+	if t.enterAtOnce() {
+		return nil
+	}
+	return t.await(ctx)
+}
+
+func (t turn) enterAtOnce() bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// enterLater is enter for whoever waits for a while already, at a store that isn't slow: so
+// long the turn of another may take, and it's no wait for the store.
+func (t turn) enterLater(ctx context.Context) error {
+	if t.enterAtOnce() {
+		return nil
+	}
+	timer := time.NewTimer(slow)
+	defer timer.Stop()
 	select {
 	case t <- struct{}{}:
 		return nil
-	default:
+	case <-timer.C:
+		return t.await(ctx)
+	case <-ctx.Done():
+		return fmt.Errorf("throttle: %w: %w", storage.ErrUnavailable, context.Cause(ctx))
 	}
+}
+
+func (t turn) await(ctx context.Context) error {
 	ctx, done := storage.Wait(ctx)
 	defer done()
 	select {
@@ -43,7 +72,8 @@ type desk struct {
 	took    time.Duration // to see it
 	changed chan struct{} // closed when a guess of this process has ended
 
-	users int // guarded by desks.mu
+	hashing stopwatch // runs while a password is hashed, or waits for that
+	users   int       // guarded by desks.mu
 }
 
 // fresh is how long a record that was seen is good enough to wait by. A change is made
@@ -51,7 +81,8 @@ type desk struct {
 const fresh = 50 * time.Millisecond
 
 // slow is how long a store takes that the guesses under way wait for more than for
-// their passwords to be hashed. Whoever waits for them then waits for the store.
+// their passwords to be hashed. Whoever waits for them then waits for the store, but
+// while one is hashed.
 const slow = 50 * time.Millisecond
 
 // saw remembers what the store answered to a question that was asked then.
@@ -63,6 +94,41 @@ func (d *desk) saw(record []byte, asked time.Time) {
 func (d *desk) wake() {
 	close(d.changed)
 	d.changed = make(chan struct{})
+}
+
+// stopwatch runs while one of those that started it hasn't stopped it. It is safe for
+// concurrent use.
+type stopwatch struct {
+	mu      sync.Mutex
+	running int
+	since   time.Time     // it runs
+	before  time.Duration // it ran
+}
+
+func (w *stopwatch) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running++; w.running == 1 {
+		w.since = time.Now()
+	}
+}
+
+func (w *stopwatch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running--; w.running == 0 {
+		w.before += time.Since(w.since)
+	}
+}
+
+// read returns how long it ran, and whether it runs.
+func (w *stopwatch) read() (ran time.Duration, runs bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running == 0 {
+		return w.before, false
+	}
+	return w.before + time.Since(w.since), true
 }
 
 // maxDesks bounds the memory. One that is in use stays.

@@ -33,8 +33,9 @@
 // in: on each further node it is one guess more, whenever one comes back.
 //
 // A request waits for others only within its budget of waiting for the store
-// (storage.Budget), as far as it is the store that they wait for. What it had no time
-// left to tell of its guess is told in the background.
+// (storage.Budget), as far as it is the store that they wait for, and never while one of
+// their passwords is hashed. What it had no time left to tell of its guess is told in the
+// background.
 //
 // Times are those of the node that writes them: clocks that differ by seconds make
 // delays longer or shorter by as much.

@@ -77,6 +77,7 @@ type Place struct {
 	digest  uint64        // of the password
 	desk    *desk         // nil once the outcome is told, or being told
 	asked   bool          // the store was asked for it
+	held    bool          // others left no room
 	slow    bool          // the store was, when it was asked last
 	others  time.Duration // see verdict
 }
@@ -87,6 +88,10 @@ const (
 
 	// glance is how long the guesses of other nodes may go on unnoticed.
 	glance = 100 * time.Millisecond
+
+	// blink is how long whoever has hardly any budget left waits while a password is
+	// hashed, before it looks whether that is still so.
+	blink = 10 * time.Millisecond
 
 	// maxWaiting bounds the guesses that wait in this process.
 	maxWaiting = 512
@@ -162,6 +167,7 @@ func (p *Place) await(ctx context.Context) error {
 			p.others = v.others
 			return nil
 		}
+		p.held = true
 		if err := p.pause(ctx, changed, deadline); err != nil {
 			return err
 		}
@@ -170,18 +176,22 @@ func (p *Place) await(ctx context.Context) error {
 
 // pause returns nil when it is worth while to try again.
 func (p *Place) pause(ctx context.Context, changed <-chan struct{}, deadline time.Time) error {
-	if p.slow {
-		var done func()
-		ctx, done = storage.Wait(ctx)
-		defer done()
-	}
 	l := p.limiter
 	defer l.waiting.Add(-1)
 	left := time.Until(deadline)
 	if l.waiting.Add(1) > maxWaiting || left <= 0 {
 		return &Refusal{Wait: time.Second, Crowded: true}
 	}
-	timer := time.NewTimer(min(glance, left))
+	left = min(glance, left)
+	if p.slow {
+		if storage.BudgetOf(ctx).Spent() {
+			return fmt.Errorf("throttle: %w", storage.ErrSpent)
+		}
+		var done func()
+		left, done = p.withinBudget(ctx, left)
+		defer done()
+	}
+	timer := time.NewTimer(left)
 	defer timer.Stop()
 	select {
 	case <-changed:
@@ -193,6 +203,22 @@ func (p *Place) pause(ctx context.Context, changed <-chan struct{}, deadline tim
 	}
 }
 
+// withinBudget begins a wait for guesses that are under way, where the store is slow. It
+// returns how long that may last, at most as long as was asked for. done counts it as a
+// wait for the store, but for the time in which one of their passwords was hashed.
+func (p *Place) withinBudget(ctx context.Context, most time.Duration) (left time.Duration, done func()) {
+	budget, began := storage.BudgetOf(ctx), time.Now()
+	before, hashing := p.desk.hashing.read()
+	left = budget.Left()
+	if hashing {
+		left = max(left, blink)
+	}
+	return min(most, left), func() {
+		ran, _ := p.desk.hashing.read()
+		budget.Spend(time.Since(began) - (ran - before))
+	}
+}
+
 // take takes the place if the verdict admits it; changed is closed when to ask again.
 // A record that was seen before is good enough to be replaced, and to wait by for a
 // moment, but to refuse somebody it has to be one that was loaded since: so lifting
@@ -200,7 +226,11 @@ func (p *Place) pause(ctx context.Context, changed <-chan struct{}, deadline tim
 // has none takes the same steps as who has one.
 func (p *Place) take(ctx context.Context) (v verdict, changed <-chan struct{}, err error) {
 	d, began := p.desk, time.Now()
-	if err := d.enter(ctx); err != nil {
+	enter := d.enter
+	if p.held && !p.slow {
+		enter = d.enterLater
+	}
+	if err := enter(ctx); err != nil {
 		return v, nil, err
 	}
 	defer d.leave()
@@ -328,6 +358,18 @@ func (p *Place) Failed(ctx context.Context) (last bool, err error) {
 		err = &Refusal{Wait: others}
 	}
 	return last, err
+}
+
+// Hashing says that the password is going to be hashed, and done that it was. Others of the
+// user, who wait for that, don't wait for the store meanwhile. done has to be called before
+// the outcome is told.
+func (p *Place) Hashing() (done func()) {
+	if p == nil || p.desk == nil {
+		return func() {}
+	}
+	hashing := &p.desk.hashing
+	hashing.start()
+	return hashing.stop
 }
 
 // ofNetwork is what a failure costs, whoever is guessed at: nothing without an address.
