@@ -44,7 +44,10 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	if err != nil {
 		return nil, usagef("password_hash: %w", err)
 	}
-	if c.Redis.URL == "" && !mayCreate && !fillsNewStore(cmd) {
+	// What adds may be the first to put something into a store, and makes the file that
+	// the configuration names; a name on the command line is more likely wrong.
+	adds := cmd.Name() == "add" || cmd.Name() == "import"
+	if c.Redis.URL == "" && !mayCreate && (!adds || cmd.Flags().Changed("data")) {
 		if err := storeExists(c.Data); err != nil {
 			return nil, err
 		}
@@ -53,17 +56,11 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Data != embedded.Memory && !mayCreate && !fillsNewStore(cmd) && !wasUsed(cmd.Context(), store) {
+	if c.Data != embedded.Memory && !mayCreate && !adds && !wasUsed(cmd.Context(), store) {
 		none := failedf("nothing was ever put into the store").withHint("is it the one that the server uses? grantd init makes the first admin of a new one")
 		return nil, errors.Join(none, store.Close())
 	}
 	return &tools{config: c, store: store, stock: stock, hasher: hasher}, nil
-}
-
-// fillsNewStore reports whether the command may be the first to put something into the
-// store that the configuration names. A name on the command line is more likely wrong.
-func fillsNewStore(cmd *cobra.Command) bool {
-	return !cmd.Flags().Changed("data") && (cmd.Name() == "add" || cmd.Name() == "import")
 }
 
 // storeExists keeps a slip of the pen in the file's name from making a new store,

@@ -69,9 +69,11 @@ func TestCommandsTellWhatRedisAnswers(t *testing.T) {
 
 // What is done without the replicas that confirm it was done by a Redis that can be reached.
 func TestCommandsTellThatReplicasAreMissing(t *testing.T) {
+	redis := redistest.Single(t).URL()
+	must(t, launch{args: []string{"user", "add", "alice", "--password-file", writeFile(t, "p", "correct horse battery"), "--redis", redis}})
 	t.Setenv("GRANTD_REDIS_WAIT_REPLICAS", "1")
 	var printed bytes.Buffer
-	code := report(&printed, execute(t.Context(), []string{"grant", "revoke", "--all", "--yes", "--redis", redistest.Single(t).URL()}))
+	code := report(&printed, execute(t.Context(), []string{"grant", "revoke", "--all", "--yes", "--redis", redis}))
 	if got := printed.String(); code != exitFailed || strings.Contains(got, "hint: ") || !strings.Contains(got, "the store answers: done, but too few replicas confirmed it in time") {
 		t.Errorf("exit %d, %s", code, got)
 	}
