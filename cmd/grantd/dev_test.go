@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -276,6 +277,7 @@ func TestTheLogOfAServerHoldsOneCleanLineARequest(t *testing.T) {
 // SIGHUP is what a terminal that is closed sends, and systemd with SendSIGHUP right
 // after SIGTERM: it is no reason to cut anybody off.
 func TestSignalsToStopFinishTheRequestInFlight(t *testing.T) {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // the programs inherit no nohup of this one
 	for name, signals := range map[string][]syscall.Signal{
 		"SIGTERM":             {syscall.SIGTERM},
 		"SIGHUP":              {syscall.SIGHUP},
