@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// services are what listens: on ln, which is at addr, and, where the admin API or
+// the metrics have an address of their own, there.
+func (p *process) services(ctx context.Context, addr string, ln net.Listener, h handlers) ([]service, error) {
+	first, err := p.service(addr, ln, h)
+	if err != nil {
+		return nil, err
+	}
+	all := []service{first}
+	for _, own := range []struct {
+		addr, whom string
+		handlers   handlers
+		offered    bool
+	}{
+		{p.config.AdminAddr, "admins", handlers{oauth: h.admin, escaped: h.escaped, nothing: h.nothing}, h.admin != nil},
+		{p.config.MetricsAddr, "Prometheus", handlers{metrics: p.metrics.Handler()}, p.config.MetricsAddr != ""},
+	} {
+		if !own.offered {
+			continue
+		}
+		another, err := p.ownService(ctx, own.addr, own.handlers)
+		if err != nil {
+			return nil, errors.Join(err, closeListeners(all[1:])) // ln is the caller's
+		}
+		p.log.Info("listening besides", "for", own.whom, "addr", another.ln.Addr().String())
+		all = append(all, another)
+	}
+	return all, nil
+}
+
+// ownService is one with a listener that nobody has opened yet.
+func (p *process) ownService(ctx context.Context, addr string, h handlers) (service, error) {
+	ln, err := listen(ctx, addr, p.keyPair)
+	if err != nil {
+		return service{}, err
+	}
+	s, err := p.service(addr, ln, h)
+	if err != nil {
+		return service{}, errors.Join(err, ln.Close())
+	}
+	return s, nil
+}
+
+func (p *process) service(addr string, ln net.Listener, h handlers) (service, error) {
+	handler, err := p.handler(addr, h)
+	if err != nil {
+		return service{}, err
+	}
+	if h.oauth != nil { // metrics alone are no secret
+		p.warnExposed(addr)
+	}
+	return service{newHTTPServer(handler, defaultLimits, p.log), ln}, nil
+}
+
+// handler is h with everything around it, outermost first: the log, the framing,
+// the routes, the transport.
+func (p *process) handler(addr string, h handlers) (http.Handler, error) {
+	trusted, err := parseProxies(p.config.TrustedProxies)
+	if err != nil {
+		return nil, usagef("trusted_proxies: %w", err)
+	}
+	if len(trusted) == 0 && loopbackAddr(addr) && p.config.needsProxy() {
+		trusted = loopbackProxies
+	}
+	guard := func(next http.Handler) http.Handler { return next }
+	if p.config.needsProxy() {
+		guard = demandTLS(trusted)
+	}
+	h.health = p.health
+	o := &observer{log: p.log, proxies: trusted, requests: p.metrics.Requests(h.patterns()), tracer: p.tracer}
+	return o.wrap(p.health.part(closeChunked(h.routes(guard)))), nil
+}
+
+// warnExposed tells that others may reach what is configured for this machine
+// alone, as in a container whose port is published on loopback.
+func (p *process) warnExposed(addr string) {
+	if p.config.TLSCert == "" && strings.HasPrefix(p.config.Issuer, "http:") && !loopbackAddr(addr) {
+		p.log.Warn("plain http on an address that other machines may reach, though the issuer is on this one",
+			"addr", addr, "issuer", p.config.Issuer)
+	}
+}
