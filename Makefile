@@ -82,9 +82,10 @@ soak: ## Send requests of all kinds to both stores for DURATION (10m), and look 
 	SOAK=$(DURATION) go test -count 1 -timeout 0 -v -run '^TestSoak$$' ./cmd/grantd
 
 .PHONY: lint
-lint: bin/golangci-lint ## Check the code, and who imports what (.golangci.yml)
+lint: bin/golangci-lint ## Check the code, who imports what (.golangci.yml), and what is tracked
 	@# golangci-lint drops every finding in a path that begins with GOCACHE's, as /tmp/go-src does with /tmp/go.
 	@case '$(CURDIR)' in "$$(go env GOCACHE)"*) echo 'lint: GOCACHE must not be the beginning of $(CURDIR)'; exit 1;; esac
+	.ci/tree
 	bin/golangci-lint run
 
 .PHONY: law
