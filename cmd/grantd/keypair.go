@@ -65,8 +65,11 @@ func (k *keyPair) renew() {
 		return
 	}
 	k.fault = ""
-	k.log.Info("the certificate was loaded anew", "tls_cert", k.certFile, "not_after", k.current.Load().Leaf.NotAfter)
+	k.log.Info("the certificate was loaded anew", "tls_cert", k.certFile, "not_after", k.notAfter())
 }
+
+// notAfter is when the certificate in use ceases to be valid.
+func (k *keyPair) notAfter() time.Time { return k.current.Load().Leaf.NotAfter }
 
 // load reads the pair. What the files were is asked before, so that one that is
 // written meanwhile is read once more.
@@ -77,6 +80,10 @@ func (k *keyPair) load(files [2]os.FileInfo) error {
 	}
 	k.current.Store(&pair)
 	k.files = files
+	if now := k.now(); now.Before(pair.Leaf.NotBefore) || now.After(pair.Leaf.NotAfter) {
+		k.log.Warn("the certificate isn't valid now: clients will refuse it",
+			"tls_cert", k.certFile, "not_before", pair.Leaf.NotBefore, "not_after", pair.Leaf.NotAfter)
+	}
 	return nil
 }
 

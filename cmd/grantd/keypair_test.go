@@ -346,6 +346,22 @@ func TestHandshakesWhileCertificatesAreRenewed(t *testing.T) {
 	s.wants(s.addr, pairs[renewals%2], "in the end")
 }
 
+// One that has expired is taken, since whoever put it there may have no better, and told of.
+func TestACertificateThatHasExpiredIsToldOf(t *testing.T) {
+	const told = `level=WARN msg="the certificate isn't valid now`
+	first, second := newPair(t), newPair(t) // for an hour
+	s := startRenewing(t, renameOver, first)
+	if warned := s.logged(told); warned != 0 {
+		t.Errorf("%d warnings of one that is valid\n%s", warned, s.log.String())
+	}
+	s.ahead.Store(int64(2 * time.Hour))
+	renameOver(t, s.dir, 2, second)
+	s.wants(s.addr, second, "two hours later")
+	if warned := s.logged(told); warned != 1 {
+		t.Errorf("%d warnings, want 1\n%s", warned, s.log.String())
+	}
+}
+
 func TestABrokenPairKeepsTheProgramFromStarting(t *testing.T) {
 	one, other := newPair(t), newPair(t)
 	dir := t.TempDir()

@@ -29,6 +29,12 @@ func scrape(t testing.TB, base string) series {
 	if status != http.StatusOK {
 		t.Fatalf("GET %s%s: %d %s", base, metricsPath, status, text)
 	}
+	return readSeries(t, text)
+}
+
+// readSeries reads the text format of Prometheus.
+func readSeries(t testing.TB, text string) series {
+	t.Helper()
 	found := series{}
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "#") {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -156,6 +159,7 @@ func TestObservedMetricsExist(t *testing.T) {
 	time.Sleep(checkLife) // so long a ping counts
 	get(t, g.URL+"/readyz")
 	there := scrape(t, g.URL)
+	maps.Copy(there, secureSeries(t))
 
 	expressions := panels(t)
 	maps.Copy(expressions, alerts(t))
@@ -184,6 +188,30 @@ func TestObservedMetricsExist(t *testing.T) {
 			t.Errorf("nobody looks at %s", name)
 		}
 	}
+}
+
+// secureSeries is what a server with TLS says of its certificate.
+func secureSeries(t *testing.T) series {
+	cert, key, pool := certificate(t)
+	g := launch{args: []string{"serve"}, dir: t.TempDir(), env: append([]string{
+		"GRANTD_DATA=grantd.db", "GRANTD_TLS_CERT=" + cert, "GRANTD_TLS_KEY=" + key}, serveEnv...)}.start(t)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	defer client.CloseIdleConnections()
+	response, err := client.Get(strings.Replace(g.URL, "http:", "https:", 1) + metricsPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "grantd_tls_certificate_not_after_seconds"
+	end := readSeries(t, string(text))[name]
+	if ahead := time.Until(time.Unix(int64(end), 0)); ahead < 50*time.Minute || ahead > time.Hour {
+		t.Errorf("the certificate ends in %v, want an hour", ahead)
+	}
+	return series{name: end}
 }
 
 // grouped are the labels that the expression groups by.

@@ -87,7 +87,6 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.
 		log.Warn("unknown variables", "names", c.Unknown)
 	}
 	p = &process{config: c, log: log, flush: lines.flush}
-	p.metrics = metrics.New(p.vitals())
 	if p.tracer, err = tracing.New(ctx, tracing.Read(os.Getenv), versionText(), log); err != nil {
 		return nil, usagef("%w", err).withHint("the environment variables that begin with OTEL_ say where traces go")
 	}
@@ -105,6 +104,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.
 			return nil, usagef("tls_cert: %w", err)
 		}
 	}
+	p.metrics = metrics.New(p.vitals())
 	store, stock, err := openStores(c)
 	if err != nil {
 		return nil, err

@@ -37,7 +37,7 @@ func (p *process) mainMetrics() http.Handler {
 func (p *process) vitals() metrics.Process {
 	state := func() storage.HealthState { return p.health.storeHealth(context.Background()).State }
 	up := func() bool { return serves(state()) }
-	return metrics.Process{
+	asked := metrics.Process{
 		Version:      versionText(),
 		StoreUp:      up,
 		StoreState:   state,
@@ -45,6 +45,10 @@ func (p *process) vitals() metrics.Process {
 		Hashing:      func() (running, waiting int) { return p.hasher.Load() },
 		AuditWaiting: func() int { return len(p.audit.incoming) },
 	}
+	if p.keyPair != nil {
+		asked.CertificateEnd = p.keyPair.notAfter
+	}
+	return asked
 }
 
 // noteStore counts a call of the store, and adds it to the trace of its request.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -60,6 +61,9 @@ type Process struct {
 
 	// AuditWaiting tells how many events wait to be written.
 	AuditWaiting func() int
+
+	// CertificateEnd tells until when the certificate in use is valid; nil without TLS.
+	CertificateEnd func() time.Time
 }
 
 // Times of the histograms' buckets, in seconds. A request with a hash in it takes
@@ -121,6 +125,10 @@ func (m *Metrics) ask(p Process) {
 	m.gauge("password_hash_running", "Passwords that are being hashed or verified.", running)
 	m.gauge("password_hash_waiting", "Passwords that wait for that.", waiting)
 	m.gauge("audit_events_waiting", "Audit events that nobody has looked at yet.", func() float64 { return float64(p.AuditWaiting()) })
+	if p.CertificateEnd != nil {
+		m.gauge("tls_certificate_not_after_seconds", "When the certificate in use ceases to be valid, in seconds since 1970.",
+			func() float64 { return float64(p.CertificateEnd().Unix()) })
+	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "build_info", Help: "1; the labels say what runs.",
 		ConstLabels: prometheus.Labels{"version": p.Version, "go_version": runtime.Version()},

@@ -23,6 +23,7 @@ func newMetrics() *metrics.Metrics {
 	return metrics.New(metrics.Process{
 		Version: "v1.2.3", StoreUp: func() bool { return true }, Ready: no, StoreState: func() storage.HealthState { return storage.Full },
 		Hashing: func() (int, int) { return 2, 3 }, AuditWaiting: func() int { return 4 },
+		CertificateEnd: func() time.Time { return time.Unix(1800000000, 0) },
 	})
 }
 
@@ -77,7 +78,7 @@ func TestEveryAnswerIsCounted(t *testing.T) {
 		`grantd_requests_total{method="GET",route="/users/me",status="299"}`:         "",
 		`grantd_build_info{go_version="` + runtime.Version() + `",version="v1.2.3"}`: "1",
 		`grantd_store_up`: "1", `grantd_ready`: "0", `grantd_store_state{state="full"}`: "1", `grantd_store_state{state="ok"}`: "0",
-		`grantd_password_hash_running`: "2", `grantd_password_hash_waiting`: "3", `grantd_audit_events_waiting`: "4",
+		`grantd_password_hash_running`: "2", `grantd_password_hash_waiting`: "3", `grantd_audit_events_waiting`: "4", `grantd_tls_certificate_not_after_seconds`: "1.8e+09",
 	})
 }
 
