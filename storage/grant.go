@@ -120,6 +120,15 @@ type Grant struct {
 	UserAgent string     // of the client at sign-in, cut to MaxUserAgent bytes
 }
 
+// CheckSuccessor returns an error unless next is what may replace g: of the same id,
+// epoch and end, of the next generation, and with another access token.
+func (g Grant) CheckSuccessor(next Grant) error {
+	if next.Access == g.Access || next.ID != g.ID || next.Epoch != g.Epoch || !next.End.Equal(g.End) || next.Generation != g.Generation+1 {
+		return errors.New("storage: not the next generation of the grant")
+	}
+	return nil
+}
+
 // MaxUserAgent is how many bytes of a User-Agent a grant keeps: enough to tell
 // devices apart in a list, and little enough for a compact record.
 const MaxUserAgent = 48

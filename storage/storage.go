@@ -67,9 +67,8 @@ type Grants interface {
 	LoadGrant(ctx context.Context, id GrantID) (Grant, error)
 
 	// SwapGrant replaces old by next in one step, and keeps r beside it until
-	// r.Until (a zero r.Until keeps nothing and ends an earlier window). next
-	// must have the id, epoch and end of old, the generation after it and another
-	// access token.
+	// r.Until (a zero r.Until keeps nothing and ends an earlier window). What
+	// old.CheckSuccessor returns of next is returned, and nothing done.
 	// Of any number of concurrent calls with the same old exactly one
 	// succeeds; the others get ErrConflict, and ErrNotFound once the grant is
 	// gone (RFC 9700 section 4.14.2). Repeating a call that succeeded

@@ -14,7 +14,7 @@ const (
 		SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE ?4 = (SELECT epoch FROM epochs) ON CONFLICT DO NOTHING`
 	loadGrant = `SELECT record FROM grants WHERE id = ? AND expires_at > ? AND ` + aboveFloors
 	swapGrant = `UPDATE grants SET generation = ?, expires_at = ?, record = ?, retry = ?, retry_until = ?
-		WHERE id = ? AND generation = ? AND instr(record, ?) AND expires_at > ? AND ` + aboveFloors
+		WHERE id = ? AND instr(record, ?) AND expires_at > ? AND ` + aboveFloors
 	loadRetry = `SELECT retry FROM grants WHERE id = ? AND retry_until > ?2 AND expires_at > ?2 AND ` + aboveFloors
 )
 
@@ -84,6 +84,9 @@ func orNotFound(found bool, err error) error {
 
 // SwapGrant replaces old by next; see storage.Grants.
 func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storage.Retry) error {
+	if err := old.CheckSuccessor(next); err != nil {
+		return err
+	}
 	record, err := storage.AppendGrant(nil, next)
 	if err != nil {
 		return err
@@ -94,7 +97,7 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 	}
 	return s.write(ctx, func(c *conn) error {
 		n, err := c.exec(swapGrant, next.Generation, next.Expiry().UnixMilli(), record, retry, until,
-			old.ID[:], old.Generation, old.Access[:], s.millis())
+			old.ID[:], old.Access[:], s.millis())
 		if err != nil || n == 1 {
 			return err
 		}

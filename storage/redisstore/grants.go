@@ -118,8 +118,8 @@ func decodeGrant(id storage.GrantID, reply any) (storage.Grant, error) {
 // waited for. The script looks at the floors again: a grant that was revoked since old
 // was loaded stays dead.
 func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storage.Retry) error {
-	if next.Access == old.Access || next.ID != old.ID || next.Epoch != old.Epoch || !next.End.Equal(old.End) || next.Generation != old.Generation+1 {
-		return errors.New("redisstore: not the next generation of the grant")
+	if err := old.CheckSuccessor(next); err != nil {
+		return err
 	}
 	if !s.now().Before(old.Expiry()) {
 		return s.notSwapped(ctx, next)

@@ -12,6 +12,7 @@ var swapChecks = []check{
 	{"a swap replaces the grant", swapReplaces},
 	{"a swap of a stale grant is a conflict and changes nothing", swapStale},
 	{"a swap of another grant of the same generation is a conflict", swapOther},
+	{"a swap by what is no next generation is refused and changes nothing", swapNoSuccessor},
 	{"a swap repeated before anybody swapped after it succeeds", swapRepeated},
 	{"of concurrent swaps of one grant exactly one succeeds", swapRace},
 	{"of concurrent repeats of one swap all succeed", swapRepeatRace},
@@ -57,6 +58,26 @@ func swapOther(t *testing.T, f Fixture) {
 	err := f.Store.SwapGrant(t.Context(), lost, successor(f, lost), storage.Retry{})
 	wantErr(t, "SwapGrant of what was lost", err, storage.ErrConflict)
 	wantLive(t.Context(), t, f, second)
+}
+
+func swapNoSuccessor(t *testing.T, f Fixture) {
+	g := created(t, f, alice, web)
+	for name, spoil := range map[string]func(*storage.Grant){
+		"the same access token": func(next *storage.Grant) { next.Access = g.Access },
+		"another id":            func(next *storage.Grant) { next.ID = storage.NewGrantID(alice) },
+		"another epoch":         func(next *storage.Grant) { next.Epoch++ },
+		"another end":           func(next *storage.Grant) { next.End = next.End.Add(time.Second) },
+		"the same generation":   func(next *storage.Grant) { next.Generation = g.Generation },
+		"a generation left out": func(next *storage.Grant) { next.Generation++ },
+	} {
+		next := successor(f, g)
+		spoil(&next)
+		err := f.Store.SwapGrant(t.Context(), g, next, retryOf(f, g, time.Minute))
+		if err == nil || errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+		wantLive(t.Context(), t, f, g)
+	}
 }
 
 func swapRepeated(t *testing.T, f Fixture) {
