@@ -241,6 +241,26 @@ func TestAReloadOutlivesItsRequest(t *testing.T) {
 	})
 }
 
+// A store that hangs isn't asked forever: the next reload would never come, nor the end
+// of the process.
+func TestAReloadIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &keyStore{}
+		loader := opaque.NewLoader(store, newSealer(t))
+		load(t, loader)
+		time.Sleep(6 * time.Second)
+		store.set(func(s *keyStore) { s.hang = time.Hour })
+		began := time.Now()
+		load(t, loader)
+		if err := loader.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took == 0 || took > 3*time.Second {
+			t.Errorf("it was given up after %v", took)
+		}
+	})
+}
+
 // knows reports whether the keyring has a key of that id.
 func knows(r *opaque.Keyring, id byte) bool {
 	_, _, err := r.Successor(opaque.Token{}, opaque.Access, id, [16]byte{})

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 	"github.com/grantd/grantd/storage/storagetest"
@@ -128,6 +130,36 @@ func refuseSlowCrowd(t *testing.T) error {
 		return fmt.Errorf("%d connections were given up", stats.StaleConns)
 	}
 	return nil
+}
+
+// What waits is bounded, however slow the server is.
+func TestTheCommandsThatWaitAreBounded(t *testing.T) {
+	b := &batcher{crowd: few + 1, leading: true} // a flight that never lands
+	for i := range maxWaiting {
+		if s, err := b.seat(redis.NewStatusCmd(t.Context())); s == nil || err != nil {
+			t.Fatalf("command %d: %v, %v", i, s, err)
+		}
+	}
+	if s, err := b.seat(redis.NewStatusCmd(t.Context())); s != nil || !errors.Is(err, errCrowded) {
+		t.Errorf("one more than %d: %v, %v", maxWaiting, s, err)
+	}
+}
+
+// An answer is due callTimeout after its command came, not after the flight left.
+func TestAFlightIsDueWhenItsFirstCommandIs(t *testing.T) {
+	b := &batcher{crowd: few + 1, leading: true}
+	first, err := b.seat(redis.NewStatusCmd(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.came = first.came.Add(-callTimeout / 4)
+	if _, err := b.seat(redis.NewStatusCmd(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	batch, late := b.next()
+	if len(batch) != 2 || !late.Equal(first.came.Add(callTimeout)) {
+		t.Errorf("%d commands, due %v after the first came", len(batch), late.Sub(first.came))
+	}
 }
 
 // batchers are all that there are.
