@@ -187,11 +187,27 @@ func (s *Store) notSwapped(ctx context.Context, next storage.Grant) error {
 
 // LoadRetry implements storage.Grants in one round trip. The retry of a grant
 // that has ended is not found, whatever its window.
+//
+// Whoever asks while replicas are missing hasn't got the answer of the swap, and can't
+// get it: the window is open for him for maxLateness more, so that he has it once they
+// are back.
 func (s *Store) LoadRetry(ctx context.Context, id storage.GrantID) (storage.Retry, error) {
 	replies, err := s.client.MGet(s.confirmed(ctx), grantKey(id), floorsKey(id.Partition()), retryKey(id)).Result()
-	if err != nil {
+	if err != nil && !errors.Is(err, errUnconfirmed) {
 		return storage.Retry{}, unavailable(ctx, err)
 	}
+	r, invalid := s.openRetry(id, replies)
+	switch {
+	case err == nil:
+		return r, invalid
+	case invalid == nil:
+		s.prolong(ctx, id, r)
+	}
+	return storage.Retry{}, unavailable(ctx, err)
+}
+
+// openRetry takes what MGET gave for the grant, its floors and its retry.
+func (s *Store) openRetry(id storage.GrantID, replies []any) (storage.Retry, error) {
 	if _, err := s.liveGrant(id, replies[0], replies[1]); err != nil {
 		return storage.Retry{}, err
 	}
@@ -207,6 +223,19 @@ func (s *Store) LoadRetry(ctx context.Context, id storage.GrantID) (storage.Retr
 		return storage.Retry{}, storage.ErrNotFound
 	}
 	return r, nil
+}
+
+// prolong keeps the retry for maxLateness from now at least. Where that fails the window
+// ends as it would have.
+func (s *Store) prolong(ctx context.Context, id storage.GrantID, r storage.Retry) {
+	until := s.now().Add(maxLateness)
+	if !r.Until.Before(until) {
+		return
+	}
+	longer := r
+	longer.Until = until
+	_ = prolongScript.Run(ctx, s.client, []string{retryKey(id)},
+		storage.AppendRetry(nil, r), storage.AppendRetry(nil, longer), until.UnixMilli()).Err()
 }
 
 // DeleteGrant implements storage.Grants. It reads the grant first, to know the

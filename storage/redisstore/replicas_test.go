@@ -142,6 +142,54 @@ func TestActsWaitForReplicas(t *testing.T) {
 	}
 }
 
+// However long replicas are missing, a client that goes on repeating a refresh has its
+// answer once they are back; one that doesn't repeat it has no longer than it would have.
+func TestARefreshThatIsRepeatedOutlivesMissingReplicas(t *testing.T) {
+	for _, tt := range replicated {
+		t.Run(tt.name, func(t *testing.T) {
+			url, replicas := tt.start(t)
+			s, clock := openConfirmed(t, url, tt.replicas)
+			swap := func() (storage.Grant, storage.Retry) {
+				g := mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour))
+				r := retry(next(g))
+				expectRecovery(t, 5*time.Second, func() error { return s.SwapGrant(t.Context(), g, next(g), r) })
+				return g, r
+			}
+			repeated, want := swap()
+			left, _ := swap()
+			revoked, _ := swap()
+			for _, r := range replicas {
+				r.Stop()
+			}
+			if err := s.DeleteGrant(t.Context(), revoked.ID); !errors.Is(err, errUnconfirmed) {
+				t.Errorf("a revocation: %v", err)
+			}
+			for range 5 {
+				clock.Advance(maxLateness - time.Second)
+				for _, g := range []storage.Grant{repeated, revoked} {
+					if _, err := s.LoadRetry(t.Context(), g.ID); !errors.Is(err, storage.ErrUnavailable) {
+						t.Errorf("without replicas: %v, want ErrUnavailable", err)
+					}
+				}
+			}
+			for _, r := range replicas {
+				r.Cont()
+			}
+			var got storage.Retry
+			expectRecovery(t, 5*time.Second, func() (err error) { got, err = s.LoadRetry(t.Context(), repeated.ID); return err })
+			want.Until = got.Until
+			if ahead := got.Until.Sub(clock.Now()); got != want || ahead != maxLateness {
+				t.Errorf("%+v for %v, want %+v for %v", got, ahead, want, maxLateness)
+			}
+			for name, g := range map[string]storage.Grant{"not repeated": left, "revoked": revoked} {
+				if _, err := s.LoadRetry(t.Context(), g.ID); !errors.Is(err, storage.ErrNotFound) {
+					t.Errorf("%s: %v, want ErrNotFound", name, err)
+				}
+			}
+		})
+	}
+}
+
 // A store that waits for no replicas asks nothing more of Redis.
 func TestNoReplicasCostNothing(t *testing.T) {
 	server := redistest.Single(t)

@@ -24,6 +24,10 @@ var (
 	swapText   string
 	swapScript = redis.NewScript(withFloors(swapText))
 
+	//go:embed script/prolong.lua
+	prolongText   string
+	prolongScript = redis.NewScript(prolongText)
+
 	//go:embed script/forget.lua
 	forgetText   string
 	forgetScript = redis.NewScript(forgetText)
