@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"context"
 	"errors"
 	"io"
 	"mime"
@@ -42,6 +43,13 @@ func parseParams(w http.ResponseWriter, r *http.Request) (params, error) {
 		return nil, ErrInvalidRequest.because(err)
 	}
 	return parseForm(string(body))
+}
+
+// withoutClient is the request that goes on to its end when the client closes the
+// connection: a logout is to be done though nobody waits for it, and a client that closes
+// only its half still reads (RFC 9112 section 9.6). net/http takes the one for the other.
+func withoutClient(r *http.Request) *http.Request {
+	return r.WithContext(context.WithoutCancel(r.Context()))
 }
 
 // formMediaType reports whether the body is declared as a form in UTF-8

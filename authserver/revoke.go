@@ -25,6 +25,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request, ev *Event) error
 	if err != nil {
 		return err
 	}
+	r = withoutClient(r)
 	ctx := r.Context()
 	client, err := s.authenticateClient(r, form)
 	if err != nil {

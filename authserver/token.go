@@ -69,6 +69,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, ev *Event) error 
 	if form["grant_type"] == "" && s.namesNoClient(r.Header, form) && form["username"] != "" {
 		form["grant_type"] = grantPassword // the bare form of a username and a password
 	}
+	if form["grant_type"] != grantPassword { // nothing is hashed for who is gone
+		r = withoutClient(r)
+	}
 	req := tokenRequest{
 		params:    form,
 		address:   s.cfg.RemoteAddr(r),

@@ -1,0 +1,53 @@
+package authserver_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// abandoned answers a POST whose client has closed the connection, or its half of it:
+// net/http tells the two apart as little as this does.
+func abandoned(t *testing.T, f *fixture, path string, form url.Values, id, secret string) *httptest.ResponseRecorder {
+	t.Helper()
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, path, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(id, secret)
+	w := httptest.NewRecorder()
+	f.server.Handler().ServeHTTP(w, r)
+	return w
+}
+
+func TestARequestIsDoneThoughItsClientClosed(t *testing.T) {
+	f := newFixture(t)
+	t.Run("a refresh", func(t *testing.T) {
+		pair := signIn(t, f)
+		if w := abandoned(t, f, "/token", refreshForm(pair.text("refresh_token")), "web", webSecret); w.Code != http.StatusOK {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		wantInactive(t, f, pair.text("access_token"))
+	})
+	t.Run("client_credentials", func(t *testing.T) {
+		if w := abandoned(t, f, "/token", form("grant_type", "client_credentials"), "svc", "s3cret3"); w.Code != http.StatusOK {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	})
+	t.Run("a logout", func(t *testing.T) {
+		pair := signIn(t, f)
+		if w := abandoned(t, f, "/revoke", form("token", pair.text("refresh_token")), "web", webSecret); w.Code != http.StatusOK {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		wantInactive(t, f, pair.text("access_token"))
+	})
+	t.Run("but nothing is hashed for who is gone", func(t *testing.T) {
+		w := abandoned(t, f, "/token", form("grant_type", "password", "username", "alice", "password", "secret123"), "web", webSecret)
+		if w.Code != http.StatusServiceUnavailable {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	})
+}
