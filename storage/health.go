@@ -16,6 +16,7 @@ type HealthState string
 // The states, from best to worst.
 const (
 	Healthy  HealthState = "ok"        // all of it
+	Evicting HealthState = "evicting"  // all of it, until there is no room: then it forgets what it holds, revocations too
 	Full     HealthState = "full"      // there is no room: grants are loaded and ended, but none is created or swapped
 	Refusing HealthState = "refusing"  // writes are refused for another reason, the ending of grants included; grants are loaded
 	Partial  HealthState = "partial"   // some of its nodes don't answer

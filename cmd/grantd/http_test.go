@@ -135,6 +135,7 @@ func TestReadiness(t *testing.T) {
 		{storage.Health{State: storage.Down, Open: true}, `503 {"status":"unavailable","reason":"store","store":"down","circuit":"open"}`},
 		{storage.Health{State: storage.Down}, `503 {"status":"unavailable","reason":"store","store":"down","circuit":"closed"}`},
 		{storage.Health{State: storage.ReadOnly}, `503 {"status":"unavailable","reason":"store","store":"read-only","circuit":"closed"}`},
+		{storage.Health{State: storage.Evicting}, `200 {"status":"ready","store":"evicting","circuit":"closed"}`},
 		{storage.Health{State: storage.Full}, `200 {"status":"ready","store":"full","circuit":"closed"}`},
 		{storage.Health{State: storage.Refusing}, `200 {"status":"ready","store":"refusing","circuit":"closed"}`},
 		{storage.Health{State: storage.Partial, Open: true}, `200 {"status":"ready","store":"partial","circuit":"open"}`},

@@ -165,6 +165,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	background.Go(func() {
 		p.keepStarting(ctx, cancel)
 		if p.health.started.Load() {
+			p.warnEvicting(ctx)
 			p.ready(ctx)
 		}
 	})

@@ -244,6 +244,15 @@ func TestReadyzTellsWhatRedisRefuses(t *testing.T) {
 	g.awaitHealth(200, `{"status":"ready","store":"refusing","circuit":"closed"}`)
 	wantStoreState(t, g.URL, "refusing", 1)
 	server.Client().ConfigSet(t.Context(), "min-replicas-to-write", "0")
+	server.Client().ConfigSet(t.Context(), "maxmemory", "1gb")
+	server.Client().ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru")
+	g.awaitHealth(200, `{"status":"ready","store":"evicting","circuit":"closed"}`)
+	wantStoreState(t, g.URL, "evicting", 1)
+	again := launch{args: []string{"serve"}, env: append([]string{"GRANTD_REDIS_URL=" + server.URL()}, serveEnv...)}.start(t)
+	again.awaitReady()
+	if again.Stop() != 0 || !strings.Contains(again.Stderr(), "maxmemory-policy to noeviction") {
+		t.Errorf("the log doesn't warn of a Redis that evicts:\n%s", again.Stderr())
+	}
 	master := redistest.Single(t)
 	_, port, _ := strings.Cut(master.Addr(), ":")
 	server.Client().ReplicaOf(t.Context(), "127.0.0.1", port)

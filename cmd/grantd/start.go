@@ -77,6 +77,13 @@ func (p *process) keepStarting(ctx context.Context, fatal context.CancelCauseFun
 	}
 }
 
+// warnEvicting tells of a Redis that will forget revocations.
+func (p *process) warnEvicting(ctx context.Context) {
+	if p.health.storeHealth(ctx).State == storage.Evicting {
+		p.log.Warn("Redis forgets keys when its memory is full, and revoked tokens would live again", "hint", "set its maxmemory-policy to noeviction")
+	}
+}
+
 func (p *process) warnWaiting(err error) {
 	args := []any{"error", err.Error()}
 	var why *failure

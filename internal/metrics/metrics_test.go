@@ -140,7 +140,7 @@ func TestFailuresOfTheStoreHaveAKind(t *testing.T) {
 
 // Of the states that a store can be in there is always exactly one.
 func TestTheStoreIsInOneState(t *testing.T) {
-	states := []storage.HealthState{storage.Healthy, storage.Full, storage.Refusing, storage.Partial, storage.ReadOnly, storage.Down}
+	states := []storage.HealthState{storage.Healthy, storage.Evicting, storage.Full, storage.Refusing, storage.Partial, storage.ReadOnly, storage.Down}
 	for i, now := range states {
 		looks := 0
 		m := metrics.New(metrics.Process{

@@ -48,7 +48,7 @@ func ErrorKind(err error) string {
 type storeState struct{ look func() storage.HealthState }
 
 // storeStates are the values of its label, from best to worst.
-var storeStates = []storage.HealthState{storage.Healthy, storage.Full, storage.Refusing, storage.Partial, storage.ReadOnly, storage.Down}
+var storeStates = []storage.HealthState{storage.Healthy, storage.Evicting, storage.Full, storage.Refusing, storage.Partial, storage.ReadOnly, storage.Down}
 
 var storeStateDesc = prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "store_state"),
 	"1 for the state that the store is in, as GET /readyz has it, 0 for the others.",

@@ -384,12 +384,16 @@ func TestHealthTellsWhatRedisRefuses(t *testing.T) {
 	orphan := redistest.Single(t, "--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "no")
 	lonely := redistest.Single(t, "--min-replicas-to-write", "1")
 	full.Client().ConfigSet(t.Context(), "maxmemory", "1")
+	forgetful := redistest.Single(t, "--maxmemory", "1gb", "--maxmemory-policy", "volatile-lru")
+	boundless := redistest.Single(t, "--maxmemory-policy", "allkeys-lru")
 	for name, tt := range map[string]struct {
 		server *redistest.Server
 		want   storage.HealthState
 	}{
 		"a master":                  {master, storage.Healthy},
 		"memory is full":            {full, storage.Full},
+		"memory that is made free":  {forgetful, storage.Evicting},
+		"memory without an end":     {boundless, storage.Healthy},
 		"a replica":                 {replica, storage.ReadOnly},
 		"a replica with no master":  {orphan, storage.Down},
 		"a master without replicas": {lonely, storage.Refusing},

@@ -14,8 +14,8 @@ import (
 // a write: it doesn't say otherwise in its first line.
 var writeScript = redis.NewScript("#!lua\nreturn 1")
 
-// Health implements storage.Store: two round trips, the second to every node of a
-// Cluster, and one more to each where replicas are waited for. A store that lacks those
+// Health implements storage.Store: three round trips, the second and third to every node of
+// a Cluster, and one more to each where replicas are waited for. A store that lacks those
 // counts as one that refuses, though it creates grants and users.
 func (s *Store) Health(ctx context.Context) storage.Health {
 	state := s.state(ctx)
@@ -33,6 +33,9 @@ func (s *Store) state(ctx context.Context) storage.HealthState {
 		if state == storage.Healthy && s.replicas > 0 && s.lacksReplicas(ctx, node) {
 			state = storage.Refusing
 		}
+		if state == storage.Healthy && evicts(ctx, node) {
+			state = storage.Evicting
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		found[state] = true
@@ -44,7 +47,7 @@ func (s *Store) state(ctx context.Context) storage.HealthState {
 	if found[storage.Down] && len(found) > 1 {
 		return storage.Partial
 	}
-	for _, worst := range []storage.HealthState{storage.Down, storage.ReadOnly, storage.Refusing, storage.Full} {
+	for _, worst := range []storage.HealthState{storage.Down, storage.ReadOnly, storage.Refusing, storage.Full, storage.Evicting} {
 		if found[worst] {
 			return worst
 		}
@@ -57,6 +60,14 @@ func (s *Store) state(ctx context.Context) storage.HealthState {
 func (s *Store) lacksReplicas(ctx context.Context, node *redis.Client) bool {
 	told, err := node.Info(ctx, "replication").Result()
 	return err == nil && strings.Count(told, ",state=online,") < s.replicas
+}
+
+// evicts reports whether the node makes room by forgetting keys when its memory is full,
+// as far as it tells: see the package comment.
+func evicts(ctx context.Context, node *redis.Client) bool {
+	told, err := node.Info(ctx, "memory").Result()
+	return err == nil && strings.Contains(told, "maxmemory_policy:") &&
+		!strings.Contains(told, "maxmemory_policy:noeviction") && !strings.Contains(told, "maxmemory:0\r")
 }
 
 // writable is the state of a node that answered so to writeScript.
