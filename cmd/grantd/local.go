@@ -43,7 +43,7 @@ func (t *tools) api(ctx context.Context) (*api, error) {
 	c.Actor = func(context.Context) admin.Actor { return admin.Actor{Local: true} }
 	c.Note = causes.note
 	if sealer, err := opaque.NewSealer([]byte(t.config.Secret.Reveal())); err == nil {
-		keys := opaque.NewLoader(t.store, sealer)
+		keys := opaque.NewLoader(t.store, sealer, opaque.ReadOnly()) // one of a wrong secret would keep servers from starting
 		c.Tokens, c.Throttle = keys, throttle.New(t.store, keys, time.Now)
 	}
 	if t.stock != nil {
@@ -100,6 +100,9 @@ func (c *causes) explain(err error) error {
 	}
 	if errors.Is(c.last, opaque.ErrSealed) {
 		return failedf("%w", opaque.ErrSealed).withHint(ownSecret)
+	}
+	if errors.Is(c.last, opaque.ErrNoKey) {
+		return failedf("the store has no deployment key yet: no server has used it").withHint("grantd serve makes the key")
 	}
 	cause := errors.Unwrap(c.last)
 	if cause == nil {

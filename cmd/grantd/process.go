@@ -74,7 +74,7 @@ const ballastSize = 24 << 20
 func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.LoaderOption) (p *process, err error) {
 	lines := newLineWriter(logTo, func(n int) []byte {
 		var line bytes.Buffer
-		newLogger(&line, c.Log).Warn("lines of the log are lost: nobody read it", "lines", n)
+		newLogger(&line, c.Log).Error("lines of the log are lost: nobody read it", "lines", n)
 		return line.Bytes()
 	})
 	defer func() {

@@ -112,6 +112,25 @@ func TestCommandsTellThatTheSecretIsAnothers(t *testing.T) {
 	}
 }
 
+// A key that they made of a wrong secret would keep servers from starting.
+func TestCommandsMakeNoFirstKey(t *testing.T) {
+	l := launch{dir: t.TempDir(), env: []string{"GRANTD_DATA=grantd.db", "GRANTD_SECRET=" + secret32}}
+	password := writeFile(t, "p", "correct horse battery")
+	l.args = []string{"init", "--password-file", password}
+	must(t, l)
+	for _, command := range []string{"token inspect --token-file " + password, "token revoke --token-file " + password, "user unlock admin"} {
+		l.args = strings.Fields(command)
+		code, _, stderr := l.run(t)
+		if want := "grantd: the store has no deployment key yet: no server has used it\nhint: grantd serve makes the key\n"; code != exitFailed || stderr != want {
+			t.Errorf("%s: exit %d\n%s", command, code, stderr)
+		}
+	}
+	l.args = []string{"key", "list", "--json"}
+	if out := must(t, l); strings.Contains(out, `"id"`) {
+		t.Errorf("there is a key: %s", out)
+	}
+}
+
 // What the commands do on a file they do on Redis as well.
 func TestCommandsOnRedis(t *testing.T) {
 	l := launch{dir: t.TempDir(), env: []string{"GRANTD_REDIS_URL=redis://" + redistest.Single(t).Addr(), "GRANTD_SECRET=" + secret32}}
