@@ -26,9 +26,10 @@ var errMoved = fmt.Errorf("%w: its file was moved, deleted or replaced: this pro
 // A file that comes back isn't trusted again: where it was, it may have been used with
 // another log. It is safe for concurrent use; a nil one, in memory, is always well.
 type identity struct {
-	files  []opened
-	looked atomic.Int64 // when a check last found all well, by the store's clock
-	gone   atomic.Bool
+	files   []opened
+	looked  atomic.Int64 // when a check last found all well, by the store's clock
+	looking atomic.Bool  // a check is at it
+	gone    atomic.Bool
 }
 
 // opened is a file as it was when the store was opened.
@@ -58,11 +59,19 @@ func (i *identity) addLog(path string) error {
 }
 
 // check is look for reads, of which those pay for it that come a second after the last
-// one. now is in milliseconds; a clock that was put back makes a great number of the difference.
+// one, one at a time: on a file system that hangs a look may take forever, and what is in
+// memory is answered all the same. now is in milliseconds; a clock that was put back makes a
+// great number of the difference.
 func (i *identity) check(now int64) error {
-	if i == nil || !i.gone.Load() && uint64(now-i.looked.Load()) < lookEvery {
+	switch {
+	case i == nil:
+		return nil
+	case i.gone.Load():
+		return errMoved
+	case uint64(now-i.looked.Load()) < lookEvery || !i.looking.CompareAndSwap(false, true):
 		return nil
 	}
+	defer i.looking.Store(false)
 	err := i.look()
 	if err == nil {
 		i.looked.Store(now)

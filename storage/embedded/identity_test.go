@@ -171,6 +171,21 @@ func TestAStoreWhoseFileIsGoneIsDownAtOnce(t *testing.T) {
 }
 
 // A clock that was put back doesn't keep reads from looking.
+// A look that hangs keeps only its own read waiting.
+func TestReadsDoNotWaitForALookOfAnother(t *testing.T) {
+	i := &identity{files: []opened{{path: filepath.Join(t.TempDir(), "none")}}}
+	i.looking.Store(true)
+	if err := i.check(lookEvery); err != nil {
+		t.Errorf("while another read looks: %v", err)
+	}
+	i.looking.Store(false)
+	for range 2 {
+		if err := i.check(lookEvery); !errors.Is(err, errMoved) {
+			t.Errorf("the next one: %v", err)
+		}
+	}
+}
+
 func TestAClockThatWasPutBackHidesNoMove(t *testing.T) {
 	path, clock := inDirectory(t), storagetest.NewClock()
 	s := open(t, path, WithClock(clock.Now))
