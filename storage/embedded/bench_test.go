@@ -62,8 +62,7 @@ func BenchmarkStore(b *testing.B) {
 			atOnce(b, goroutines, func(pb *testing.PB) error {
 				g := grants[worker.Add(1)-1] // each goroutine has a grant of its own
 				for pb.Next() {
-					next := g
-					next.Generation++
+					next := successor(g)
 					if err := s.SwapGrant(ctx, g, next, storage.Retry{}); err != nil {
 						return err
 					}

@@ -3,6 +3,7 @@ package embedded
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
@@ -28,6 +29,13 @@ func newGrant(userID string, epoch uint32) storage.Grant {
 		Epoch: epoch, Created: now, Issued: now, AccessExpiry: now.Add(time.Hour),
 		RefreshExpiry: now.Add(24 * time.Hour), End: now.Add(24 * time.Hour),
 	}
+}
+
+// successor is the next generation of the grant.
+func successor(g storage.Grant) storage.Grant {
+	g.Generation++
+	binary.BigEndian.PutUint32(g.Access[:], g.Generation)
+	return g
 }
 
 // signInForever prints the id of every grant after its call returned.

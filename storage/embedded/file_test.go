@@ -163,8 +163,7 @@ func TestTheFileHoldsNoTokenAndNoKey(t *testing.T) {
 			}
 			secrets["the secret of "+text] = raw[21:45] // see package opaque
 		}
-		next := g
-		next.Generation = 2
+		next := successor(g)
 		err := errors.Join(s.CreateGrant(ctx, g), s.SwapGrant(ctx, g, next, storage.Retry{}))
 		if err != nil {
 			t.Fatal(err)
@@ -199,8 +198,7 @@ func TestAClosedRetryWindowLeavesNoMixInTheFile(t *testing.T) {
 	ctx, path, clock := t.Context(), filepath.Join(t.TempDir(), "grantd.db"), storagetest.NewClock()
 	s := open(t, path, WithClock(clock.Now))
 	g := newGrant("alice", 1)
-	next := g
-	next.Generation = 2
+	next := successor(g)
 	r := storage.Retry{Generation: 2, Mix: [16]byte([]byte("the secret mix__")), Until: clock.Now().Add(time.Second)}
 	if err := errors.Join(s.CreateGrant(ctx, g), s.SwapGrant(ctx, g, next, r)); err != nil {
 		t.Fatal(err)

@@ -87,8 +87,7 @@ var writes = map[string]func(context.Context, *Store, storage.Grant) error{
 		return s.CreateGrant(ctx, newGrant("bob", 1))
 	},
 	"swap": func(ctx context.Context, s *Store, g storage.Grant) error {
-		next := g
-		next.Generation++
+		next := successor(g)
 		return s.SwapGrant(ctx, g, next, storage.Retry{})
 	},
 	"delete": func(ctx context.Context, s *Store, g storage.Grant) error { return s.DeleteGrant(ctx, g.ID) },

@@ -46,8 +46,7 @@ func TestAKeptGrantIsForgottenByEveryCommit(t *testing.T) {
 		},
 		"its end": func(ctx context.Context, s *Store, g storage.Grant) error { return s.DeleteGrant(ctx, g.ID) },
 		"a swap": func(ctx context.Context, s *Store, g storage.Grant) error {
-			next := g
-			next.Generation++
+			next := successor(g)
 			return s.SwapGrant(ctx, g, next, storage.Retry{})
 		},
 	}
@@ -322,8 +321,7 @@ func swapOften(path string) {
 		return
 	}
 	for g := grants[0]; g.Generation < swaps; {
-		next := g
-		next.Generation++
+		next := successor(g)
 		if err := s.SwapGrant(ctx, g, next, storage.Retry{}); err != nil {
 			fmt.Println("failed:", err)
 			return

@@ -35,7 +35,7 @@ func TestTwoStoresSeeEachOthersWritesAtOnce(t *testing.T) {
 			t.Fatalf("after create here: load there: %v", err)
 		}
 		next := g
-		next.Generation, next.Refresh = 2, storage.Digest{3}
+		next.Generation, next.Access, next.Refresh = 2, storage.Digest{2}, storage.Digest{3}
 		if err := there.SwapGrant(ctx, g, next, storage.Retry{}); err != nil {
 			t.Fatal(err)
 		}

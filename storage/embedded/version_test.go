@@ -16,8 +16,7 @@ func TestRecordsOfANewerVersionAreUnavailable(t *testing.T) {
 	ctx := t.Context()
 	s := open(t, filepath.Join(t.TempDir(), "grantd.db"))
 	g := newGrant("alice", 1)
-	next := g
-	next.Generation, next.Access = g.Generation+1, storage.Digest{9}
+	next := successor(g)
 	r := storage.Retry{Generation: 2, Until: g.End}
 	err := errors.Join(s.CreateGrant(ctx, g), s.SwapGrant(ctx, g, next, r),
 		s.CreateUser(ctx, storage.User{Name: "alice"}), s.CreateClient(ctx, storage.Client{ID: "web"}), s.CreateKey(ctx, storage.Key{ID: 1}),
@@ -67,8 +66,7 @@ func TestAProcessWhoseFileANewerOneChangedIsUnavailable(t *testing.T) {
 	if err := s.CreateGrant(ctx, g); err != nil {
 		t.Fatal(err)
 	}
-	next := g
-	next.Generation, next.Access = g.Generation+1, storage.Digest{9}
+	next := successor(g)
 	calls := map[string]func() error{
 		"LoadGrant":   func() error { _, err := s.LoadGrant(ctx, g.ID); return err },
 		"ListGrants":  func() error { _, _, err := s.ListGrants(ctx, storage.Target{UserID: "alice"}, "", 9); return err },

@@ -80,7 +80,7 @@ func given() map[reflect.Type][]any {
 		Created: now, Issued: now, AccessExpiry: now.Add(time.Hour), RefreshExpiry: now.Add(time.Hour), End: now.Add(time.Hour),
 	}
 	next := g
-	next.Generation++
+	next.Generation, next.Access = g.Generation+1, storage.Digest{9}
 	return map[reflect.Type][]any{
 		reflect.TypeFor[storage.Grant]():        {g, next},
 		reflect.TypeFor[storage.Target]():       {storage.Target{UserID: "usr_1"}},
