@@ -77,7 +77,7 @@ func newCircuit(client *redis.Client, replicas int, tripped *atomic.Int32, rerou
 type probing struct{}
 
 // flight marks the context of a pipeline of many callers: its deadline is that of the
-// one who waited longest, and no caller's leaving. That it passed is the server's fault.
+// one who waited longest, and no caller's leaving.
 type flight struct{}
 
 // DialHook implements redis.Hook.
@@ -136,11 +136,20 @@ func (c *circuit) call(ctx context.Context, do func(context.Context) error) erro
 			c.broken.Store(0)
 		}
 	case c.answers.Load() != seen: // others are answered
-	case ctx.Value(flight{}) == nil && gaveUp(ctx) && time.Since(began) < c.client.Options().ReadTimeout: // the caller didn't wait for long
+	case gaveUp(ctx) && time.Since(began) < c.patience(ctx): // the server had no time to answer
 	case !errors.Is(err, redis.ErrClosed) && (silent(err) || c.broken.Add(1) >= maxBroken):
 		c.trip(err)
 	}
 	return err
+}
+
+// patience is how long a call has to have waited when its caller gives up, for the server
+// to be at fault. A flight leaves with twice that left, unless this process stood still.
+func (c *circuit) patience(ctx context.Context) time.Duration {
+	if ctx.Value(flight{}) != nil {
+		return callTimeout / 4
+	}
+	return c.client.Options().ReadTimeout
 }
 
 // gaveUp reports whether the caller waits no longer. Its deadline is one of the

@@ -376,6 +376,31 @@ func TestAReplicaOfAClusterTakesOver(t *testing.T) {
 	}
 }
 
+// A flight whose time is over before it leaves, because this process stood still, says
+// nothing of the server.
+func TestAFlightWithoutTimeOpensNoCircuit(t *testing.T) {
+	for name, tt := range map[string]struct {
+		waits time.Duration
+		opens bool
+	}{"no time": {0, false}, "time enough": {callTimeout / 3, true}} {
+		t.Run(name, func(t *testing.T) {
+			client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+			defer client.Close()
+			var tripped atomic.Int32
+			c := newCircuit(client, 0, &tripped, func() {})
+			ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), flight{}, true), tt.waits)
+			defer cancel()
+			err := c.call(ctx, func(ctx context.Context) error {
+				<-ctx.Done()
+				return ctx.Err()
+			})
+			if opened := tripped.Load() > 0; !errors.Is(err, context.DeadlineExceeded) || opened != tt.opens {
+				t.Errorf("%v, the circuit is open: %t", err, opened)
+			}
+		})
+	}
+}
+
 func TestHealthTellsWhatRedisRefuses(t *testing.T) {
 	master := redistest.Single(t)
 	full := redistest.Single(t)
@@ -412,8 +437,11 @@ func TestHealthTellsWhatRedisRefuses(t *testing.T) {
 		if got := s.Health(t.Context()); got != (storage.Health{State: storage.Refusing}) {
 			t.Errorf("health %+v", got)
 		}
-		redistest.Single(t, "--replicaof", "127.0.0.1 "+port)
+		replica := redistest.Single(t, "--replicaof", "127.0.0.1 "+port)
 		await(t, "a replica that is enough", func() bool { return s.Health(t.Context()).State == storage.Healthy })
+		replica.Stop() // it is connected for a minute more
+		await(t, "a replica that hangs", func() bool { return s.Health(t.Context()).State == storage.Refusing })
+		replica.Cont()
 	})
 	t.Run("a node of a cluster is full", func(t *testing.T) {
 		cluster := redistest.Cluster(t)

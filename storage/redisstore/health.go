@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -55,11 +56,14 @@ func (s *Store) state(ctx context.Context) storage.HealthState {
 	return storage.Healthy
 }
 
+// follows is a replica that has answered within the last seconds: each does so once a second.
+var follows = regexp.MustCompile(`(?m)^slave\d+:.*,state=online,.*,lag=[0-3]\r?$`)
+
 // lacksReplicas reports whether the node has fewer replicas than calls wait for, as far
 // as it tells: its user may not be allowed to ask.
 func (s *Store) lacksReplicas(ctx context.Context, node *redis.Client) bool {
 	told, err := node.Info(ctx, "replication").Result()
-	return err == nil && strings.Count(told, ",state=online,") < s.replicas
+	return err == nil && len(follows.FindAllString(told, -1)) < s.replicas
 }
 
 // evicts reports whether the node makes room by forgetting keys when its memory is full,

@@ -104,7 +104,8 @@ func (s *sharing) share(ctx context.Context, key string, cmd redis.Cmder) error 
 // batcher is that of a Cluster's master. Its pipelines go to the master itself: of one
 // that goes through the Cluster's client, a command can be under way at two nodes at
 // once while slots move, and both write its answer. There is a circuit behind each
-// node, so that nothing has to be looked at before.
+// node, so that nothing has to be looked at before. That of a master that nobody asks any
+// more stays, a small one for each change of the Cluster.
 func (s *sharing) batcher(master *redis.Client) *batcher {
 	if b, found := s.masters.Load(master); found {
 		return b.(*batcher)
