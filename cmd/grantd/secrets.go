@@ -95,12 +95,14 @@ func (s secretWriter) writeRedis() error {
 	return nil
 }
 
-// requirepass is the password that a configuration of Redis requires, if it says so.
+// requirepass is the password that a configuration of Redis requires, if it says so, and
+// without escapes.
 func requirepass(conf string) (password string, found bool) {
 	for line := range strings.Lines(conf) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if strings.EqualFold(name, "requirepass") {
-			password, found = strings.Trim(strings.TrimSpace(value), `"'`), true // the last one counts
+			password = strings.Trim(strings.TrimSpace(value), `"'`) // the last one counts
+			found = !strings.Contains(value, `\`)
 		}
 	}
 	return password, found

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -319,6 +320,16 @@ func TestSecretsAreWrittenOnce(t *testing.T) {
 	}
 	if second := read(); second["secret"] != first["secret"] || second["redis.conf"] != first["redis.conf"] {
 		t.Error("the second run changed the files")
+	}
+	for conf, password := range map[string]string{`requirepass "a b"`: "a b", `requirepass "a \"b"`: `a "b`, `requirepass other`: ""} {
+		for name, text := range map[string]string{"redis.conf": conf, "redis_password": cmp.Or(password, "mine")} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := write(); (err == nil) != (password != "") {
+			t.Errorf("%s: %v", conf, err)
+		}
 	}
 	os.Remove(filepath.Join(dir, "redis_password"))
 	if err := write(); err == nil {
