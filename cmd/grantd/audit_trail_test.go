@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/grantd/grantd/authserver"
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/embedded"
 	"github.com/grantd/grantd/storage/redisstore"
@@ -102,8 +103,8 @@ func tokenIn(answer map[string]any, member string) string {
 	return token
 }
 
-// ownEvents are what a run of everything that users and clients do should leave.
-// It returns the secrets of it as well.
+// ownEvents are what a run of everything that users and clients do should leave in
+// the log; what concerns nobody isn't in the store. It returns the secrets of it as well.
 func ownEvents(t *testing.T, r *run, alice storage.User) (want []storage.AuditEvent, secrets []string) {
 	t.Helper()
 	act := func(path, client string, form url.Values, e storage.AuditEvent) map[string]any {
@@ -166,6 +167,8 @@ func ownEvents(t *testing.T, r *run, alice storage.User) (want []storage.AuditEv
 	return want, secrets
 }
 
+var cmpAddr = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+
 // wantTrail fails unless just those events are in the trail, whatever their ids
 // and times.
 func wantTrail(t *testing.T, got, want []storage.AuditEvent) {
@@ -181,7 +184,7 @@ func wantTrail(t *testing.T, got, want []storage.AuditEvent) {
 		}
 		plain = append(plain, e)
 	}
-	if d := cmp.Diff(want, plain, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+	if d := cmp.Diff(want, plain, cmpAddr); d != "" {
 		t.Errorf("the trail (-want +got):\n%s", d)
 	}
 }
@@ -213,7 +216,8 @@ func TestEveryActLeavesOneEvent(t *testing.T) {
 			if code := r.Stop(); code != 0 {
 				t.Errorf("exit %d", code)
 			}
-			wantTrail(t, trailOf(t, store), want)
+			kept := slices.DeleteFunc(slices.Clone(want), func(e storage.AuditEvent) bool { return e.Detail == "no such user" })
+			wantTrail(t, trailOf(t, store), kept)
 			wantNoSecret(t, "the store", s.kept(t), secrets)
 			wantNoSecret(t, "the log", r.Stderr(), secrets)
 			if n := strings.Count(r.Stderr(), "msg=audit"); n != len(want) {
@@ -246,14 +250,120 @@ func TestTheTrailOfGuesses(t *testing.T) {
 	}
 	want := map[string]int{
 		"client.auth failure demo": 60 - refused,
-		"client.auth failure ":     3,
 		"throttle.on success demo": 1,
+	}
+	if n := strings.Count(r.Stderr(), `action=client.auth outcome=failure request_id=`); n != 3 {
+		t.Errorf("the log has %d guesses at a client that there isn't, want 3", n)
 	}
 	if d := cmp.Diff(want, count); d != "" || refused == 0 {
 		t.Errorf("%d guesses were refused; the trail (-want +got):\n%s", refused, d)
 	}
 	wantNoSecret(t, "the store", s.kept(t), []string{"guessed-secret", "no-such-client"})
 	wantNoSecret(t, "the log", r.Stderr(), []string{"guessed-secret", "no-such-client"})
+}
+
+// A stranger has networks without end. What concerns nobody leaves the trail as it was.
+func TestStrangersDoNotFillTheTrail(t *testing.T) {
+	const strangers = 150
+	s := newThrottledSite(t, "GRANTD_DATA=grantd.db", "GRANTD_TRUSTED_PROXIES=127.0.0.1")
+	r := s.start(t)
+	store, err := embedded.Open(filepath.Join(s.dir, "grantd.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	from := func(i int) string { return fmt.Sprintf("2001:db8:0:%x::1", i) }
+	ask := func(i int, client, secret, username string) {
+		t.Helper()
+		if status, _ := askFrom(t, r.URL, from(i), client, secret, passwordForm(username, fmt.Sprint("guess ", i), "")); status != 400 && status != 401 {
+			t.Errorf("%s as %s from %s: %d, want it judged", username, client, from(i), status)
+		}
+	}
+	before := trailOf(t, store)
+	if len(before) == 0 {
+		t.Fatal("the trail is empty")
+	}
+	for i := range strangers {
+		ask(i, fmt.Sprint("nosuch", i), "guess", "admin")
+		ask(i, "web", secret32, fmt.Sprint("nobody", i))
+	}
+	for i := range strangers / 30 {
+		ask(i, "web", "wrong", "admin")
+		ask(i, "web", secret32, "admin")
+	}
+	r.Stop()
+	after := trailOf(t, store)
+	if len(after) < len(before) || cmp.Diff(before, after[:len(before)], cmpAddr) != "" {
+		t.Fatalf("%d events are there, and those before aren't the first of them", len(after))
+	}
+	count := map[string]int{}
+	for _, e := range after[len(before):] {
+		count[fmt.Sprint(e.Action, " ", e.Outcome, " ", e.Username, e.ClientID)]++
+	}
+	if d := cmp.Diff(map[string]int{"client.auth failure web": 5, "signin failure admin": 5}, count); d != "" {
+		t.Errorf("the trail of strangers (-want +got):\n%s", d)
+	}
+	for line, want := range map[string]int{
+		`"action":"client.auth","outcome":"failure","request_id"`:                 strangers,
+		`"action":"signin","outcome":"failure","actor_client":"web","request_id"`: strangers,
+	} {
+		if n := strings.Count(r.Stderr(), line); n != want {
+			t.Errorf("the log has %d lines with %q, want %d", n, line, want)
+		}
+	}
+}
+
+// Of what concerns somebody so much is kept as tells of an attack.
+func TestFailuresOfOneSubjectAreKeptToANumber(t *testing.T) {
+	a, kept, log := newTestAuditor()
+	fail := func(ev authserver.Event) {
+		ev.Err, ev.Throttled = authserver.ErrInvalidClient, true
+		a.note(t.Context(), ev)
+	}
+	const more = 3
+	for range keptFailures + more {
+		fail(authserver.Event{Act: storage.ActClientAuth, Claimed: "web"})
+		fail(authserver.Event{Act: storage.ActSignIn, ClientID: "web", UserID: "usr_a"})
+		fail(authserver.Event{Act: storage.ActRefresh, ClientID: "web", GrantID: "g"})
+		fail(authserver.Event{Act: storage.ActSignIn, ClientID: "web"})
+	}
+	a.note(t.Context(), authserver.Event{Act: storage.ActSignIn, ClientID: "web", UserID: "usr_a"})
+	a.start()()
+	count := map[string]int{}
+	for _, e := range kept.events {
+		count[fmt.Sprint(e.Action, " ", e.Outcome, " ", e.ClientID, e.UserID, e.ActorUserID, e.GrantID)]++
+	}
+	want := map[string]int{
+		"client.auth failure web": keptFailures, "throttle.on success web": keptFailures,
+		"signin failure usr_a": keptFailures, "throttle.on success usr_a": keptFailures,
+		"refresh failure g": keptFailures, "throttle.on success g": keptFailures,
+		"signin success usr_a": 1,
+	}
+	if d := cmp.Diff(want, count); d != "" {
+		t.Errorf("the trail (-want +got):\n%s", d)
+	}
+	if n, want := strings.Count(log.String(), "msg=audit"), 2*4*(keptFailures+more)+1; n != want {
+		t.Errorf("the log has %d events, want %d", n, want)
+	}
+}
+
+func TestFailuresAreKeptAgainLater(t *testing.T) {
+	var f failures
+	now := time.Now()
+	for i := range keptFailures + 1 {
+		if kept := f.keep("web", now); kept != (i < keptFailures) {
+			t.Fatalf("failure %d: kept %v", i, kept)
+		}
+	}
+	if f.keep("web", now.Add(failuresEvery-1)) || !f.keep("web", now.Add(failuresEvery)) {
+		t.Error("it is not kept again when the time is over, or before")
+	}
+	for i := range 2 * maxSubjects {
+		f.keep(fmt.Sprint("web", i), now)
+	}
+	if n := len(f.kept); n > maxSubjects {
+		t.Errorf("%d subjects are remembered", n)
+	}
 }
 
 func TestTwoNodesWriteOneTrail(t *testing.T) {

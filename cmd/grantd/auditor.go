@@ -45,6 +45,7 @@ type auditor struct {
 
 	incoming chan storage.AuditEvent
 	lost     atomic.Int64 // since the log was told
+	failures failures
 
 	// What follows belongs to the goroutine of keepAll.
 	waiting  []storage.AuditEvent
@@ -70,6 +71,12 @@ func (a *auditor) tell(e storage.AuditEvent) {
 	default:
 		a.lose(1)
 	}
+}
+
+// tellLog has the event in the log, and not in the store.
+func (a *auditor) tellLog(e storage.AuditEvent) {
+	a.metrics.Audited(e)
+	a.write(e)
 }
 
 // lose has the log told, soon, that events aren't kept.

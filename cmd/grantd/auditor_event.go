@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"sync"
 	"time"
 
 	"github.com/grantd/grantd/authserver"
@@ -9,7 +11,7 @@ import (
 )
 
 // note puts what became of a token request into its record, and tells the trail
-// of it if it is an act.
+// of it if it is an act. A failure that isn't to be kept is in the log only.
 func (a *auditor) note(ctx context.Context, ev authserver.Event) {
 	noteEvent(ctx, ev)
 	if ev.Act == "" {
@@ -20,11 +22,58 @@ func (a *auditor) note(ctx context.Context, ev authserver.Event) {
 	if rec := recordOf(ctx); rec != nil {
 		e.RequestID, e.Address = rec.requestID, rec.remote
 	}
-	a.tell(e)
+	tell := a.tell
+	if ev.Err != nil && !a.failures.keep(subject(ev), e.Time) {
+		tell = a.tellLog
+	}
+	tell(e)
 	if ev.Throttled {
 		e.Action, e.Outcome, e.Detail = storage.ActThrottleOn, storage.Success, ""
-		a.tell(e)
+		tell(e)
 	}
+}
+
+// subject is the user, the client or the grant that a failure concerns, of those
+// that there are; empty when it concerns nobody.
+func subject(ev authserver.Event) string { return cmp.Or(ev.UserID, ev.Claimed, ev.GrantID) }
+
+const (
+	// keptFailures are those that are kept of one subject in each failuresEvery, at
+	// most: a little more than the limits on guessing let networks that are new to a
+	// user have in the first one.
+	keptFailures  = 120
+	failuresEvery = time.Hour
+
+	maxSubjects = 8192 // bounds the memory
+)
+
+// failures are those that were kept lately. The trail is kept to a number of events,
+// and a stranger has as many networks as an IPv6 prefix has /64s. So what concerns
+// nobody isn't kept, as it would push the rest out, and of what concerns somebody only
+// as much as tells of an attack. The limits on guessing don't bound that: those on
+// client secrets are of each network, or anybody could shut the client out, and the
+// same wrong password again doesn't count. It is safe for concurrent use.
+type failures struct {
+	mu    sync.Mutex
+	since time.Time
+	kept  map[string]int // by subject
+}
+
+// keep counts a failure, and reports whether it is to be kept.
+func (f *failures) keep(subject string, now time.Time) bool {
+	if subject == "" {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.kept == nil || len(f.kept) >= maxSubjects || now.Sub(f.since) >= failuresEvery {
+		f.kept, f.since = make(map[string]int), now
+	}
+	if f.kept[subject] >= keptFailures {
+		return false
+	}
+	f.kept[subject]++
+	return true
 }
 
 // auditEvent says who acted and whom it concerned. Of a refused request nobody

@@ -16,12 +16,18 @@ import (
 // unless that is "".
 func signInAs(t *testing.T, base, from, username, password string) (status int, retry string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/token", strings.NewReader(passwordForm(username, password, "").Encode()))
+	return askFrom(t, base, from, "web", secret32, passwordForm(username, password, ""))
+}
+
+// askFrom sends a token request with that X-Forwarded-For, or without it.
+func askFrom(t *testing.T, base, from, client, secret string, form url.Values) (status int, retry string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.SetBasicAuth("web", secret32)
+	r.SetBasicAuth(client, secret)
 	if from != "" {
 		r.Header.Set("X-Forwarded-For", from)
 	}
