@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -318,5 +320,78 @@ func TestStopCutsOffWhatTakesTooLong(t *testing.T) {
 	<-began
 	if err := finish([]service{{server, ln}}, 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "shutdown_timeout") {
 		t.Errorf("finish: %v", err)
+	}
+}
+
+// exhausted is a listener in a process that has no file descriptor left, for so many
+// times.
+type exhausted struct {
+	net.Listener
+
+	times int
+}
+
+func (l *exhausted) Accept() (net.Conn, error) {
+	if l.times--; l.times >= 0 {
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return l.Listener.Accept()
+}
+
+func TestTheLogTellsThatConnectionsAreNotAccepted(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &lockedBuffer{}
+	log := newLogger(out, logConfig{"info", "text"})
+	server := newHTTPServer(testRoutes(), defaultLimits, log)
+	accept := &acceptor{Listener: &exhausted{ln, 4}, log: log}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(accept) }()
+	response, err := http.Get("http://" + ln.Addr().String() + "/livez")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("status %d", response.StatusCode)
+	}
+	server.Close()
+	<-ended
+	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "level=ERROR") || !strings.Contains(got, "too many open files") {
+		t.Errorf("after four errors and an end the log has, where one line was wanted:\n%s", got)
+	}
+
+	accept.Listener, accept.told = &exhausted{ln, 1}, time.Now().Add(-acceptTellEvery)
+	if _, err := accept.Accept(); err == nil || strings.Count(out.String(), "level=ERROR") != 2 {
+		t.Errorf("error %v; after a while the log has:\n%s", err, out.String())
+	}
+}
+
+func TestAProgramWithoutFileDescriptorsTellsSo(t *testing.T) {
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := launch{program: "/bin/sh", args: []string{"-c", `ulimit -n 40; exec "$0" "$@"`, program, "dev", "--addr", "127.0.0.1:0", "--memory"}}.start(t)
+	var open []net.Conn
+	for range 50 {
+		open = append(open, dial(t, strings.TrimPrefix(g.URL, "http://")))
+	}
+	g.awaitLog("connections can't be accepted")
+	for _, c := range open {
+		c.Close()
+	}
+	response, err := http.Get(g.URL + "/livez")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("status %d when there are descriptors again", response.StatusCode)
+	}
+	if log := g.Stderr(); !strings.Contains(log, "level=ERROR") || !strings.Contains(log, "too many open files") {
+		t.Errorf("the log has:\n%s", log)
 	}
 }

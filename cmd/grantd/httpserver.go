@@ -26,7 +26,7 @@ var defaultLimits = limits{
 
 // newHTTPServer returns a server that isn't listening yet. What net/http has to
 // say, about handshakes and the like, is only of interest when debugging:
-// anybody can provoke it.
+// anybody can provoke it. That nothing can be accepted is told by the acceptor.
 func newHTTPServer(handler http.Handler, l limits, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: handler,
@@ -56,6 +56,30 @@ func listen(ctx context.Context, addr string, pair *keyPair) (net.Listener, erro
 		GetCertificate: pair.get,
 		NextProtos:     []string{"h2", "http/1.1"},
 	}), nil
+}
+
+// acceptTellEvery is how often the log says that connections can't be accepted, at
+// most: net/http tries again up to 200 times a second.
+const acceptTellEvery = 10 * time.Second
+
+// acceptor is a listener that tells the log when connections can't be accepted, as
+// without file descriptors: then nobody else notices but the clients. Accept is called
+// by one goroutine.
+type acceptor struct {
+	net.Listener
+
+	log  *slog.Logger
+	told time.Time
+}
+
+// Accept waits for the next connection.
+func (a *acceptor) Accept() (net.Conn, error) {
+	conn, err := a.Listener.Accept()
+	if err != nil && !errors.Is(err, net.ErrClosed) && time.Since(a.told) >= acceptTellEvery {
+		a.told = time.Now()
+		a.log.Error("connections can't be accepted", "error", printable(err.Error(), 300))
+	}
+	return conn, err
 }
 
 // service is a server and what it listens on.

@@ -58,7 +58,7 @@ func (p *process) service(addr string, ln net.Listener, h handlers) (service, er
 	if h.oauth != nil { // metrics alone are no secret
 		p.warnExposed(addr)
 	}
-	return service{newHTTPServer(handler, defaultLimits, p.log), ln}, nil
+	return service{newHTTPServer(handler, defaultLimits, p.log), &acceptor{Listener: ln, log: p.log}}, nil
 }
 
 // handler is h with everything around it, outermost first: the log, the framing,
