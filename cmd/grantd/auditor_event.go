@@ -23,7 +23,8 @@ func (a *auditor) note(ctx context.Context, ev authserver.Event) {
 		e.RequestID, e.Address = rec.requestID, rec.remote
 	}
 	tell := a.tell
-	if ev.Err != nil && !a.failures.keep(subject(ev), e.Time) {
+	// A reuse is refused and ends a grant, which whoever repeats it has to have first.
+	if ev.Err != nil && ev.Act != storage.ActReuse && !a.failures.keep(subject(ev), e.Time) {
 		tell = a.tellLog
 	}
 	tell(e)
