@@ -35,7 +35,8 @@
 // A request waits for others only within its budget of waiting for the store
 // (storage.Budget), as far as it is the store that they wait for, and never while one of
 // their passwords is hashed. What it had no time left to tell of its guess is told in the
-// background.
+// background, and so is what the store couldn't be told while it was gone, as long as the
+// guess counts as one under way.
 //
 // Times are those of the node that writes them: clocks that differ by seconds make
 // delays longer or shorter by as much.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,21 +24,25 @@ type Limiter struct {
 	waiting atomic.Int64
 
 	background storage.Background // outcomes that are being told
+	unsettled  atomic.Int64       // of those: what the store couldn't be told at first
+	ending     chan struct{}      // closed when those aren't tried again any more
+	end        sync.Once          // of closing it
 }
 
 // New returns a limiter that shares what it counts with all others on the store,
 // under the same deployment keys. now is the clock that limits go by.
 func New(store storage.Guesses, keys opaque.Source, now func() time.Time) *Limiter {
-	return &Limiter{store: store, keys: keys, now: now}
+	return &Limiter{store: store, keys: keys, now: now, ending: make(chan struct{})}
 }
 
 // Wait returns when the store was told what became of guesses, as far as it could be, or
-// returns the error of ctx when that ends first. After it, once nobody guesses any more,
-// the store may be closed.
+// returns the error of ctx when that ends first. What the store can't be told isn't tried
+// again from then on. After it, once nobody guesses any more, the store may be closed.
 func (l *Limiter) Wait(ctx context.Context) error {
 	if l == nil {
 		return nil
 	}
+	l.end.Do(func() { close(l.ending) })
 	return l.background.Wait(ctx)
 }
 
@@ -83,7 +88,7 @@ func (l *Limiter) Begin(ctx context.Context, a Attempt) (*Place, error) {
 		return nil, err
 	}
 	if err := p.await(ctx); err != nil {
-		p.giveUp(ctx)
+		p.giveUp(ctx, err)
 		return nil, err
 	}
 	return p, nil

@@ -38,18 +38,26 @@ const (
 	// maxWaiting bounds the guesses that wait in this process.
 	maxWaiting = 512
 
-	// maxSettling bounds what is written though the request ended.
+	// maxSettling bounds what is written though the request ended, each time that it is
+	// tried.
 	maxSettling = 2 * time.Second
+
+	// settlingPause is before it is tried again: what the store couldn't be told.
+	settlingPause = 500 * time.Millisecond
+
+	// maxUnsettled bounds the outcomes that are tried again in this process. What is
+	// beyond leaves its place to placeLife.
+	maxUnsettled = 1024
 
 	// maxSwaps is how often a change of a record is tried, if others change it too.
 	maxSwaps = 100
 )
 
-// giveUp closes a place that wasn't had. When the client hung up while it was being
-// taken, or had waited for long enough, the store may have given it all the same, and
-// three of those would leave no room for the user until they are taken for dead.
-func (p *Place) giveUp(ctx context.Context) {
-	if p.asked && (errors.Is(ctx.Err(), context.Canceled) || storage.BudgetOf(ctx).Spent()) {
+// giveUp closes a place that wasn't had. When the store failed while it was being taken,
+// or the client hung up, or had waited for long enough, the store may have given it all the
+// same, and three of those would leave no room for the user until they are taken for dead.
+func (p *Place) giveUp(ctx context.Context, why error) {
+	if p.asked && !errors.As(why, new(*Refusal)) {
 		p.Leave(ctx)
 		return
 	}
@@ -193,15 +201,59 @@ func (p *Place) change(ctx context.Context, do func(r *record, now time.Time)) e
 
 // tell is changeWithin to its end in the background, which the caller waits for as long
 // as ctx allows, and its budget: one that is spent on a slow store mustn't leave a place
-// behind that is taken.
+// behind that is taken. Nor must a store that is gone for a while: the caller has its error
+// at once, and what became of a place is told again.
 func (p *Place) tell(ctx context.Context, do func(r *record, now time.Time)) error {
 	teller := *p
 	p.desk = nil
-	return p.limiter.background.Finish(ctx, maxSettling, func(ctx context.Context) error { return teller.changeWithin(ctx, do) })
+	return p.limiter.background.Finish(ctx, maxSettling, func(ctx context.Context) error {
+		err := teller.changeWithin(ctx, do)
+		if err == nil || !teller.asked {
+			teller.close()
+			return err
+		}
+		teller.tellLater(ctx, do)
+		return err
+	})
+}
+
+// tellLater has tellAgain run in the background, unless that many do, and closes the place.
+func (p *Place) tellLater(ctx context.Context, do func(r *record, now time.Time)) {
+	l := p.limiter
+	if l.unsettled.Add(1) > maxUnsettled {
+		l.unsettled.Add(-1)
+		p.close()
+		return
+	}
+	l.background.Go(ctx, placeLife, func(ctx context.Context) error {
+		defer l.unsettled.Add(-1)
+		defer p.close()
+		return p.tellAgain(ctx, do)
+	})
+}
+
+// tellAgain tries until the store answers, or the place is over anyway, or nobody guesses
+// any more: the end of the process doesn't wait for a store that is gone. That the store may
+// have done what it didn't answer to does no harm: the same wrong password counts once.
+func (p *Place) tellAgain(ctx context.Context, do func(r *record, now time.Time)) error {
+	for {
+		select {
+		case <-time.After(settlingPause):
+		case <-p.limiter.ending:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		try, done := context.WithTimeout(ctx, maxSettling)
+		err := p.changeWithin(try, do)
+		done()
+		if err == nil {
+			return nil
+		}
+	}
 }
 
 func (p *Place) changeWithin(ctx context.Context, do func(r *record, now time.Time)) error {
-	defer p.close()
 	d := p.desk
 	if err := d.enter(ctx); err != nil {
 		return err
@@ -290,7 +342,7 @@ func (p *Place) Succeeded(ctx context.Context) error {
 
 // Leave gives the place back if its outcome wasn't told: the password wasn't judged.
 // What the store isn't told at once it is told in the background, and what it can't be
-// told ends by itself, within 20 seconds: the answer, which is mostly that the store
+// told ends by itself, within placeLife: the answer, which is mostly that the store
 // can't be asked, doesn't wait for it any longer.
 func (p *Place) Leave(ctx context.Context) {
 	const limit = 100 * time.Millisecond

@@ -142,6 +142,42 @@ func TestEveryRequestDuringAStallIsAnsweredWithinASecond(t *testing.T) {
 	}
 }
 
+// Sign-ins that are under way when Redis dies keep nobody out once it is back, with all that
+// it had, though they were answered long before.
+func TestSignInsUnderWayWhenRedisDiesKeepNobodyOut(t *testing.T) {
+	server := redistest.Single(t, "--appendonly", "yes", "--appendfsync", "always")
+	g := serveOnRedis(t, server.URL(), firstAdmin)
+	signIn := storeRequests(t, g.URL)[0]
+	var signIns sync.WaitGroup
+	for range 6 {
+		signIns.Go(func() { signIn.of(t, g.URL) })
+	}
+	awaitPlaces(t, server)
+	server.Kill()
+	signIns.Wait()
+	server.Restart()
+	began := time.Now()
+	signIn.await(t, g.URL, http.StatusOK)
+	if took := time.Since(began); took > 3*tolerable { // whoever waits in vain waits 4 s
+		t.Errorf("the first sign-in afterwards took %v", took)
+	}
+}
+
+// awaitPlaces polls until as many sign-ins of a user are under way as may be at once. No
+// password was wrong.
+func awaitPlaces(t *testing.T, server *redistest.Server) {
+	t.Helper()
+	redis := server.Client()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		for _, key := range redis.Keys(t.Context(), "grantd:guess:*").Val() {
+			if strings.Count(redis.Get(t.Context(), key).Val(), `"i":`) == 3 {
+				return
+			}
+		}
+	}
+	t.Fatal("no sign-ins are under way")
+}
+
 // A flood of requests during a stall costs neither memory nor files for long.
 func TestAFloodDuringAStallPilesUpNothing(t *testing.T) {
 	server := redistest.Single(t)

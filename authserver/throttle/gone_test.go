@@ -1,0 +1,185 @@
+package throttle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/grantd/grantd/storage"
+)
+
+// goneStore may be gone for a while: then its calls fail at once. What is asked of it when
+// it goes it still does, but doesn't answer.
+type goneStore struct {
+	*lateStore
+	gone, goes atomic.Bool
+}
+
+func (s *goneStore) SwapGuesses(ctx context.Context, key storage.GuessKey, old, next []byte, until time.Time) ([]byte, error) {
+	if s.gone.Load() {
+		return nil, storage.ErrUnavailable
+	}
+	kept, err := s.lateStore.SwapGuesses(ctx, key, old, next, until)
+	if s.goes.Load() {
+		s.gone.Store(true)
+		return nil, storage.ErrUnavailable
+	}
+	return kept, err
+}
+
+func newGone(t *testing.T) (*goneStore, *Limiter) {
+	t.Helper()
+	late, l := newLate(t, 0)
+	s := &goneStore{lateStore: late}
+	l.store = s
+	return s, l
+}
+
+// begin is a guess that is under way.
+func begin(t *testing.T, l *Limiter, password string) *Place {
+	t.Helper()
+	p, err := l.Begin(t.Context(), at(home, password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// What a store wasn't told while it was gone, or stalled, it is told when it is back, long
+// before the places would be over. The caller had its error at once.
+func TestAStoreThatWasGoneIsToldTheOutcomes(t *testing.T) {
+	for name, row := range map[string]struct {
+		end  func(*Place) error
+		want entry
+	}{
+		"wrong": {func(p *Place) error { _, err := p.Failed(t.Context()); return err }, entry{Failures: free}},
+		"right": {func(p *Place) error { return p.Succeeded(t.Context()) }, entry{Known: 1}},
+		"unjudged": {func(p *Place) error {
+			p.Leave(t.Context())
+			return storage.ErrUnavailable
+		}, entry{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, l := newGone(t)
+				var under []*Place
+				for i := range free {
+					under = append(under, begin(t, l, fmt.Sprint(i)))
+				}
+				store.gone.Store(true)
+				for _, p := range under {
+					began := time.Now()
+					if err := row.end(p); !errors.Is(err, storage.ErrUnavailable) || time.Since(began) != 0 {
+						t.Errorf("%v after %v", err, time.Since(began))
+					}
+				}
+				time.Sleep(2 * maxSettling)
+				if n := places(t, l); n != free {
+					t.Fatalf("%d places while it is gone", n)
+				}
+				store.gone.Store(false)
+				time.Sleep(settlingPause)
+				synctest.Wait()
+				got := homeEntry(t, l)
+				if len(got.Places) != 0 || got.Failures != row.want.Failures || (got.Known != 0) != (row.want.Known != 0) {
+					t.Errorf("left is %+v", got)
+				}
+				if n := l.unsettled.Load(); n != 0 {
+					t.Errorf("%d are unsettled", n)
+				}
+			})
+		})
+	}
+}
+
+// homeEntry is what the record has of home.
+func homeEntry(t *testing.T, l *Limiter) entry {
+	t.Helper()
+	record, err := l.store.LoadGuesses(t.Context(), mustKey(t, l))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := decode(record, time.Now()).at(home); e != nil {
+		return *e
+	}
+	return entry{}
+}
+
+// A place that the store gave, but didn't answer so, isn't kept.
+func TestAPlaceOfAStoreThatWentAwayIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, l := newGone(t)
+		store.goes.Store(true)
+		if p, err := l.Begin(t.Context(), at(home, "right")); !errors.Is(err, storage.ErrUnavailable) {
+			t.Fatalf("%v, %v", p, err)
+		}
+		if n := places(t, l); n != 1 {
+			t.Fatalf("%d places, want the one that wasn't answered", n)
+		}
+		store.goes.Store(false)
+		store.gone.Store(false)
+		time.Sleep(settlingPause)
+		synctest.Wait()
+		if n := places(t, l); n != 0 {
+			t.Errorf("%d places are taken", n)
+		}
+	})
+}
+
+// What is tried again is bounded: in time, in number, and by the end of the process.
+func TestTryingAgainEnds(t *testing.T) {
+	leave := func(t *testing.T) (*goneStore, *Limiter) {
+		t.Helper()
+		store, l := newGone(t)
+		p := begin(t, l, "right")
+		store.gone.Store(true)
+		p.Leave(t.Context())
+		return store, l
+	}
+	ended := func(t *testing.T, l *Limiter) {
+		t.Helper()
+		began := time.Now()
+		if err := l.Wait(t.Context()); err != nil || time.Since(began) != 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		if d := l.desks.known[mustKey(t, l)]; d.users != 0 {
+			t.Errorf("%d use the desk", d.users)
+		}
+	}
+	t.Run("with the process", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			_, l := leave(t)
+			ended(t, l)
+		})
+	})
+	t.Run("when the place is over", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			_, l := leave(t)
+			time.Sleep(placeLife)
+			synctest.Wait()
+			if n := l.unsettled.Load(); n != 0 {
+				t.Errorf("%d are tried again", n)
+			}
+			ended(t, l)
+		})
+	})
+	t.Run("at once when too many do", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store, l := newGone(t)
+			p := begin(t, l, "right")
+			l.unsettled.Store(maxUnsettled)
+			store.gone.Store(true)
+			p.Leave(t.Context())
+			store.gone.Store(false)
+			time.Sleep(placeLife / 2)
+			if n := l.unsettled.Load(); n != maxUnsettled || places(t, l) != 1 {
+				t.Errorf("%d are tried again, and %d places are taken", n, places(t, l))
+			}
+			ended(t, l)
+		})
+	})
+}
