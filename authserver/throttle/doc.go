@@ -36,7 +36,8 @@
 // (storage.Budget), as far as it is the store that they wait for, and never while one of
 // their passwords is hashed. What it had no time left to tell of its guess is told in the
 // background, and so is what the store couldn't be told while it was gone, as long as the
-// guess counts as one under way.
+// guess counts as one under way: 10 s. A node that died leaves its guesses to that time. One that
+// is judged for longer is told its outcome only if it could be judged anew then.
 //
 // Times are those of the node that writes them: clocks that differ by seconds make
 // delays longer or shorter by as much.

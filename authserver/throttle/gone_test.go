@@ -183,3 +183,49 @@ func TestTryingAgainEnds(t *testing.T) {
 		})
 	})
 }
+
+// A guess that is judged for longer than its place lasts is one guess more only if there is
+// room for it then.
+func TestAGuessThatOutlivesItsPlaceIsNoneMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, l := newGone(t)
+		wrong, right, twice := begin(t, l, "a"), begin(t, l, "right"), begin(t, l, "b")
+		time.Sleep(placeLife)
+		for i := range free { // who came after them
+			if last, err := begin(t, l, fmt.Sprint(i)).Failed(t.Context()); err != nil || last != (i == free-1) {
+				t.Fatalf("failure %d: %v, %v", i, last, err)
+			}
+		}
+		for name, end := range map[string]func() error{
+			"a wrong one":  func() error { _, err := wrong.Failed(t.Context()); return err },
+			"a right one":  func() error { return right.Succeeded(t.Context()) },
+			"another more": func() error { _, err := twice.Failed(t.Context()); return err },
+		} {
+			var refusal *Refusal
+			if err := end(); !errors.As(err, &refusal) || refusal.Crowded || refusal.Wait != firstDelay {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if e := homeEntry(t, l); e.Failures != free || e.Known != 0 {
+			t.Errorf("left is %+v, of which something tells what was right", e)
+		}
+	})
+}
+
+func TestAGuessThatOutlivesItsPlaceIsToldIfThereIsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, l := newGone(t)
+		wrong, right := begin(t, l, "a"), begin(t, l, "right")
+		time.Sleep(placeLife)
+		begin(t, l, "b")
+		if _, err := wrong.Failed(t.Context()); err != nil {
+			t.Errorf("a wrong one: %v", err)
+		}
+		if err := right.Succeeded(t.Context()); err != nil {
+			t.Errorf("a right one: %v", err)
+		}
+		if e := homeEntry(t, l); e.Failures != 0 || e.Known == 0 || len(e.Places) != 1 {
+			t.Errorf("left is %+v", e)
+		}
+	})
+}

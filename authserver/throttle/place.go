@@ -73,7 +73,7 @@ func (p *Place) await(ctx context.Context) error {
 		case err != nil:
 			return err
 		case v.wait > 0:
-			return &Refusal{Wait: v.wait}
+			return v.refusal()
 		case !v.hold:
 			p.others = v.others
 			return nil
@@ -199,6 +199,22 @@ func (p *Place) change(ctx context.Context, do func(r *record, now time.Time)) e
 	return p.tell(context.WithoutCancel(ctx), do)
 }
 
+// conclude is change by an outcome, unless it comes too late: then nothing is changed, so
+// that nothing tells a wrong password from a right one, and it returns a [Refusal].
+func (p *Place) conclude(ctx context.Context, do func(r *record, now time.Time)) error {
+	network, id := p.network, p.id
+	var late *Refusal
+	err := p.change(ctx, func(r *record, now time.Time) {
+		if late = r.overdue(network, id, now); late == nil {
+			do(r, now)
+		}
+	})
+	if err == nil && late != nil {
+		return late
+	}
+	return err
+}
+
 // tell is changeWithin to its end in the background, which the caller waits for as long
 // as ctx allows, and its budget: one that is spent on a slow store mustn't leave a place
 // behind that is taken. Nor must a store that is gone for a while: the caller has its error
@@ -285,7 +301,8 @@ func (p *Place) close() {
 // Failed says that the password was wrong, or the user can't sign in. It reports
 // whether it was the last failure before guesses are refused. A [Refusal] is what
 // to answer in place of a failure: only a network that the user is known at
-// would have got that far, or others that were under way were too many.
+// would have got that far, or others that were under way were too many, or came after it
+// and had its place, which it held for too long.
 func (p *Place) Failed(ctx context.Context) (last bool, err error) {
 	if p == nil {
 		return false, nil
@@ -293,7 +310,7 @@ func (p *Place) Failed(ctx context.Context) (last bool, err error) {
 	network, others := p.network, p.others
 	fail := func() (bool, error) {
 		var counted, final bool
-		err := p.change(ctx, func(r *record, now time.Time) { counted, final = r.fail(network, p.id, p.digest, now) })
+		err := p.conclude(ctx, func(r *record, now time.Time) { counted, final = r.fail(network, p.id, p.digest, now) })
 		if err != nil {
 			return false, err
 		}
@@ -329,7 +346,8 @@ func (p *Place) Hashing() (done func()) {
 
 // Succeeded says that the password was right and the user may sign in. The network
 // is the user's from now on. It returns a [Refusal] when it must not be told so:
-// wrong ones from the network, that were judged at the same time, were too many.
+// wrong ones from the network, that were judged at the same time, were too many, or others
+// had its place, which it held for too long.
 func (p *Place) Succeeded(ctx context.Context) error {
 	if p == nil {
 		return nil
@@ -337,7 +355,7 @@ func (p *Place) Succeeded(ctx context.Context) error {
 	if err := p.limiter.room(ctx, ofNetwork(p.network)); err != nil {
 		return err
 	}
-	return p.change(ctx, func(r *record, now time.Time) { r.succeed(p.network, p.id, now) })
+	return p.conclude(ctx, func(r *record, now time.Time) { r.succeed(p.network, p.id, now) })
 }
 
 // Leave gives the place back if its outcome wasn't told: the password wasn't judged.

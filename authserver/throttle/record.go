@@ -17,10 +17,16 @@ const (
 
 	wrongLife = 15 * time.Minute    // a wrong password is known again
 	maxWrong  = 4                   // of a network
-	placeLife = 20 * time.Second    // after which a node that hasn't told the outcome is taken for dead
 	knownLife = 90 * 24 * time.Hour // after a good sign-in the network is known
 	maxKnown  = 16                  // networks of a user
 	maxOthers = 64                  // what they did beyond is counted for the user alone; more than accountRate lets in at once
+
+	// placeLife is after which a node that hasn't told the outcome is taken for dead. While
+	// a place is held the store is waited for, 0.95 s, and the password is hashed: at the
+	// end of a full queue of 64 before a single slot, at 0.1 s each, that takes 6.5 s. The
+	// rest is for clocks and busy machines. What takes longer all the same is told only if
+	// it could be judged anew: see overdue.
+	placeLife = 10 * time.Second
 )
 
 // record is what is known of a user, or of a name that nobody has. Its encoding is
@@ -161,6 +167,14 @@ type verdict struct {
 // admits reports whether the password may be judged now.
 func (v verdict) admits() bool { return v.wait == 0 && !v.hold }
 
+// refusal is what to answer when it may not.
+func (v verdict) refusal() *Refusal {
+	if v.hold {
+		return &Refusal{Wait: time.Second, Crowded: true}
+	}
+	return &Refusal{Wait: v.wait}
+}
+
 // judge says whether a password from the network may be judged.
 func (r *record) judge(network netip.Prefix, now time.Time) verdict {
 	e := r.at(network)
@@ -200,6 +214,19 @@ func (e *entry) judge(network netip.Prefix, now time.Time) verdict {
 		}
 	}
 	return verdict{hold: len(e.Places) >= room}
+}
+
+// overdue is the refusal for a guess whose place is over, unless it could take one anew:
+// whoever came after it may have had the last, and this would be one guess more. It is nil
+// for one that has its place.
+func (r *record) overdue(network netip.Prefix, place uint64, now time.Time) *Refusal {
+	if e := r.at(network); e != nil && slices.ContainsFunc(e.Places, func(m mark) bool { return m.ID == place }) {
+		return nil
+	}
+	if v := r.judge(network, now); !v.admits() {
+		return v.refusal()
+	}
+	return nil
 }
 
 // enter takes a place for a guess that is now under way.
