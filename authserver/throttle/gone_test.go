@@ -184,6 +184,66 @@ func TestTryingAgainEnds(t *testing.T) {
 	})
 }
 
+// Whoever waited in vain for the guesses of a process that died, and comes back when it is
+// told to, gets in at once. While guesses come and go it is told to come soon.
+func TestWhoeverIsToldToWaitGetsInThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, died := newGone(t)
+		lives := New(store, died.keys, time.Now)
+		refused := func() *Refusal {
+			t.Helper()
+			_, err := lives.Begin(t.Context(), at(home, "right"))
+			var refusal *Refusal
+			if !errors.As(err, &refusal) || !refusal.Crowded {
+				t.Fatalf("got %v", err)
+			}
+			return refusal
+		}
+		for i := range free {
+			begin(t, died, fmt.Sprint(i))
+		}
+		time.Sleep(time.Second)
+		r := refused()
+		if want := placeLife - time.Second - patience; r.Wait != want {
+			t.Errorf("it waits %v, want %v", r.Wait, want)
+		}
+		time.Sleep(r.Wait)
+		began := time.Now()
+		last := begin(t, lives, "right")
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("it waits for %v once more", waited)
+		}
+		last.Leave(t.Context())
+
+		for i := range free {
+			begin(t, died, fmt.Sprint(i))
+			time.Sleep(time.Millisecond)
+		}
+		go func() { // one comes while this one waits
+			time.Sleep(patience / 2)
+			r := decode(store.record(mustKey(t, died)), time.Now())
+			r.at(home).Places[0] = mark{99, time.Now().Add(placeLife).UnixMilli()}
+			text, _ := r.encode()
+			store.put(mustKey(t, died), text)
+		}()
+		if r := refused(); r.Wait != time.Second {
+			t.Errorf("while others come it waits %v", r.Wait)
+		}
+	})
+}
+
+func (s *lateStore) record(key storage.GuessKey) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.records[key]
+}
+
+func (s *lateStore) put(key storage.GuessKey, record []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.records[key] = record
+}
+
 // A guess that is judged for longer than its place lasts is one guess more only if there is
 // room for it then.
 func TestAGuessThatOutlivesItsPlaceIsNoneMore(t *testing.T) {

@@ -79,19 +79,19 @@ func (p *Place) await(ctx context.Context) error {
 			return nil
 		}
 		p.held = true
-		if err := p.pause(ctx, changed, deadline); err != nil {
+		if err := p.pause(ctx, v, changed, deadline); err != nil {
 			return err
 		}
 	}
 }
 
-// pause returns nil when it is worth while to try again.
-func (p *Place) pause(ctx context.Context, changed <-chan struct{}, deadline time.Time) error {
+// pause returns nil when it is worth while to try again, after a verdict to hold.
+func (p *Place) pause(ctx context.Context, v verdict, changed <-chan struct{}, deadline time.Time) error {
 	l := p.limiter
 	defer l.waiting.Add(-1)
 	left := time.Until(deadline)
 	if l.waiting.Add(1) > maxWaiting || left <= 0 {
-		return &Refusal{Wait: time.Second, Crowded: true}
+		return v.refusal()
 	}
 	left = min(glance, left)
 	if p.slow {

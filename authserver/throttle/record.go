@@ -158,6 +158,10 @@ type verdict struct {
 	wait time.Duration // not before
 	hold bool          // not before those under way have ended
 
+	// vacant is, with hold, after which time it is worth trying again for whoever waited
+	// for them in vain.
+	vacant time.Duration
+
 	// others is what a network that isn't the user's would have to wait. A wrong
 	// password is answered as if that were so, or whoever shares a network with
 	// a user could find out who else does.
@@ -170,7 +174,7 @@ func (v verdict) admits() bool { return v.wait == 0 && !v.hold }
 // refusal is what to answer when it may not.
 func (v verdict) refusal() *Refusal {
 	if v.hold {
-		return &Refusal{Wait: time.Second, Crowded: true}
+		return &Refusal{Wait: v.vacant, Crowded: true}
 	}
 	return &Refusal{Wait: v.wait}
 }
@@ -189,13 +193,16 @@ func (r *record) judge(network netip.Prefix, now time.Time) verdict {
 	if e.Known != 0 {
 		return verdict{others: wait}
 	}
-	underWay := 0
+	if wait > 0 {
+		return verdict{wait: wait}
+	}
+	var underWay []mark
 	for _, e := range r.Networks {
 		if e.Known == 0 {
-			underWay += len(e.Places)
+			underWay = append(underWay, e.Places...)
 		}
 	}
-	return verdict{wait: wait, hold: wait == 0 && underWay >= accountRate.left(full, now)}
+	return holdBy(underWay, accountRate.left(full, now), now)
 }
 
 // judge is by what came from the network alone. Without an address it would be
@@ -213,7 +220,26 @@ func (e *entry) judge(network netip.Prefix, now time.Time) verdict {
 			return verdict{wait: min(wait, delay(e.Failures))}
 		}
 	}
-	return verdict{hold: len(e.Places) >= room}
+	return holdBy(e.Places, room, now)
+}
+
+// holdBy says whether the places leave any of the room, which is at least 1. If not, it is
+// worth waiting for the first to be taken for dead that leaves some: when whoever was as
+// patient as may be has seen none of them come. Where some come others go, and a moment will do.
+func holdBy(places []mark, room int, now time.Time) verdict {
+	if len(places) < room {
+		return verdict{}
+	}
+	ends := make([]time.Duration, 0, len(places))
+	for _, m := range places {
+		ends = append(ends, time.UnixMilli(m.Until).Sub(now))
+	}
+	slices.Sort(ends)
+	v := verdict{hold: true, vacant: time.Second}
+	if ends[len(ends)-1] <= placeLife-patience {
+		v.vacant = max(v.vacant, ends[len(ends)-room])
+	}
+	return v
 }
 
 // overdue is the refusal for a guess whose place is over, unless it could take one anew:

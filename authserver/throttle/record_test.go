@@ -273,6 +273,44 @@ func TestADeadNodeLosesItsPlace(t *testing.T) {
 	}
 }
 
+// Whoever waited in vain comes back when there is room, not when the first of those that are
+// in the way has ended.
+func TestVacancyIsWhenThereIsRoom(t *testing.T) {
+	r := &record{}
+	for i := range free { // one after another, from half a second before patience ends
+		r.enter(home, uint64(i), start.Add(time.Duration(i)*500*time.Millisecond))
+	}
+	now := start.Add(time.Second + patience)
+	if v := r.judge(home, now); v != (verdict{hold: true, vacant: placeLife - time.Second - patience}) {
+		t.Errorf("with three in the way: %+v", v)
+	}
+	r.at(home).Failures, r.at(home).Last = free-1, start.UnixMilli() // room for one, so that all three have to end
+	if v := r.judge(home, now); v != (verdict{hold: true, vacant: placeLife - patience}) {
+		t.Errorf("with one free: %+v", v)
+	}
+	r = coded(r, start.Add(placeLife+time.Second-time.Millisecond))
+	if v := r.judge(home, start.Add(placeLife+time.Second-time.Millisecond)); v != (verdict{hold: true, vacant: time.Second}) {
+		t.Errorf("just before: %+v", v)
+	}
+}
+
+// As above, for the user over all networks.
+func TestVacancyOfTheUser(t *testing.T) {
+	r := &record{}
+	for i := range accountRate.burst {
+		r.enter(stranger(i), uint64(i), start)
+	}
+	r.enter(home, 99, start.Add(time.Second))
+	r.at(home).Known = start.Add(knownLife).UnixMilli() // whose places leave the others alone
+	now := start.Add(patience)
+	if v := r.judge(office, now); v != (verdict{hold: true, vacant: placeLife - patience}) {
+		t.Errorf("elsewhere: %+v", v)
+	}
+	if v := r.judge(home, now); !v.admits() {
+		t.Errorf("at home: %+v", v)
+	}
+}
+
 func TestWhatCantBeReadBeginsAnew(t *testing.T) {
 	for _, text := range []string{"", "x", "{", `{"n":[null]}`, `{"n":[{"n":"x"}]}`, `{"n":7}`, "\x00"} {
 		if got, _ := decode([]byte(text), start).encode(); got != nil {
