@@ -193,7 +193,7 @@ func (s *Store) notSwapped(ctx context.Context, next storage.Grant) error {
 // are back.
 func (s *Store) LoadRetry(ctx context.Context, id storage.GrantID) (storage.Retry, error) {
 	replies, err := s.client.MGet(s.confirmed(ctx), grantKey(id), floorsKey(id.Partition()), retryKey(id)).Result()
-	if err != nil && !errors.Is(err, errUnconfirmed) {
+	if err != nil && (!errors.Is(err, errUnconfirmed) || len(replies) == 0) { // or it wasn't even asked
 		return storage.Retry{}, unavailable(ctx, err)
 	}
 	r, invalid := s.openRetry(id, replies)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 	"github.com/grantd/grantd/storage/storagetest"
@@ -187,6 +189,24 @@ func TestARefreshThatIsRepeatedOutlivesMissingReplicas(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A Redis that lets nobody in any more answers no MGET, and no WAIT either.
+func TestARefreshIsNotRepeatedWhereRedisLetsNobodyIn(t *testing.T) {
+	server := redistest.Single(t, "--requirepass", "right")
+	s, _ := openConfirmed(t, "redis://:right@"+server.Addr(), 1)
+	admin := redis.NewClient(&redis.Options{Addr: server.Addr(), Password: "right"})
+	defer admin.Close()
+	if _, err := s.LoadRetry(t.Context(), storage.NewGrantID("")); !errors.Is(err, errUnconfirmed) {
+		t.Errorf("without a replica: %v", err)
+	}
+	admin.ConfigSet(t.Context(), "requirepass", "another")
+	admin.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal")
+	for range 3 {
+		if _, err := s.LoadRetry(t.Context(), storage.NewGrantID("")); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("with another password: %v", err)
+		}
 	}
 }
 
