@@ -45,11 +45,20 @@ func parseParams(w http.ResponseWriter, r *http.Request) (params, error) {
 	return parseForm(string(body))
 }
 
+// maxAlone bounds the requests that go on without their client. Who sends one and leaves
+// spends nothing on it, and they would pile up.
+const maxAlone = 256
+
 // withoutClient is the request that goes on to its end when the client closes the
 // connection: a logout is to be done though nobody waits for it, and a client that closes
 // only its half still reads (RFC 9112 section 9.6). net/http takes the one for the other.
-func withoutClient(r *http.Request) *http.Request {
-	return r.WithContext(context.WithoutCancel(r.Context()))
+// While maxAlone do, others end with their client. done is to be called when it was answered.
+func (s *Server) withoutClient(r *http.Request) (_ *http.Request, done func()) {
+	if s.alone.Add(1) > maxAlone {
+		s.alone.Add(-1)
+		return r, func() {}
+	}
+	return r.WithContext(context.WithoutCancel(r.Context())), func() { s.alone.Add(-1) }
 }
 
 // formMediaType reports whether the body is declared as a form in UTF-8

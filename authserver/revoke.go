@@ -25,7 +25,8 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request, ev *Event) error
 	if err != nil {
 		return err
 	}
-	r = withoutClient(r)
+	r, done := s.withoutClient(r)
+	defer done()
 	ctx := r.Context()
 	client, err := s.authenticateClient(r, form)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/grantd/grantd/authserver/passhash"
@@ -163,6 +164,7 @@ type Server struct {
 	limiter   *throttle.Limiter // nil when nothing is limited
 
 	background storage.Background // grants that are being ended
+	alone      atomic.Int64       // requests that go on without their client
 
 	identifier wellknown.Identifier // of the server: its issuer
 	document   wellknown.Document   // the metadata; nothing that it tells changes

@@ -70,7 +70,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, ev *Event) error 
 		form["grant_type"] = grantPassword // the bare form of a username and a password
 	}
 	if form["grant_type"] != grantPassword { // nothing is hashed for who is gone
-		r = withoutClient(r)
+		alone, done := s.withoutClient(r)
+		defer done()
+		r = alone
 	}
 	req := tokenRequest{
 		params:    form,

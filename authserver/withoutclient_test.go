@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -50,4 +51,36 @@ func TestARequestIsDoneThoughItsClientClosed(t *testing.T) {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
 	})
+}
+
+// Who sends requests and leaves would let them pile up.
+func TestRequestsThatGoOnWithoutTheirClientsAreBounded(t *testing.T) {
+	const many = 256
+	f := newFixture(t)
+	pair := signIn(t, f)
+	logout := func() int {
+		return abandoned(t, f, "/revoke", form("token", pair.text("refresh_token")), "web", webSecret).Code
+	}
+	arrived, leave := make(chan struct{}), make(chan struct{})
+	f.store.set(func(s *faultyStore) {
+		s.afterClient = func() { arrived <- struct{}{}; <-leave }
+	})
+	var all sync.WaitGroup
+	for range many {
+		all.Go(func() {
+			if code := logout(); code != http.StatusOK {
+				t.Errorf("one of %d: %d", many, code)
+			}
+		})
+		<-arrived
+	}
+	f.store.set(func(s *faultyStore) { s.afterClient = nil })
+	if code := logout(); code != http.StatusServiceUnavailable {
+		t.Errorf("beside %d others: %d", many, code)
+	}
+	close(leave)
+	all.Wait()
+	if code := logout(); code != http.StatusOK {
+		t.Errorf("after them: %d", code)
+	}
 }
