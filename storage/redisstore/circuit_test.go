@@ -453,4 +453,21 @@ func TestHealthTellsWhatRedisRefuses(t *testing.T) {
 	})
 }
 
+// What servers tell of a replica: the lines are those of their releases.
+func TestAReplicaIsKnownByItsLine(t *testing.T) {
+	for line, want := range map[string]bool{
+		"slave0:ip=127.0.0.1,port=6380,state=online,offset=42,lag=0":              true, // Redis 7
+		"slave0:ip=127.0.0.1,port=6380,state=online,offset=42,lag=0,io-thread=0":  true, // Redis 8
+		"slave0:ip=127.0.0.1,port=6380,state=online,offset=42,lag=3,type=replica": true, // Valkey 8
+		"slave12:ip=::1,port=6380,state=online,offset=42,lag=1":                   true,
+		"slave0:ip=127.0.0.1,port=6380,state=online,offset=42,lag=4":              false,
+		"slave0:ip=127.0.0.1,port=6380,state=online,offset=42,lag=30,io-thread=0": false,
+		"slave0:ip=127.0.0.1,port=6380,state=wait_bgsave,offset=0,lag=0":          false,
+	} {
+		if got := follows.MatchString("role:master\r\n" + line + "\r\nmaster_replid:8\r\n"); got != want {
+			t.Errorf("%s: %v", line, got)
+		}
+	}
+}
+
 var _ redis.Hook = (*circuit)(nil)

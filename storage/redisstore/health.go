@@ -57,7 +57,8 @@ func (s *Store) state(ctx context.Context) storage.HealthState {
 }
 
 // follows is a replica that has answered within the last seconds: each does so once a second.
-var follows = regexp.MustCompile(`(?m)^slave\d+:.*,state=online,.*,lag=[0-3]\r?$`)
+// Redis 8 and Valkey 8 tell more of it after that.
+var follows = regexp.MustCompile(`(?m)^slave\d+:.*,state=online,.*,lag=[0-3](,.*)?\r?$`)
 
 // lacksReplicas reports whether the node has fewer replicas than calls wait for, as far
 // as it tells: its user may not be allowed to ask.
