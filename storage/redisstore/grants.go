@@ -189,11 +189,14 @@ func (s *Store) notSwapped(ctx context.Context, next storage.Grant) error {
 // that has ended is not found, whatever its window.
 //
 // Whoever asks while replicas are missing hasn't got the answer of the swap, and can't
-// get it: the window is open for him for maxLateness more, so that he has it once they
-// are back.
+// get it: the window is open for maxLateness more, so that he has it once they are back.
 func (s *Store) LoadRetry(ctx context.Context, id storage.GrantID) (storage.Retry, error) {
-	replies, err := s.client.MGet(s.confirmed(ctx), grantKey(id), floorsKey(id.Partition()), retryKey(id)).Result()
-	if err != nil && (!errors.Is(err, errUnconfirmed) || len(replies) == 0) { // or it wasn't even asked
+	keys := []string{grantKey(id), floorsKey(id.Partition()), retryKey(id)}
+	replies, err := s.client.MGet(s.confirmed(ctx), keys...).Result()
+	if errors.Is(err, errCrowded) { // so many wait for replicas that it wasn't even asked
+		replies, _ = s.client.MGet(ctx, keys...).Result()
+	}
+	if len(replies) == 0 {
 		return storage.Retry{}, unavailable(ctx, err)
 	}
 	r, invalid := s.openRetry(id, replies)

@@ -192,6 +192,45 @@ func TestARefreshThatIsRepeatedOutlivesMissingReplicas(t *testing.T) {
 	}
 }
 
+// Where so many wait for replicas that a repeat isn't even asked for, it keeps its place too.
+func TestARefreshThatIsRepeatedInACrowdOutlivesMissingReplicas(t *testing.T) {
+	url, replicas := replicated[0].start(t)
+	s, clock := openConfirmed(t, url, replicated[0].replicas)
+	g := mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour))
+	if err := s.SwapGrant(t.Context(), g, next(g), retry(next(g))); err != nil {
+		t.Fatal(err)
+	}
+	replicas[0].Stop()
+	stop := make(chan struct{})
+	var crowd sync.WaitGroup
+	for range 100 {
+		crowd.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_, _ = s.LoadRetry(t.Context(), storage.NewGrantID(g.UserID))
+				}
+			}
+		})
+	}
+	for range 3 {
+		await(t, "a crowd", func() bool {
+			_, err := s.LoadRetry(t.Context(), g.ID)
+			if !errors.Is(err, storage.ErrUnavailable) {
+				t.Fatalf("without a replica: %v", err)
+			}
+			return errors.Is(err, errCrowded)
+		})
+		clock.Advance(maxLateness - time.Second)
+	}
+	close(stop)
+	crowd.Wait()
+	replicas[0].Cont()
+	expectRecovery(t, 5*time.Second, func() error { _, err := s.LoadRetry(t.Context(), g.ID); return err })
+}
+
 // A Redis that lets nobody in any more answers no MGET, and no WAIT either.
 func TestARefreshIsNotRepeatedWhereRedisLetsNobodyIn(t *testing.T) {
 	server := redistest.Single(t, "--requirepass", "right")
