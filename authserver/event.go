@@ -22,8 +22,8 @@ var acts = map[string]storage.AuditAction{
 // confidential client or the holder of a token that was genuine once; or if it was
 // a guess that was judged, and those are throttled in each network: it is for who keeps
 // the trail to leave out those that concern nobody, who has no id here, and what is too
-// much. The guesses that are refused unseen aren't acts any more. What is malformed, and what the server couldn't decide, is none
-// either.
+// much. The guesses that are refused unseen aren't acts any more. What is malformed, and
+// what the server couldn't decide, is none either.
 func (ev *Event) refuse(e *Error) {
 	ev.Err = e
 	ev.Reason = e.Description

@@ -146,6 +146,12 @@ func ownEvents(t *testing.T, r *run, alice storage.User) (want []storage.AuditEv
 	own := done(storage.ActSignIn)
 	own.ActorUser, own.ActorUserID = "", ""
 	act("/token", "demo", url.Values{"grant_type": {"client_credentials"}}, own)
+	beyond := func(action storage.AuditAction, why string) storage.AuditEvent {
+		return storage.AuditEvent{Action: action, Outcome: storage.Failure, ActorClient: "demo", Detail: why}
+	}
+	act("/token", "demo", url.Values{"grant_type": {"client_credentials"}, "scope": {"no-such"}},
+		beyond(storage.ActSignIn, "not allowed for the client"))
+	act("/token", "demo", refreshForm("gat_invented-token", ""), beyond(storage.ActRefresh, authserver.ErrInvalidGrant.Description))
 
 	stranger := refused(storage.ActRefresh, "the token was issued to another client")
 	stranger.ActorClient = "demo2"
@@ -317,7 +323,7 @@ func TestStrangersDoNotFillTheTrail(t *testing.T) {
 func TestFailuresOfOneSubjectAreKeptToANumber(t *testing.T) {
 	a, kept, log := newTestAuditor()
 	fail := func(ev authserver.Event) {
-		ev.Err, ev.Throttled = authserver.ErrInvalidClient, true
+		ev.Err, ev.Throttled = authserver.ErrInvalidGrant, true
 		a.note(t.Context(), ev)
 	}
 	const more = 3
@@ -325,24 +331,26 @@ func TestFailuresOfOneSubjectAreKeptToANumber(t *testing.T) {
 		fail(authserver.Event{Act: storage.ActClientAuth, Claimed: "web"})
 		fail(authserver.Event{Act: storage.ActSignIn, ClientID: "web", UserID: "usr_a"})
 		fail(authserver.Event{Act: storage.ActRefresh, ClientID: "web", GrantID: "g"})
-		fail(authserver.Event{Act: storage.ActSignIn, ClientID: "web"})
+		fail(authserver.Event{Act: storage.ActSignIn, ClientID: "svc", GrantType: "client_credentials"})
+		fail(authserver.Event{Act: storage.ActSignIn, ClientID: "app", GrantType: "password"})
 	}
 	a.note(t.Context(), authserver.Event{Act: storage.ActSignIn, ClientID: "web", UserID: "usr_a"})
 	a.start()()
 	count := map[string]int{}
 	for _, e := range kept.events {
-		count[fmt.Sprint(e.Action, " ", e.Outcome, " ", e.ClientID, e.UserID, e.ActorUserID, e.GrantID)]++
+		count[fmt.Sprint(e.Action, " ", e.Outcome, " ", e.ClientID, e.UserID, e.ActorUserID, e.GrantID, e.ActorClient)]++
 	}
 	want := map[string]int{
 		"client.auth failure web": keptFailures, "throttle.on success web": keptFailures,
-		"signin failure usr_a": keptFailures, "throttle.on success usr_a": keptFailures,
-		"refresh failure g": keptFailures, "throttle.on success g": keptFailures,
-		"signin success usr_a": 1,
+		"signin failure usr_aweb": keptFailures, "throttle.on success usr_aweb": keptFailures,
+		"refresh failure gweb": keptFailures, "throttle.on success gweb": keptFailures,
+		"signin failure svc": keptFailures, "throttle.on success svc": keptFailures,
+		"signin success usr_aweb": 1,
 	}
 	if d := cmp.Diff(want, count); d != "" {
 		t.Errorf("the trail (-want +got):\n%s", d)
 	}
-	if n, want := strings.Count(log.String(), "msg=audit"), 2*4*(keptFailures+more)+1; n != want {
+	if n, want := strings.Count(log.String(), "msg=audit"), 2*5*(keptFailures+more)+1; n != want {
 		t.Errorf("the log has %d events, want %d", n, want)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -35,8 +36,15 @@ func (a *auditor) note(ctx context.Context, ev authserver.Event) {
 }
 
 // subject is the user, the client or the grant that a failure concerns, of those
-// that there are; empty when it concerns nobody.
-func subject(ev authserver.Event) string { return cmp.Or(ev.UserID, ev.Claimed, ev.GrantID) }
+// that there are; empty when it concerns nobody. A client is concerned that tried what it
+// may not, but not by the names of users that people invent.
+func subject(ev authserver.Event) string {
+	client := ev.ClientID
+	if ev.GrantType == "password" && errors.Is(ev.Err, authserver.ErrInvalidGrant) {
+		client = ""
+	}
+	return cmp.Or(ev.UserID, ev.Claimed, ev.GrantID, client)
+}
 
 const (
 	// keptFailures are those that are kept of one subject in each failuresEvery, at
