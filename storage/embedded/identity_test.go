@@ -169,7 +169,6 @@ func TestAStoreWhoseFileIsGoneIsDownAtOnce(t *testing.T) {
 	}
 }
 
-// A clock that was put back doesn't keep reads from looking.
 // A look that hangs keeps only its own read waiting.
 func TestReadsDoNotWaitForALookOfAnother(t *testing.T) {
 	i := &identity{files: []opened{{path: filepath.Join(t.TempDir(), "none")}}}
