@@ -53,7 +53,8 @@ var ErrNoKey = fmt.Errorf("%w: opaque: it has no deployment key yet, which the a
 // has no grant there.
 //
 // A new key mints only Activation after this node first saw it. A node that has
-// just started goes by when the key was made.
+// just started, or has seen nothing for MaxAge, goes by when the key was made: so all
+// mint under it before the one before it may be deleted, see Keys.Delete.
 type Loader struct {
 	keys   storage.Keys
 	sealer *Sealer
@@ -73,6 +74,7 @@ type loaded struct {
 	stored []storage.Key
 	mints  map[byte]time.Time // when each may mint, from
 	at     time.Time          // when it was asked for
+	turns  time.Time          // when the next of mints begins to; zero without any
 	failed bool               // asking again failed since
 	due    atomic.Bool        // it is time to ask again; requests don't look at a clock for it
 }
@@ -120,7 +122,7 @@ func (l *Loader) Keyring(ctx context.Context) (*Keyring, error) {
 		return l.wait(ctx)
 	case !have.due.Load():
 		return have.ring, nil
-	case !have.failed && have.old(l.now()):
+	case !have.failed && have.past(l.now()):
 		return l.wait(ctx)
 	}
 	select {
@@ -138,6 +140,12 @@ func (l *Loader) Wait(ctx context.Context) error { return l.background.Wait(ctx)
 func (l *Loader) leave() { <-l.turn }
 
 func (have *loaded) old(now time.Time) bool { return !now.Before(have.at.Add(MaxAge)) }
+
+// past reports whether the keyring isn't to be used any more where there can be a newer one:
+// it is old, or another key mints by now, and the one that did may be deleted soon.
+func (have *loaded) past(now time.Time) bool {
+	return have.old(now) || !have.turns.IsZero() && !now.Before(have.turns)
+}
 
 // wait loads the keyring, unless somebody else has done so meanwhile. All of it is a
 // wait for the store.
@@ -188,7 +196,7 @@ func (l *Loader) reload(ctx context.Context) {
 	}
 	l.tell(fmt.Errorf("loading the deployment keys anew: %w", err))
 	have := l.have.Load()
-	kept := &loaded{ring: have.ring, stored: have.stored, mints: have.mints, at: have.at, failed: true}
+	kept := &loaded{ring: have.ring, stored: have.stored, mints: have.mints, at: have.at, turns: have.turns, failed: true}
 	if kept.old(l.now()) {
 		kept.ring = kept.ring.outdated()
 	}
@@ -224,8 +232,9 @@ func (l *Loader) load(ctx context.Context) error {
 	}
 	wait := reloadAfter
 	for _, from := range next.mints {
-		if left := from.Sub(now); left > 0 {
-			wait = min(wait, left)
+		if from.After(now) && (next.turns.IsZero() || from.Before(next.turns)) {
+			next.turns = from
+			wait = min(wait, from.Sub(now))
 		}
 	}
 	l.keep(next, wait)
@@ -261,8 +270,8 @@ func (l *Loader) furnish(ctx context.Context, had *loaded) ([]storage.Key, error
 	return stored, err
 }
 
-// mintTimes tells when each key may mint. One that appeared while this node ran
-// was seen by no node before the last look, whatever the clock of the one that
+// mintTimes tells when each key may mint. One that appeared while this node looked now
+// and then was seen by no node before the last look, whatever the clock of the one that
 // made it, and however late the store wrote it.
 func mintTimes(stored []storage.Key, had *loaded, now time.Time) map[byte]time.Time {
 	mints := make(map[byte]time.Time, len(stored))
@@ -273,7 +282,9 @@ func mintTimes(stored []storage.Key, had *loaded, now time.Time) map[byte]time.T
 				mints[k.ID] = had.mints[k.ID]
 				continue
 			}
-			from = latest(from, now)
+			if !had.old(now) {
+				from = latest(from, now)
+			}
 		}
 		mints[k.ID] = from.Add(Activation)
 	}

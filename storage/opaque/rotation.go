@@ -144,8 +144,9 @@ func nextID(stored []storage.Key, newest byte) (byte, error) {
 }
 
 // Delete forgets a key: within MaxAge no node recognises its tokens any more. It
-// returns ErrKeyInUse for a key that mints or is going to, and as long as a node
-// may be a little behind and still mint under it. An unknown id is no error.
+// returns ErrKeyInUse for a key that mints or is going to, and as long as a node may
+// still mint under it: it sees a new key within MaxAge, and mints under that Activation
+// later. An unknown id is no error.
 func (k *Keys) Delete(ctx context.Context, id byte) error {
 	err := k.MayDelete(ctx, id)
 	switch {
