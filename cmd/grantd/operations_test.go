@@ -8,8 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
@@ -118,7 +120,7 @@ func (m *operated) do(block string) {
 			if code := m.node.Stop(); code != 0 {
 				m.t.Errorf("grantd exits with %d\n%s", code, m.node.Stderr())
 			}
-		case "start grantd":
+		case "start grantd", "enable --now grantd":
 			m.start()
 		case "stop redis-server":
 			m.redis.Kill()
@@ -334,4 +336,66 @@ func TestTheStepsOfAnUpgradeAndOfNewKeys(t *testing.T) {
 	p = m.signIn("alice")
 	m.do(page(t, "## New deployment keys")[0])
 	m.alive("signed in before the rotation", p)
+}
+
+// asUser is what only root can do in the steps of a service: the test has one user.
+var asUser = regexp.MustCompile(`(?m)^\$ useradd .*\n| -o grantd -g grantd|runuser -u grantd -- `)
+
+// The page's unit starts the server of the steps before it, and gives it the time to stop.
+func TestTheStepsOfAService(t *testing.T) {
+	m := newMachine(t, false)
+	if code := m.node.Stop(); code != 0 {
+		t.Fatalf("exit %d", code)
+	}
+	if err := os.Remove(m.path("etc/secret")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(m.path("lib")); err != nil {
+		t.Fatal(err)
+	}
+	m.write("etc/grantd.yaml", "issuer: http://127.0.0.1\naddr: 127.0.0.1:0\nsecret_file: "+m.path("etc/secret")+
+		"\nadmin_password_file: "+m.path("etc/admin_password")+"\ndata: "+m.path("lib/grantd.db")+"\n")
+	m.do(asUser.ReplaceAllString(page(t, "## As a service")[0], ""))
+	if status, body := getUsersMe(t, m.node.URL, "gat_none"); status != http.StatusUnauthorized {
+		t.Errorf("/users/me: %d %s", status, body)
+	}
+
+	text, err := os.ReadFile("OPERATIONS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit := blocks(t, string(text), "As a service", "ini")[0]
+	if !strings.Contains(unit, "\nExecStart=/usr/local/bin/grantd serve --config /etc/grantd/grantd.yaml\n") {
+		t.Errorf("the unit starts something else:\n%s", unit)
+	}
+	stop := regexp.MustCompile(`(?m)^TimeoutStopSec=(.*)$`).FindStringSubmatch(unit)
+	if stop == nil {
+		t.Fatal("the unit has no TimeoutStopSec")
+	}
+	const delay = 5 * time.Second // the page's example of shutdown_delay
+	if d, err := time.ParseDuration(stop[1]); err != nil || d <= delay+defaultConfig().ShutdownTimeout {
+		t.Errorf("TimeoutStopSec=%s, %v", stop[1], err)
+	}
+}
+
+// The page's Redis user suffices for a resource server, which then sees a revocation, and
+// can't write.
+func TestAResourceServerOnlyReads(t *testing.T) {
+	m := newMachine(t, true)
+	m.bash(strings.ReplaceAll(page(t, "## A Redis user that only reads")[0], "$ REDIS", "REDIS"))
+	reader := "redis://reader:its-password@" + m.redis.Addr() + "/0"
+	m.write("etc/resource.yaml", "issuer: http://127.0.0.1\nresource_addr: 127.0.0.1:0\nsecret_file: "+m.path("etc/secret")+"\nredis: {url: \""+reader+"\"}\n")
+	api := launch{args: []string{"resource", "--config", m.path("etc/resource.yaml")}}.start(t)
+	p := m.signIn("alice")
+	if status, body := getUsersMe(t, api.URL, p.access); status != http.StatusOK {
+		t.Errorf("/users/me: %d %s", status, body)
+	}
+	m.revoke(p.access)
+	if status, body := getUsersMe(t, api.URL, p.access); status != http.StatusUnauthorized {
+		t.Errorf("/users/me after the revocation: %d %s", status, body)
+	}
+	code, _, stderr := launch{args: []string{"user", "disable", "alice", "--redis", reader}, env: []string{"GRANTD_SECRET=" + secret32}}.run(t)
+	if code != 1 || !strings.Contains(stderr, "NOPERM") {
+		t.Errorf("a write: exit %d\n%s", code, stderr)
+	}
 }
