@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,7 +57,10 @@ func TestInterop(t *testing.T) {
 	env := append(os.Environ(), "GRANTD_URL="+g.URL,
 		"ODD_ID="+oddID, "ODD_SECRET="+oddSecret, "ODD_USER="+oddUser, "ODD_PASSWORD="+oddPassword,
 		"PYTHONUTF8=1", "PYTHONDONTWRITEBYTECODE=1", "GOWORK=off")
-	for _, c := range interopClients() {
+	program := strings.ReplaceAll(blocks(t, readme(t), "From Python", "python")[0], "http://127.0.0.1:8080", g.URL)
+	env = append(env, "OAUTHLIB_INSECURE_TRANSPORT=1")
+	shown := interopClient{"README", "", []string{debianPython, "-c", "import requests_oauthlib"}, "make deps", []string{debianPython, "-c", program + "\nassert session.get(url + '/users/me').status_code == 401\n"}}
+	for _, c := range append(interopClients(), shown) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			if out, err := c.command(t, c.install, env); err != nil {

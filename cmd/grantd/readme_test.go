@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // readme is what a newcomer follows; it is in the directory above the commands.
@@ -79,11 +81,16 @@ func TestReadmeSession(t *testing.T) {
 		line, shown, _ := strings.Cut(step, "\n")
 		line = strings.ReplaceAll(strings.TrimPrefix(line, "$ "), "http://127.0.0.1:8080", g.URL)
 		wantNames, _ := members(t, shown)
-		gotNames, got := members(t, shell(t, line, env...))
+		answer := shell(t, line+`; printf '\n%s' "$ACCESS_TOKEN"`, env...)
+		end := strings.LastIndex(answer, "\n")
+		gotNames, got := members(t, answer[:end])
 		if !slices.Equal(gotNames, wantNames) {
 			t.Errorf("%s: got the members %q, README shows %q", line, gotNames, wantNames)
 		}
 		if env == nil {
+			if answer[end+1:] != got["access_token"] {
+				t.Errorf("ACCESS_TOKEN is %q of %s", answer[end+1:], answer[:end])
+			}
 			env = []string{fmt.Sprint("ACCESS_TOKEN=", got["access_token"]), fmt.Sprint("REFRESH_TOKEN=", got["refresh_token"])}
 		}
 		ran++
@@ -132,10 +139,6 @@ func TestReadmeGoCompiles(t *testing.T) {
 func TestReadmeConfiguration(t *testing.T) {
 	text := readme(t)
 	dir := t.TempDir()
-	example := strings.ReplaceAll(blocks(t, text, "Run it for real", "yaml")[0], "/etc/grantd", dir)
-	if err := os.WriteFile(filepath.Join(dir, "grantd.yaml"), []byte(example), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	code, _, stderr := launch{args: []string{"secrets", dir}}.run(t)
 	if code != 0 {
 		t.Fatalf("secrets: exit %d\n%s", code, stderr)
@@ -146,8 +149,14 @@ func TestReadmeConfiguration(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if code, out, stderr := (launch{args: []string{"config", "check", "--config", "grantd.yaml"}, dir: dir}).run(t); code != 0 {
-		t.Errorf("config check of the example: exit %d\n%s%s", code, out, stderr)
+	for i, example := range blocks(t, text, "Run it for real", "yaml") {
+		example = strings.NewReplacer("/etc/grantd", dir, "/var/lib/grantd", dir).Replace(example)
+		if err := os.WriteFile(filepath.Join(dir, "grantd.yaml"), []byte(example), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, out, stderr := (launch{args: []string{"config", "check", "--config", "grantd.yaml"}, dir: dir}).run(t); code != 0 {
+			t.Errorf("config check of example %d: exit %d\n%s%s", i+1, code, out, stderr)
+		}
 	}
 
 	for key, value := range map[string]list{"scopes": defaultConfig().Scopes, "default_scopes": defaultConfig().DefaultScopes} {
@@ -191,5 +200,74 @@ func TestReadmeWorksWith(t *testing.T) {
 				t.Errorf("README doesn't name %s %s", p[1], p[2])
 			}
 		}
+	}
+}
+
+// TestReadmeOwnPassword runs the line that changes bob's password.
+func TestReadmeOwnPassword(t *testing.T) {
+	g := startDev(t, "--memory")
+	line := strings.TrimPrefix(blocks(t, readme(t), "Users' own password", "console")[0], "$ ")
+	_, answer := tokenFor(t, g.URL, "demo", "demo-secret", passwordForm("bob", "builder456", ""))
+	shell(t, strings.ReplaceAll(line, "http://127.0.0.1:8080", g.URL), fmt.Sprint("ACCESS_TOKEN=", answer["access_token"]))
+	if status, _ := tokenFor(t, g.URL, "demo", "demo-secret", passwordForm("bob", "correct horse battery", "")); status != http.StatusOK {
+		t.Errorf("signing in with the new password: %d", status)
+	}
+}
+
+// TestReadmeRefused runs the commands that tell why somebody was refused, and the one
+// that makes the client for a form which names no secret.
+func TestReadmeRefused(t *testing.T) {
+	m, text := newMachine(t, false), readme(t)
+	add := regexp.MustCompile("`grantd (client add app .*)`").FindStringSubmatch(text)
+	if add == nil {
+		t.Fatal("README adds no client app")
+	}
+	m.grantd(strings.Fields(add[1])...)
+	form := passwordForm("alice", "wrong", "")
+	form.Set("client_id", "app")
+	if status, body := postForm(t, m.node.URL+"/token", "", "", form); status != http.StatusBadRequest {
+		t.Errorf("a wrong password: %d %s", status, body)
+	}
+	_, section, _ := strings.Cut(text, "\n### Why was it refused\n")
+	config := []string{"--config", m.path("etc/grantd.yaml")}
+	commands := strings.Split(strings.TrimSpace(blocks(t, section, "", "console")[0]), "\n")
+	for i, want := range []string{"wrong password", "has_password", "alice may sign in again"} {
+		// The trail is written within a second.
+		await(t, 5*time.Second, commands[i]+" prints "+want, func() bool {
+			return strings.Contains(must(t, launch{args: append(strings.Fields(commands[i])[2:], config...)}), want)
+		})
+	}
+	form.Set("password", "correct horse battery")
+	if status, body := postForm(t, m.node.URL+"/token", "", "", form); status != http.StatusOK {
+		t.Errorf("the form: %d %s", status, body)
+	}
+}
+
+// TestReadmeDjango imports what psql writes for the columns that the README selects,
+// a time and truths in PostgreSQL's format among them.
+func TestReadmeDjango(t *testing.T) {
+	copied := regexp.MustCompile(`\\copy \(select (.*) from auth_user\) to 'users\.csv' csv header`).FindStringSubmatch(readme(t))
+	if copied == nil {
+		t.Fatal("README has no copy of auth_user")
+	}
+	value := map[string]string{
+		"username": "ann@example.com", "password as password_hash": "pbkdf2_sha256$1000$saltsalt$KSXROiZ1c32chJvwjSkJtZsg22+Z3uxuiwsqVwiWjw4=",
+		"date_joined as created": "2021-03-04 05:06:07.123456+00", "not is_active as disabled": "t",
+	}
+	var header, row []string
+	for column := range strings.SplitSeq(copied[1], ", ") {
+		header = append(header, column[strings.LastIndex(column, " ")+1:])
+		row = append(row, value[column])
+	}
+	store := inMemory(t)
+	imp, reported := importing(store)
+	file := strings.Join(header, ",") + "\n" + strings.Join(row, ",") + "\n"
+	if err := imp.run(t.Context(), strings.NewReader(file)); err != nil {
+		t.Fatalf("%v\n%s%s", err, file, reported)
+	}
+	users := allUsers(t, store)
+	want := time.Date(2021, time.March, 4, 5, 6, 7, 123456000, time.UTC)
+	if len(users) != 1 || users[0].Password != value["password as password_hash"] || !users[0].Disabled || users[0].Created.Sub(want).Abs() >= time.Second {
+		t.Errorf("%s is taken as %+v", file, users)
 	}
 }
