@@ -6,8 +6,12 @@ import (
 	"crypto/subtle"
 )
 
-// NewSecretVerifier makes the verifier of a client secret.
+// NewSecretVerifier makes the verifier of a client secret. That of an empty one recognises
+// nothing: who has no secret doesn't authenticate (RFC 6749 section 2.2).
 func NewSecretVerifier(secret string) SecretVerifier {
+	if secret == "" {
+		return SecretVerifier{}
+	}
 	salt := make([]byte, 16)
 	rand.Read(salt) // never fails since Go 1.24
 	return SecretVerifier{Salt: salt, Hash: hashSecret(salt, secret)}

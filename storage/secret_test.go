@@ -21,6 +21,16 @@ func TestSecretVerifier(t *testing.T) {
 	}
 }
 
+func TestNoSecretIsRecognisedByNobody(t *testing.T) {
+	for name, v := range map[string]storage.SecretVerifier{"of an empty secret": storage.NewSecretVerifier(""), "zero": {}} {
+		for _, secret := range []string{"", "s3cret"} {
+			if v.Verify(secret) {
+				t.Errorf("6749-2.2-01 the verifier %s recognises %q", name, secret)
+			}
+		}
+	}
+}
+
 func TestSecretVerifiersShowNothing(t *testing.T) {
 	a, b := storage.NewSecretVerifier("s3cret"), storage.NewSecretVerifier("s3cret")
 	if bytes.Equal(a.Hash, b.Hash) || bytes.Equal(a.Salt, b.Salt) || len(a.Salt) < 16 {
