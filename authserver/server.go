@@ -127,7 +127,8 @@ type Config struct {
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 
-	// RemoteAddr tells the address of the client. Defaults to none.
+	// RemoteAddr tells the address of the client. Defaults to that of the connection,
+	// which behind a proxy is the proxy's: then everybody is one network.
 	RemoteAddr func(*http.Request) netip.Addr
 
 	// Note is called once for every request, with what became of it, for the
@@ -208,12 +209,18 @@ func withDefaults(c Config) Config {
 		c.Now = time.Now
 	}
 	if c.RemoteAddr == nil {
-		c.RemoteAddr = func(*http.Request) netip.Addr { return netip.Addr{} }
+		c.RemoteAddr = peer
 	}
 	if c.Note == nil {
 		c.Note = func(context.Context, Event) {}
 	}
 	return c
+}
+
+// peer is the address at the other end of the connection; the zero Addr where there is none.
+func peer(r *http.Request) netip.Addr {
+	at, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return at.Addr()
 }
 
 func validate(c Config) error {

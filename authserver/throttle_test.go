@@ -278,6 +278,12 @@ func TestWhatIsNoGuessIsNotThrottled(t *testing.T) {
 	})
 }
 
+func TestWithoutRemoteAddrTheConnectionsAddressCounts(t *testing.T) {
+	f := newFixture(t, func(c *authserver.Config) { c.RemoteAddr = nil })
+	guess(t, f, guessesOfOneClient)
+	wantThrottled(t, f.post(t, form("grant_type", "client_credentials"), basic("web", "wrong")), 3)
+}
+
 func TestThrottleOff(t *testing.T) {
 	f := newFixture(t, func(c *authserver.Config) { c.Unthrottled = true })
 	guess(t, f, guessesOfOneNetwork+1)
