@@ -13,7 +13,7 @@ import (
 // Under the race detector a sync.Pool forgets on purpose, so this test is not
 // built for it.
 func TestTheAudienceCheckAllocatesNothing(t *testing.T) {
-	grant := storage.Grant{Generation: 1, Issued: signIn, AccessExpiry: signIn.Add(accessLifetime), End: signIn.Add(accessLifetime)}
+	grant := storage.Grant{UserID: "usr_a", Generation: 1, Issued: signIn, AccessExpiry: signIn.Add(accessLifetime), End: signIn.Add(accessLifetime)}
 	v, token := one(t, &grant, nil)
 	allocations := func(c resource.Config) float64 {
 		c.Validator = v(signIn)

@@ -33,13 +33,17 @@ var (
 	ErrUnavailable = errors.New("resource: the token can't be validated now")
 )
 
-var errAudience = fmt.Errorf("%w: for another resource server", ErrInvalidToken)
+var (
+	errAudience = fmt.Errorf("%w: for another resource server", ErrInvalidToken)
+	errNobody   = fmt.Errorf("%w: it speaks for nobody", ErrInvalidToken)
+)
 
 // Validator judges access tokens. It is called with texts that fit the b64token
 // grammar of RFC 6750 section 2.1, by many goroutines at once.
 type Validator interface {
-	// Validate returns whom the token speaks for, or an error that wraps
-	// ErrInvalidToken. Any other error says that the token can't be judged now
+	// Validate returns whom the token speaks for, with a Subject, or an error that
+	// wraps ErrInvalidToken, for a token that has expired too: a guard has no clock.
+	// Whether it is for the guard's audience it needn't look at. Any other error says that the token can't be judged now
 	// and is answered with 503, so that no client throws a good token away.
 	Validate(ctx context.Context, token string) (Identity, error)
 }
@@ -202,10 +206,15 @@ func (g *Guard) identify(w http.ResponseWriter, r *http.Request) (Identity, erro
 	if err != nil && !errors.Is(err, ErrInvalidToken) {
 		return Identity{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if err == nil && !g.isFor(id.Audience) {
+	switch {
+	case err != nil:
+		return Identity{}, err
+	case id.Subject == "":
+		return Identity{}, errNobody
+	case !g.isFor(id.Audience):
 		return Identity{}, errAudience
 	}
-	return id, err
+	return id, nil
 }
 
 // isFor reports whether a token of that audience may be used here.

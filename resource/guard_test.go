@@ -79,7 +79,9 @@ func TestScopes(t *testing.T) {
 }
 
 func TestEveryScopeIsNeeded(t *testing.T) {
-	v := validatorFunc(func(string) (resource.Identity, error) { return resource.Identity{Scope: "read admin"}, nil })
+	v := validatorFunc(func(string) (resource.Identity, error) {
+		return resource.Identity{Subject: "usr_a", Scope: "read admin"}, nil
+	})
 	g, err := resource.New(resource.Config{Validator: v})
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +96,19 @@ func TestEveryScopeIsNeeded(t *testing.T) {
 	// A handler of the caller's runs only now.
 	if w := call(g.Require("read", "admin")(http.NotFoundHandler()), "Bearer x"); w.Code != http.StatusNotFound {
 		t.Errorf("6749-7-02 status %d, want the handler's 404", w.Code)
+	}
+}
+
+// A validator that forgot to say whom the token speaks for accepts nobody.
+func TestATokenThatSpeaksForNobodyIsRefused(t *testing.T) {
+	v := validatorFunc(func(string) (resource.Identity, error) { return resource.Identity{Scope: "read"}, nil })
+	var told error
+	g, err := resource.New(resource.Config{Validator: v, Note: func(_ context.Context, err error) { told = err }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := call(g.Require("read")(http.NotFoundHandler()), "Bearer x"); w.Code != http.StatusUnauthorized || !errors.Is(told, resource.ErrInvalidToken) {
+		t.Errorf("status %d, %v", w.Code, told)
 	}
 }
 

@@ -28,7 +28,7 @@ type Identity struct {
 	Audience []string
 
 	IssuedAt  time.Time // of the token
-	ExpiresAt time.Time // of the token: from this instant on it is refused
+	ExpiresAt time.Time // of the token: from this instant on a [Validator] refuses it
 }
 
 // HasScope reports whether the token's scope holds the scope-token s.
