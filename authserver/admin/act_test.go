@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -366,9 +367,22 @@ func TestCreateRace(t *testing.T) {
 	}
 }
 
+func TestTheHandlerIsGuarded(t *testing.T) {
+	f := newFixture(t, func(c *admin.Config) {
+		c.Guard = func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+		}
+	})
+	w := httptest.NewRecorder()
+	f.api.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, admin.Root+"/users", nil))
+	if w.Code != http.StatusUnauthorized {
+		t.Errorf("status %d", w.Code)
+	}
+}
+
 func TestNewNamesEveryFault(t *testing.T) {
 	_, err := admin.New(admin.Config{DefaultScopes: []string{"x"}, Path: "x/"})
-	for _, field := range []string{"Store", "Passwords", "Scopes", "DefaultScopes", "Path", "Actor", "Audit"} {
+	for _, field := range []string{"Store", "Passwords", "Scopes", "DefaultScopes", "Path", "Actor", "Guard", "Audit"} {
 		if err == nil || !strings.Contains(err.Error(), "admin: "+field+" ") {
 			t.Errorf("%s isn't named in %v", field, err)
 		}

@@ -52,8 +52,8 @@ type Config struct {
 	Actor func(context.Context) Actor
 
 	// Guard lets through the requests of those who may use the API, and answers the
-	// others. The handler is guarded by it before it is called; it asks once more for
-	// what a request had to wait for. Default: everybody may.
+	// others. It is asked once more after what a request had to wait for. Needed:
+	// [Anybody] where whoever reaches the handler may do everything.
 	Guard func(http.Handler) http.Handler
 
 	// Audit keeps the event, and returns once it is kept. It is called before each
@@ -126,6 +126,10 @@ type API struct {
 	waiting     context.Context // ends when requests may no longer wait
 }
 
+// Anybody is a Guard that lets everybody through, as of an API that only its own process
+// calls.
+func Anybody(next http.Handler) http.Handler { return next }
+
 // New returns an API, or an error that names every fault of c. [API.Close] ends
 // the work that it does in the background.
 func New(c Config) (*API, error) {
@@ -138,9 +142,6 @@ func New(c Config) (*API, error) {
 				c.Note(ctx, fmt.Errorf("keeping the audit event: %w", lost))
 			}
 		}
-	}
-	if c.Guard == nil {
-		c.Guard = func(next http.Handler) http.Handler { return next }
 	}
 	if c.ClientChanged == nil {
 		c.ClientChanged = func(string) {}
@@ -173,6 +174,7 @@ func validate(c Config) error {
 		{slices.ContainsFunc(c.DefaultScopes, func(s string) bool { return !slices.Contains(c.Scopes, s) }), "DefaultScopes holds a scope that is not in Scopes"},
 		{c.Path != "" && !strings.HasPrefix(c.Path, "/") || strings.HasSuffix(c.Path, "/"), "Path doesn't begin with a slash, or ends with one"},
 		{c.Actor == nil, "Actor is missing"},
+		{c.Guard == nil, "Guard is missing"},
 		{c.Audit == nil, "Audit is missing"},
 	}
 	var errs []error

@@ -163,6 +163,7 @@ func newFixture(t *testing.T, options ...option) *fixture {
 		DefaultScopes: []string{"read"},
 		Path:          "/tenant",
 		Actor:         func(context.Context) admin.Actor { return *f.actor.Load() },
+		Guard:         admin.Anybody,
 		Audit:         f.events.keep,
 		Now:           f.now,
 	}

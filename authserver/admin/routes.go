@@ -71,8 +71,8 @@ func (a *API) Paths() []string {
 	return paths
 }
 
-// Handler serves the API, at Paths.
-func (a *API) Handler() http.Handler { return a.handler }
+// Handler serves the API, at Paths, behind its guard.
+func (a *API) Handler() http.Handler { return a.cfg.Guard(a.handler) }
 
 // NotFound answers 404, as the API does where there is nothing, for who finds before
 // it that a path below Root is none.

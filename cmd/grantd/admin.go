@@ -62,7 +62,7 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	if p.admin, err = admin.New(c); err != nil {
 		return nil, err
 	}
-	guarded := c.Guard(p.admin.Handler())
+	guarded := p.admin.Handler()
 	found := map[string]http.Handler{}
 	for _, path := range p.admin.Paths() {
 		found[path] = guarded

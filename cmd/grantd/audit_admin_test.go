@@ -224,7 +224,7 @@ func auditServer(t *testing.T, l limits) (base string, store storage.Store) {
 	}
 	c := defaultConfig()
 	conf := c.adminAPI(store, hasher)
-	conf.Actor = func(context.Context) admin.Actor { return admin.Actor{Local: true} }
+	conf.Actor, conf.Guard = func(context.Context) admin.Actor { return admin.Actor{Local: true} }, admin.Anybody
 	api, err := admin.New(conf)
 	if err != nil {
 		t.Fatal(err)
