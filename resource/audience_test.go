@@ -115,9 +115,12 @@ func TestFurtherIdentifiersAreComparedAsTheyStand(t *testing.T) {
 	}
 }
 
-func TestAGuardWithoutAnIdentifierLooksAtNoAudience(t *testing.T) {
+func TestAGuardWithoutAnIdentifierTakesNoRestrictedToken(t *testing.T) {
 	a := newAPI(t)
-	a.get(t, "/read", "Bearer "+a.accessToken(t, audience(otherTest))).want(t, http.StatusOK)
+	a.get(t, "/read", "Bearer "+a.accessToken(t)).want(t, http.StatusOK)
+	t.Run("9700-2.3-03 for another", func(t *testing.T) {
+		a.get(t, "/read", "Bearer "+a.accessToken(t, audience(otherTest))).refused(t, http.StatusUnauthorized, "invalid_token")
+	})
 }
 
 func TestUsersMeTellsTheAudience(t *testing.T) {

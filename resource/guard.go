@@ -62,11 +62,11 @@ type Config struct {
 	// what they begin with. It has no user, query or fragment, doesn't end with a
 	// slash, and has a path only of characters that need no escaping. With
 	// it, challenges tell clients where the API's metadata is: see
-	// [Guard.Metadata]. Default: none: there is no metadata, and nobody looks at
-	// the audience.
+	// [Guard.Metadata]. Default: none: there is no metadata.
 	//
-	// A token that is restricted to others is refused then (RFC 8707, RFC 9700
-	// section 2.3); one without an audience is for all.
+	// A token that is restricted to others is refused, and without Resource and
+	// Audiences every one that is restricted (RFC 8707, RFC 9700 section 2.3); one
+	// without an audience is for all.
 	//
 	// Clients that found the metadata through a challenge take it only when
 	// Resource is the very URL that they called (section 3.3), so a guard of its
@@ -106,7 +106,7 @@ type Config struct {
 type Guard struct {
 	validator  Validator
 	protection string   // what every challenge begins with: the realm, and where the metadata is
-	audiences  []string // of which a token has to be for one; empty: not looked at
+	audiences  []string // of which a token has to be for one, if it is restricted
 	formBody   bool
 	note       func(context.Context, error)
 
@@ -219,7 +219,7 @@ func (g *Guard) identify(w http.ResponseWriter, r *http.Request) (Identity, erro
 
 // isFor reports whether a token of that audience may be used here.
 func (g *Guard) isFor(audience []string) bool {
-	if len(audience) == 0 || len(g.audiences) == 0 {
+	if len(audience) == 0 {
 		return true
 	}
 	return slices.ContainsFunc(audience, func(s string) bool { return slices.Contains(g.audiences, s) })
