@@ -99,7 +99,7 @@ func TestWhatIsNoAct(t *testing.T) {
 	f.wantActs(t, []one{
 		{name: "no password", form: passwordForm("alice", ""), client: asWeb, want: none("web", "username or password is missing")},
 		{name: "no such grant type", form: form("grant_type", "x"), client: asWeb, want: none("web", authserver.ErrUnsupportedGrantType.Description)},
-		{name: "not a form", form: form("grant_type", "\x00"), client: asWeb, want: none("", "a parameter does not decode")},
+		{name: "not a form", form: form("grant_type", "\x00"), client: asWeb, want: none("", "a parameter is not UTF-8, or holds a NUL")},
 		{name: "a public client that may not", form: form("grant_type", "client_credentials", "client_id", "spa"),
 			want: none("spa", authserver.ErrUnauthorizedClient.Description)},
 		{name: "a scope at a public client", form: passwordForm("alice", "secret123", "client_id", "spa", "scope", "x"),

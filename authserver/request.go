@@ -93,8 +93,11 @@ func parseForm(body string) (params, error) {
 		name, value, _ := strings.Cut(pair, "=")
 		name, errName := url.QueryUnescape(name)
 		value, errValue := url.QueryUnescape(value)
-		if errName != nil || errValue != nil || !cleanText(name) || !cleanText(value) {
+		if errName != nil || errValue != nil {
 			return nil, ErrInvalidRequest.telling("a parameter does not decode")
+		}
+		if !cleanText(name) || !cleanText(value) {
+			return nil, ErrInvalidRequest.telling("a parameter is not UTF-8, or holds a NUL")
 		}
 		if name == "resource" {
 			resources.WriteString(value)
