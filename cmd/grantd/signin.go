@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -279,8 +280,11 @@ func unreachable(server string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return failedf("interrupted")
 	}
-	return failedf("the server at %s can't be reached: %w", server, plainNetwork(err)).
-		withHint("is it running, and is the URL right? --server names another")
+	hint := "is it running, and is the URL right? --server names another"
+	if errors.As(err, new(x509.UnknownAuthorityError)) {
+		hint = "SSL_CERT_FILE names the file of a CA of your own"
+	}
+	return failedf("the server at %s can't be reached: %w", server, plainNetwork(err)).withHint(hint)
 }
 
 // plainNetwork is err without the method and the URL.

@@ -144,8 +144,8 @@ func (t *tools) explain(err error) error {
 
 // redisHints say what to do about what Redis answers, by a part of its words.
 var redisHints = []struct{ answer, hint string }{
-	{"NOAUTH", giveRedisPassword},
-	{"WRONGPASS", giveRedisPassword},
+	{"NOAUTH", "give the password of Redis in redis.password_file or GRANTD_REDIS_PASSWORD_FILE; to grantd dev, in the URL"},
+	{"WRONGPASS", "that password isn't Redis's. It comes from redis.password_file, GRANTD_REDIS_PASSWORD_FILE or the URL"},
 	{"NOPERM", "the ACL of Redis has to let this user read and write the keys grantd:*"},
 	{"OOM command not allowed", "Redis has reached maxmemory: raise that, or make room"},
 	{"READONLY", "it is a replica: name its master"},
@@ -154,8 +154,6 @@ var redisHints = []struct{ answer, hint string }{
 	{"redis: nil", "the Sentinels know no master of that name: it is the path of the URL"},
 	{"unknown command 'sentinel'", "it is no Sentinel: the URL of Redis itself begins with redis://"},
 }
-
-const giveRedisPassword = "give the password of Redis in redis.password_file or GRANTD_REDIS_PASSWORD_FILE; to grantd dev, in the URL"
 
 // hintRedis says what to do about a Redis that can't be reached, at that URL, or what
 // it answers, unless err says what to do already.

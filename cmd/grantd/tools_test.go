@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -11,12 +13,24 @@ import (
 
 func TestCommandsAskForThePasswordOfRedis(t *testing.T) {
 	r := redistest.Single(t, "--requirepass", "right")
-	for _, url := range []string{"redis://" + r.Addr(), "redis://:wrong@" + r.Addr()} {
+	for url, hint := range map[string]string{
+		"redis://" + r.Addr():        "give the password of Redis",
+		"redis://:wrong@" + r.Addr(): "that password isn't Redis's",
+	} {
 		err := execute(t.Context(), []string{"user", "list", "--redis", url})
 		var printed bytes.Buffer
-		if code := report(&printed, err); code != exitFailed || !strings.Contains(printed.String(), "\nhint: give the password of Redis") {
+		if code := report(&printed, err); code != exitFailed || !strings.Contains(printed.String(), "\nhint: "+hint) {
 			t.Errorf("%s: exit %d, %s", url, code, &printed)
 		}
+	}
+}
+
+func TestCommandsTellOfACAThatIsNotKnown(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	l := launch{dir: t.TempDir(), args: []string{"login", "--server", server.URL, "--username", "admin", "--password-file", writeFile(t, "p", "secret")}}
+	if code, _, stderr := l.run(t); code != exitFailed || !strings.Contains(stderr, "\nhint: SSL_CERT_FILE names") {
+		t.Errorf("exit %d, %s", code, stderr)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 
@@ -86,7 +87,10 @@ func openInput(cmd *cobra.Command, path string) (io.ReadCloser, int64, error) {
 		return io.NopCloser(cmd.InOrStdin()), 0, nil
 	}
 	f, err := os.Open(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, 0, failedf("there is no file %s", path)
+	case err != nil:
 		return nil, 0, failedf("opening the users: %w", err)
 	}
 	size := int64(0)
