@@ -272,6 +272,38 @@ func TestIfMatch(t *testing.T) {
 	}
 }
 
+// RFC 9110 sections 13.1.2 and 13.2.1.
+func TestIfNoneMatch(t *testing.T) {
+	w := newWorld(t)
+	for path, change := range map[string]string{"/users/alice": `{"admin":true}`, "/clients/web": `{"introspect":true}`} {
+		before := w.send(t, "GET", path, "").want(t, 200)
+		tag, began := before.header.Get("ETag"), len(w.events.all())
+		for _, condition := range []string{tag, "*", "W/" + tag, `"x", ` + tag} {
+			for _, method := range []string{"GET", "HEAD"} {
+				a := w.send(t, method, path, "", "If-None-Match: "+condition).want(t, 304)
+				if a.header.Get("ETag") != tag || a.header.Get("Content-Type") != "" || a.body != "" {
+					t.Errorf("%s %s, If-None-Match %s: got %v %s", method, path, condition, a.header, a.body)
+				}
+			}
+			w.send(t, "PATCH", path, change, "If-None-Match: "+condition).problem(t, 412, "stale")
+			w.send(t, "DELETE", path, "", "If-None-Match: "+condition).problem(t, 412, "stale")
+		}
+		w.send(t, "GET", path, "", `If-Match: "x"`, "If-None-Match: "+tag).problem(t, 412, "stale")
+		w.send(t, "GET", path, "", `If-Match: W/`+tag).problem(t, 412, "stale")
+		w.send(t, "GET", path, "", "If-Match: "+tag, "If-None-Match: "+tag).want(t, 304)
+		if after := w.send(t, "GET", path, "", "If-Match: "+tag, `If-None-Match: "x"`).want(t, 200); after.body != before.body || len(w.events.all()) > began {
+			t.Errorf("%s: something was done: %s", path, after.body)
+		}
+		w.send(t, "PATCH", path, change, `If-None-Match: "x"`).want(t, 200)
+		w.send(t, "GET", path, "", "If-None-Match: "+tag).want(t, 200)
+		w.send(t, "GET", path+"x", "", "If-None-Match: *").problem(t, 404, "not_found")
+		w.send(t, "DELETE", path+"x", "", "If-None-Match: *").want(t, 204)
+	}
+	w.send(t, "PUT", "/users/alice/password", `{"password":"correct horse"}`, "If-None-Match: *").problem(t, 412, "stale")
+	w.send(t, "POST", "/clients/web/secret", "", "If-None-Match: *").problem(t, 412, "stale")
+	w.send(t, "DELETE", "/grants/"+w.grants["alice-web"].String(), "", "If-None-Match: *").problem(t, 412, "stale")
+}
+
 // What has no tag is matched by "*" if it is there, and by nothing else: RFC 9110
 // section 13.1.1.
 func TestIfMatchOfWhatHasNoTag(t *testing.T) {

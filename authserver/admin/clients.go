@@ -93,7 +93,7 @@ func (a *API) getClient(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.writeClient(w, c)
+	return writeTagged(w, r, clientTag(c), a.shownClient(c))
 }
 
 func (a *API) listClients(w http.ResponseWriter, r *http.Request) error {

@@ -63,7 +63,7 @@ var (
 	}
 	errExists = &problem{status: http.StatusConflict, code: "already_exists", title: "The name is taken"}
 	errStale  = &problem{
-		status: http.StatusPreconditionFailed, code: "stale", title: "It isn't what If-Match says any more",
+		status: http.StatusPreconditionFailed, code: "stale", title: "It isn't as If-Match or If-None-Match says",
 		detail: "Somebody changed it meanwhile. Read it again, and repeat the request with its new ETag.",
 	}
 	errConflict    = &problem{status: http.StatusConflict, code: "conflict", title: "That can't be done as things are"}

@@ -70,7 +70,7 @@ func (a *API) getUser(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.writeUser(w, http.StatusOK, u)
+	return writeTagged(w, r, userTag(u), shownUser(u))
 }
 
 // createUser makes a user. One without a password can't sign in until one is set.

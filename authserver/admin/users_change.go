@@ -20,7 +20,7 @@ func (a *API) patchUser(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(w, r, members{"admin": &p.admin, "disabled": &p.disabled}); err != nil {
 		return err
 	}
-	if err := ifMatch(r, userTag(u)); err != nil {
+	if err := precondition(r, userTag(u)); err != nil {
 		return err
 	}
 	if p == (userPatch{}) {
@@ -89,7 +89,7 @@ func (a *API) changeUser(ctx context.Context, r *http.Request, was storage.User,
 		if u.ID != was.ID {
 			return u, errReplaced
 		}
-		if err := ifMatch(r, userTag(u)); err != nil {
+		if err := precondition(r, userTag(u)); err != nil {
 			return u, err
 		}
 		next := change(u)
@@ -143,7 +143,7 @@ func (a *API) setPassword(w http.ResponseWriter, r *http.Request) error {
 	if err := a.checkPassword("password", u.Name, *password); err != nil {
 		return err
 	}
-	if err := ifMatch(r, userTag(u)); err != nil {
+	if err := precondition(r, userTag(u)); err != nil {
 		return err
 	}
 	hash, err := a.hash(r.Context(), *password)
@@ -177,7 +177,7 @@ func (a *API) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := ifMatch(r, userTag(u)); err != nil {
+	if err := precondition(r, userTag(u)); err != nil {
 		return err
 	}
 	if err := a.keepAdmin(r.Context(), u, storage.User{}); err != nil {

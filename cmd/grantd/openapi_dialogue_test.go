@@ -164,6 +164,7 @@ func (s *deployment) talkOfDocuments() {
 	for _, operation := range []string{"serverMetadata", "resourceMetadata", "usersMeMetadata", "openAPI"} {
 		w := s.ask(question{operation: operation, want: 200})
 		s.ask(question{operation: operation, header: []string{"If-None-Match: " + w.Header().Get("ETag")}, want: 304})
+		s.ask(question{operation: operation, header: []string{`If-Match: "x"`}, want: 412})
 		s.same(operation, w)
 		s.ask(question{operation: operation, json: strings.Repeat("x", maxBody+1), want: 413})
 	}

@@ -30,17 +30,18 @@ func NewDocument(members any) Document {
 }
 
 // ServeHTTP answers GET and HEAD, RFC 8414 section 3.2 and RFC 9728 section 3.2,
-// with 304 when the client has the document already. AnyOrigin goes before it.
+// with 304 when the client has the document already, and with 412 when it is another
+// than If-Match says. AnyOrigin goes before it.
 func (d Document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", caching)
 	h.Set("Content-Type", "application/json")
 	h.Set("ETag", d.etag)
 	h.Set("X-Content-Type-Options", "nosniff")
-	// Nothing else of the request counts: a part of a document is of no use, and
+	// Beside them nothing of the request counts: a part of a document is of no use, and
 	// Range would bring errors of its own (RFC 9110 section 14.2 lets it be ignored).
 	whole := r.WithContext(r.Context())
-	whole.Header = http.Header{"If-None-Match": r.Header["If-None-Match"]}
+	whole.Header = http.Header{"If-Match": r.Header["If-Match"], "If-None-Match": r.Header["If-None-Match"]}
 	http.ServeContent(noRanges{w}, whole, "", time.Time{}, bytes.NewReader(d.body))
 }
 
@@ -50,5 +51,9 @@ type noRanges struct{ http.ResponseWriter }
 
 func (w noRanges) WriteHeader(status int) {
 	w.Header().Del("Accept-Ranges")
+	if status == http.StatusPreconditionFailed { // of which no cache is to answer others
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Del("Content-Type")
+	}
 	w.ResponseWriter.WriteHeader(status)
 }

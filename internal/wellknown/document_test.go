@@ -41,13 +41,35 @@ func TestDocumentIsSentOnce(t *testing.T) {
 
 // RFC 9110 section 14.2: a server may ignore Range.
 func TestDocumentIsWholeOrNotSent(t *testing.T) {
-	for name, value := range map[string]string{"Range": "bytes=9-", "If-Match": `"other"`, "If-Modified-Since": "Tue, 01 Jan 2030 00:00:00 GMT"} {
+	for name, value := range map[string]string{"Range": "bytes=9-", "If-Modified-Since": "Tue, 01 Jan 2030 00:00:00 GMT"} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set(name, value)
 		w := httptest.NewRecorder()
 		wellknown.NewDocument(map[string]string{"a": "b"}).ServeHTTP(w, r)
 		if w.Code != http.StatusOK || w.Body.String() != `{"a":"b"}` {
 			t.Errorf("%s: got %d %s", name, w.Code, w.Body)
+		}
+	}
+}
+
+// RFC 9110 section 13.1.1. A cache answers others with nothing of it.
+func TestDocumentIsTheOneAskedFor(t *testing.T) {
+	d := wellknown.NewDocument(map[string]string{"a": "b"})
+	get := func(condition string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("If-Match", condition)
+		w := httptest.NewRecorder()
+		d.ServeHTTP(w, r)
+		return w
+	}
+	w := get("*")
+	tag := w.Header().Get("ETag")
+	if w.Code != http.StatusOK || get(`"x", `+tag).Code != http.StatusOK {
+		t.Errorf("what is there and its tag: got %d, want 200 both times", w.Code)
+	}
+	for _, condition := range []string{`"other"`, "W/" + tag} {
+		if w := get(condition); w.Code != http.StatusPreconditionFailed || w.Body.Len() > 0 || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("If-Match %s: got %d %v %s", condition, w.Code, w.Header(), w.Body)
 		}
 	}
 }
