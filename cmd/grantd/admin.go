@@ -41,7 +41,7 @@ func (c *config) deploymentKeys(store storage.Keys) *opaque.Keys {
 // that are for the resource server as a whole. They need p.auth.
 func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	base, _ := p.config.resources()
-	guard, err := p.guard(base, "grantd")
+	guard, err := p.guardPart(base)
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
@@ -73,11 +73,16 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 // passwordHandlers are where users change their password, by path, for any token of
 // theirs. They need p.admin, but are for the listener that users reach.
 func (p *process) passwordHandlers() (map[string]http.Handler, error) {
-	me, id, err := p.guardMe()
+	base, usersMe := p.config.resources()
+	guard, err := p.guardPart(usersMe, base)
 	if err != nil {
-		return nil, err
+		return nil, usagef("%w", err)
 	}
-	guarded := me.Require()(p.admin.OwnPassword())
+	id, err := wellknown.Parse(base)
+	if err != nil {
+		return nil, usagef("resource %w", err)
+	}
+	guarded := guard.Require()(p.admin.OwnPassword())
 	return map[string]http.Handler{
 		admin.OwnPasswordPath:           guarded,
 		id.Path + admin.OwnPasswordPath: guarded,

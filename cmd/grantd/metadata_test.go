@@ -158,6 +158,47 @@ func TestDiscoveryOfDev(t *testing.T) {
 	})
 }
 
+// RFC 9728 section 3.3: a client uses no metadata that names another URL than the
+// one that it called.
+func TestChallengesPointToMetadataOfTheURL(t *testing.T) {
+	g := startDev(t, "--memory")
+	asked := 0
+	for path, item := range document(t, g.URL+openAPIPath)["paths"].(map[string]any) {
+		for method := range item.(map[string]any) {
+			if method == "parameters" {
+				continue
+			}
+			at := g.URL + path
+			r, err := http.NewRequest(strings.ToUpper(method), strings.NewReplacer("{", "", "}", "").Replace(at), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			challenge := resp.Header.Get("WWW-Authenticate")
+			if !strings.HasPrefix(challenge, "Bearer ") {
+				continue
+			}
+			asked++
+			t.Run("9728-3.3-02 "+r.Method+" "+path, func(t *testing.T) {
+				_, after, found := strings.Cut(challenge, `resource_metadata="`)
+				if found != (path == "/users/me") {
+					t.Errorf("challenge %q", challenge)
+				}
+				if place, _, _ := strings.Cut(after, `"`); found && document(t, place)["resource"] != at {
+					t.Errorf("%s is about another URL than %s", place, at)
+				}
+			})
+		}
+	}
+	if asked < 20 {
+		t.Errorf("only %d operations challenged", asked)
+	}
+}
+
 // configure makes a store with ownKnown in it, and returns how to run servers on
 // it: serve and resource at addresses that are free now, with that path after
 // both URLs.

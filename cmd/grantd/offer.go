@@ -91,14 +91,18 @@ func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, e
 // section 3.3). It answers below the path of the server, and at the root as well, for
 // a proxy that takes the path away.
 func (p *process) resourceHandlers() (map[string]http.Handler, error) {
-	base, _ := p.config.resources()
+	base, usersMe := p.config.resources()
 	whole, err := p.guard(base, "grantd")
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
-	me, id, err := p.guardMe()
+	me, err := p.guard(usersMe, "grantd: whom a token speaks for", base)
 	if err != nil {
-		return nil, err
+		return nil, usagef("%w", err)
+	}
+	id, err := wellknown.Parse(base)
+	if err != nil {
+		return nil, usagef("resource %w", err)
 	}
 	return map[string]http.Handler{
 		"/users/me":           me.UsersMe(),
@@ -106,21 +110,6 @@ func (p *process) resourceHandlers() (map[string]http.Handler, error) {
 		me.MetadataPath():     me.Metadata(),
 		whole.MetadataPath():  whole.Metadata(),
 	}, nil
-}
-
-// guardMe is the guard of /users/me, and of what is below it, and the identifier of
-// the server as a whole.
-func (p *process) guardMe() (*resource.Guard, wellknown.Identifier, error) {
-	base, usersMe := p.config.resources()
-	me, err := p.guard(usersMe, "grantd: whom a token speaks for", base)
-	if err != nil {
-		return nil, wellknown.Identifier{}, usagef("%w", err)
-	}
-	id, err := wellknown.Parse(base)
-	if err != nil {
-		return nil, wellknown.Identifier{}, usagef("resource %w", err)
-	}
-	return me, id, nil
 }
 
 // guard is that of the resource with the identifier. Tokens may also be for others.
@@ -133,4 +122,11 @@ func (p *process) guard(identifier, name string, others ...string) (*resource.Gu
 		Name:                 name,
 		Note:                 p.noteBearer,
 	})
+}
+
+// guardPart is for what has no metadata of its own: tokens have to be for one of the
+// resources, and challenges point nowhere, because a client uses no metadata that
+// names another URL than it called (RFC 9728 section 3.3).
+func (p *process) guardPart(audiences ...string) (*resource.Guard, error) {
+	return resource.New(resource.Config{Validator: p.validator(), Audiences: audiences, Note: p.noteBearer})
 }
