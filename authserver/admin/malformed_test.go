@@ -109,10 +109,28 @@ func TestMediaType(t *testing.T) {
 		"compressed":    {"Content-Encoding: gzip"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f.send(t, "POST", "/users", `{"username":"x"}`, headers...).problem(t, 415, "unsupported_media_type")
+			a := f.send(t, "POST", "/users", `{"username":"x"}`, headers...)
+			a.problem(t, 415, "unsupported_media_type")
+			if named := a.header.Get("Accept-Patch"); named != "" {
+				t.Errorf("a POST is told Accept-Patch %s", named)
+			}
 		})
 	}
 	f.send(t, "POST", "/users", `{"username":"x"}`, "Content-Type: Application/JSON; charset=UTF-8").want(t, http.StatusCreated)
+}
+
+// RFC 5789 section 2.2.
+func TestMediaTypeOfPatch(t *testing.T) {
+	f := newFixture(t)
+	f.send(t, "POST", "/users", `{"username":"alice"}`).want(t, http.StatusCreated)
+	f.send(t, "POST", "/clients", `{"client_id":"web","introspect":true}`).want(t, http.StatusCreated)
+	for _, path := range []string{"/users/alice", "/clients/web"} {
+		a := f.send(t, "PATCH", path, `{}`, "Content-Type: application/merge-patch+json")
+		a.problem(t, 415, "unsupported_media_type")
+		if named := a.header.Get("Accept-Patch"); named != "application/json" {
+			t.Errorf("%s: Accept-Patch is %q", path, named)
+		}
+	}
 }
 
 func TestMalformedQuery(t *testing.T) {

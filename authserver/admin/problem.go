@@ -163,6 +163,9 @@ func (a *API) writeProblem(w http.ResponseWriter, r *http.Request, p *problem) {
 	if p.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(p.retryAfter))
 	}
+	if p.status == http.StatusUnsupportedMediaType && r.Method == http.MethodPatch {
+		h.Set("Accept-Patch", "application/json") // RFC 5789 section 2.2
+	}
 	if p.status == http.StatusRequestEntityTooLarge {
 		h.Set("Connection", "close")
 	}
