@@ -72,6 +72,7 @@ var plain = strings.NewReplacer(
 	"redisstore: bad URL: ", "",
 	"stockredis: bad URL: ", "",
 	"storage: unavailable: stock tokens: ", "the stock server's Redis can't be reached: stock tokens: ",
+	"redisstore: Redis didn't answer lately, and isn't asked until it does: ", "", // a command asked for the first time
 	"redisstore: ", "",
 	"opaque: ", "",
 	"storage: unavailable: ", "the store can't be reached: ",

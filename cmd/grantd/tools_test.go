@@ -25,6 +25,22 @@ func TestCommandsAskForThePasswordOfRedis(t *testing.T) {
 	}
 }
 
+// A command is no server, which would go on asking.
+func TestCommandsTellOfARedisThatIsDown(t *testing.T) {
+	down := "127.0.0.1:" + freePort(t)
+	for _, args := range [][]string{
+		{"user", "list", "--redis", "redis://" + down},
+		{"init", "--password-file", writeFile(t, "p", "correct horse battery"), "--redis", "redis://" + down},
+	} {
+		var printed bytes.Buffer
+		code := report(&printed, execute(t.Context(), args))
+		if told := printed.String(); code != exitFailed || !strings.Contains(told, "the store can't be reached: ") || !strings.Contains(told, "dial tcp "+down) ||
+			strings.Contains(told, "lately") || !strings.Contains(told, "\nhint: is Redis running") {
+			t.Errorf("%s: exit %d, %s", args[0], code, told)
+		}
+	}
+}
+
 func TestCommandsTellOfACAThatIsNotKnown(t *testing.T) {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	defer server.Close()
