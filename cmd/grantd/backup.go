@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -87,6 +88,9 @@ Passwords, users, clients and keys are as they were when it was made.`,
 			if err := embedded.Restore(ctx, args[0], path, prepare); err != nil {
 				if errors.Is(err, fs.ErrExist) {
 					return failedf("%w", err).withHint("stop every server on it first, and move it away with the files beside it; or choose another name")
+				}
+				if strings.Contains(err.Error(), "file is not a database") {
+					return failedf("%s", ofFile(err)).withHint("a backup is a file that grantd backup made")
 				}
 				return explainCopy(path, err)
 			}

@@ -73,7 +73,7 @@ func healthcheck(ctx context.Context, t http.RoundTripper, address string) error
 	}
 	resp, err := (&http.Client{Transport: t}).Do(req)
 	if err != nil {
-		return failedf("the server does not answer: %w", err)
+		return failedf("the server does not answer: %w", err).withHint(hintCA(err))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

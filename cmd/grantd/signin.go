@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -281,10 +282,15 @@ func unreachable(server string, err error) error {
 		return failedf("interrupted")
 	}
 	hint := "is it running, and is the URL right? --server names another"
+	return failedf("the server at %s can't be reached: %w", server, plainNetwork(err)).withHint(cmp.Or(hintCA(err), hint))
+}
+
+// hintCA says what to do about a certificate whose CA isn't known; "" of another error.
+func hintCA(err error) string {
 	if errors.As(err, new(x509.UnknownAuthorityError)) {
-		hint = "SSL_CERT_FILE names the file of a CA of your own"
+		return "SSL_CERT_FILE names the file of a CA of your own"
 	}
-	return failedf("the server at %s can't be reached: %w", server, plainNetwork(err)).withHint(hint)
+	return ""
 }
 
 // plainNetwork is err without the method and the URL.

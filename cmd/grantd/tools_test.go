@@ -44,9 +44,13 @@ func TestCommandsTellOfARedisThatIsDown(t *testing.T) {
 func TestCommandsTellOfACAThatIsNotKnown(t *testing.T) {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	defer server.Close()
-	l := launch{dir: t.TempDir(), args: []string{"login", "--server", server.URL, "--username", "admin", "--password-file", writeFile(t, "p", "secret")}}
-	if code, _, stderr := l.run(t); code != exitFailed || !strings.Contains(stderr, "\nhint: SSL_CERT_FILE names") {
-		t.Errorf("exit %d, %s", code, stderr)
+	for _, args := range [][]string{
+		{"login", "--server", server.URL, "--username", "admin", "--password-file", writeFile(t, "p", "secret")},
+		{"healthcheck", "--url", server.URL + "/readyz"},
+	} {
+		if code, _, stderr := (launch{dir: t.TempDir(), args: args}).run(t); code != exitFailed || !strings.Contains(stderr, "\nhint: SSL_CERT_FILE names") {
+			t.Errorf("%s: exit %d, %s", args[0], code, stderr)
+		}
 	}
 }
 
