@@ -3,7 +3,9 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -72,6 +74,9 @@ func (a *API) deleteKey(w http.ResponseWriter, r *http.Request) error {
 	if errors.Is(err, storage.ErrNotFound) {
 		return deleted(w, r, a.cfg.Keys.Deleted)
 	}
+	if errors.Is(err, opaque.ErrKeyInUse) {
+		return a.keyInUse(r.Context(), byte(id), err)
+	}
 	if err != nil {
 		return keyProblem(err)
 	}
@@ -85,6 +90,22 @@ func (a *API) deleteKey(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeNothing(w)
+}
+
+// keyInUse is keyProblem, and says in how many seconds the key may be deleted where a
+// newer one was made: Keys.MayDelete has it at two Activations.
+func (a *API) keyInUse(ctx context.Context, id byte, err error) error {
+	newestFirst, failed := a.cfg.Keys.List(ctx)
+	if failed != nil {
+		return failed
+	}
+	i := slices.IndexFunc(newestFirst, func(k opaque.KeyInfo) bool { return k.ID == id })
+	if i < 1 {
+		return keyProblem(err)
+	}
+	wait := newestFirst[i-1].MintsFrom.Add(opaque.Activation).Sub(a.now())
+	seconds := max(1, int64((wait+time.Second-1)/time.Second))
+	return errConflict.saying(fmt.Sprintf("Tokens are minted under it, or were a moment ago. It may be deleted in %d s.", seconds)).because(err)
 }
 
 // keyProblem says of a conflict what to do.

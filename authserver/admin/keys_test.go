@@ -82,7 +82,18 @@ func TestConflictsOfKeys(t *testing.T) {
 	for _, path := range []string{"/keys/1", "/keys/2"} {
 		f.send(t, "DELETE", path, "").problem(t, http.StatusConflict, "conflict")
 	}
-	f.setClock(f.now().Add(29 * time.Second)) // it mints, but a node may be behind
+	wait := func(path, want string) {
+		t.Helper()
+		if p := f.send(t, "DELETE", path, "").problem(t, http.StatusConflict, "conflict"); !strings.HasSuffix(p.Detail, want) {
+			t.Errorf("%s: %q, want %q", path, p.Detail, want)
+		}
+	}
+	wait("/keys/1", "It may be deleted in 30 s.")
+	wait("/keys/2", "30 seconds after a newer one was made.")
+	f.setClock(f.now().Add(29*time.Second - time.Millisecond)) // it mints, but a node may be behind
+	wait("/keys/1", "It may be deleted in 2 s.")
+	f.setClock(f.now().Add(time.Millisecond))
+	wait("/keys/1", "It may be deleted in 1 s.")
 	for _, path := range []string{"/keys/1", "/keys/2"} {
 		f.send(t, "DELETE", path, "").problem(t, http.StatusConflict, "conflict")
 	}
