@@ -17,13 +17,16 @@ func healthcheckCommand() *cobra.Command {
 		Use:   "healthcheck",
 		Short: "Ask the server on this machine whether it is ready",
 		Long: `Ask GET /readyz of the server on this machine, at the address that it is
-configured to listen on, by TLS if it has a certificate, and exit with 0 when it
-is ready, else with 1. It is for health checks of containers, which have no other
-program to ask with, and for scripts.`,
-		Example: "  grantd healthcheck --config grantd.yaml\n  grantd healthcheck --url http://127.0.0.1:8081/readyz",
+configured to listen on, or that --addr names as for serve, by TLS if it has a
+certificate, and exit with 0 when it is ready, else with 1. It is for health
+checks of containers, which have no other program to ask with, and for scripts.`,
+		Example: "  grantd healthcheck --config grantd.yaml\n  grantd healthcheck --addr 127.0.0.1:8082\n  grantd healthcheck --url http://127.0.0.1:8081/readyz",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asked := cmd.Flags().Lookup("url").Value.String(); asked != "" {
+				if cmd.Flags().Changed("addr") {
+					return usagef("--addr and --url exclude each other")
+				}
 				u, err := url.Parse(asked)
 				if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 					return usagef("--url must be a URL such as http://127.0.0.1:8081/readyz")
@@ -40,6 +43,7 @@ program to ask with, and for scripts.`,
 		},
 	}
 	c.Flags().String("url", "", "URL to ask instead, such as http://127.0.0.1:8081/readyz")
+	c.Flags().String("addr", "", "address that the server listens on, host:port")
 	addConfigFlags(c)
 	return c
 }

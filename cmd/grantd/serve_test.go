@@ -62,6 +62,7 @@ func TestServeAndResourceOnOneStore(t *testing.T) {
 
 	// healthcheck asks the address that it is told.
 	must(t, launch{args: []string{"healthcheck"}, env: []string{"GRANTD_ADDR=" + strings.TrimPrefix(as.URL, "http://")}})
+	must(t, launch{args: []string{"healthcheck", "--addr", strings.TrimPrefix(as.URL, "http://")}, env: []string{"GRANTD_ADDR=127.0.0.1:1"}})
 	must(t, launch{args: []string{"healthcheck", "--url", rs.URL + "/readyz"}})
 
 	out := must(t, launch{args: []string{"user", "passwd", "admin", "--password-file", writeFile(t, "pw", "second-admin-password")}, dir: dir, env: env})
