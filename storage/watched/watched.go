@@ -23,11 +23,14 @@ type Call struct {
 // Watch returns the store as it is, but that note is told of each call, after it
 // and before its caller goes on, with the context of the call. note must be safe
 // for concurrent use, and quick: the caller waits for it. Nothing is allocated for
-// it.
+// it. Nil: nobody is told.
 //
 // A call whose context has a [storage.Budget] is counted there and bounded by it:
 // what it leaves no time for returns storage.ErrSpent.
 func Watch(s storage.Store, note func(context.Context, Call)) storage.Store {
+	if note == nil {
+		note = func(context.Context, Call) {}
+	}
 	return &store{Store: s, note: note}
 }
 

@@ -70,6 +70,17 @@ func TestEveryMethodIsWatched(t *testing.T) {
 	}
 }
 
+func TestNobodyNeedsToBeTold(t *testing.T) {
+	inner, err := embedded.Open(embedded.Memory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := watched.Watch(inner, nil)
+	if err := errors.Join(s.Ping(t.Context()), s.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 // given are arguments that a store doesn't refuse unseen. One after another of a kind
 // is taken.
 func given() map[reflect.Type][]any {
