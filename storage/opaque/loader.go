@@ -114,7 +114,7 @@ func NewLoader(keys storage.Keys, sealer *Sealer, options ...LoaderOption) *Load
 }
 
 // Keyring returns the store's keyring. It returns ErrSealed when the deployment
-// secret isn't the one that the keys were sealed under.
+// secret isn't the one that the keys were sealed under, and ErrNoSecret without a sealer.
 func (l *Loader) Keyring(ctx context.Context) (*Keyring, error) {
 	have := l.have.Load()
 	switch {
@@ -218,6 +218,9 @@ func (l *Loader) tell(err error) {
 
 // load replaces the keyring by what the store has now.
 func (l *Loader) load(ctx context.Context) error {
+	if l.sealer == nil {
+		return ErrNoSecret
+	}
 	had, now := l.have.Load(), l.now() // before the store is asked: what it says later is newer than that
 	stored, err := l.keys.ListKeys(ctx)
 	if err == nil && len(stored) == 0 {

@@ -196,6 +196,16 @@ func TestLoaderRefusesKeysOfAnotherDeploymentSecret(t *testing.T) {
 	}
 }
 
+func TestWithoutASealerNoKeyringIsLoaded(t *testing.T) {
+	empty, full := &keyStore{}, &keyStore{}
+	rotate(t, opaque.NewKeys(full, newSealer(t), nil))
+	for name, store := range map[string]*keyStore{"an empty store": empty, "a store with a key": full} {
+		if _, err := opaque.NewLoader(store, nil).Keyring(t.Context()); !errors.Is(err, opaque.ErrNoSecret) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // A reload keeps nobody waiting, however slow the store is, and asks it once.
 func TestRequestsDontWaitForAReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
