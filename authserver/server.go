@@ -37,11 +37,26 @@ type Config struct {
 	// Issuer is the URL that the server is known by, RFC 8414 section 2: https, or
 	// http to try things. It has no user, query or fragment, and a path only of
 	// characters that need no escaping. Every URL that the server tells is made
-	// of it, never of what a request says of its host.
+	// of it, never of what a request says of its host. With https it is the caller
+	// who sees to TLS, here or at a proxy (RFC 6749 section 3.2): the handlers
+	// answer plain http too, passwords and all.
 	Issuer string
 
 	// Store is best one of package watched, and requests have a storage.Budget in their
 	// contexts: else what one waits for a slow store adds up, call by call.
+	//
+	// Who keeps users otherwise than by package admin, in the store or behind
+	// LoadUser, sees to what that package does:
+	//
+	//   - When a user is disabled, deleted, no admin any more or has a new password,
+	//     first the record is changed and then storage.Revocations.Revoke ends the
+	//     user's grants. Nothing else does: the user is looked up at a sign-in only,
+	//     not at a refresh. The other way round, a sign-in between the two would live on.
+	//   - A user's ID is one of storage.NewUserID, or has its prefix, and is never
+	//     another user's; no client's ID has the prefix, or is a user's name
+	//     (RFC 9700 section 4.15).
+	//   - A user's Name is as passhash.Username returns it, which folds its case and
+	//     width (RFC 8265). LoadUser is asked for such names, and for the empty one.
 	Store Store
 
 	Keys      opaque.Source
@@ -64,7 +79,9 @@ type Config struct {
 	// The metadata lists them (RFC 9728 section 4).
 	Audiences []string
 
-	// AccessLifetime of access tokens, unless the client has its own.
+	// AccessLifetime of access tokens, unless the client has its own. At least a
+	// second; at most a day is wise, as grantd has it, but nothing here bounds it
+	// but RefreshAbsolute, the end of a sign-in with a refresh token.
 	// Defaults to 1 hour.
 	AccessLifetime time.Duration
 

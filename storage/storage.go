@@ -86,7 +86,8 @@ type Grants interface {
 	DeleteGrant(ctx context.Context, id GrantID) error
 }
 
-// User is a resource owner.
+// User is a resource owner. Its ID is one of NewUserID, so that it is no client's, and
+// its Name as passhash.Username returns it. Stores check neither.
 type User struct {
 	ID       string    `json:"id"`                 // never changes and is never used again; the "sub" of the user's tokens
 	Name     string    `json:"name"`               // as compared: RFC 8265 UsernameCaseMapped
@@ -122,6 +123,10 @@ type Users interface {
 }
 
 // Client is an OAuth 2.0 client, RFC 6749 section 2.
+//
+// Its ID is visible ASCII without spaces, doesn't begin with UserIDPrefix, and holds no
+// colon, which ends the user-id of Basic credentials (RFC 7617 section 2). Stores check
+// none of that.
 //
 // Its Audiences are the resource identifiers that it may ask for (RFC 8707). Without
 // any it may ask for those that the server knows. One that may introspect sees
