@@ -131,8 +131,8 @@ type Config struct {
 	// with 429, whether right or wrong. Those on passwords are told in package
 	// throttle. Those on failed client authentications are 20 of one client id
 	// and 120 in all from one network, an IPv4 address or an IPv6 /64, with one
-	// back every 3 s, and every half second. The network is RemoteAddr's; without
-	// one only a user's limit over all networks holds, since others would be
+	// back every 3 s, and every half second. The network is RemoteAddr's; where it
+	// tells none only a user's limit over all networks holds, since others would be
 	// everybody's.
 	Unthrottled bool
 

@@ -147,6 +147,29 @@ func TestAStoreOfBefore(t *testing.T) {
 	}
 }
 
+// However often a node is asked, it doesn't mint under a key any more that may be deleted.
+func TestNoNodeMintsUnderAKeyThatMayBeDeleted(t *testing.T) {
+	for longest := 500 * time.Millisecond; longest <= 40*time.Second; longest += 100 * time.Millisecond {
+		t.Run(longest.String(), func(t *testing.T) {
+			gaps := rand.New(rand.NewPCG(0, uint64(longest)))
+			synctest.Test(t, func(t *testing.T) {
+				store, sealer := &keyStore{}, newSealer(t)
+				node, keys := opaque.NewLoader(store, sealer), opaque.NewKeys(store, sealer, nil)
+				load(t, node)
+				rotate(t, keys)
+				for deletable, began := false, time.Now(); !deletable || time.Since(began) < 2*time.Minute; {
+					time.Sleep(time.Duration(gaps.Int64N(int64(longest))))
+					deletable = keys.MayDelete(t.Context(), 1) == nil
+					if id := load(t, node).MintID(); deletable && id != 2 {
+						t.Fatalf("key %d mints after %v", id, time.Since(began))
+					}
+					synctest.Wait()
+				}
+			})
+		})
+	}
+}
+
 // A key may be deleted once no node mints under it any more, be it a bit behind.
 func TestDeletingAKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -183,29 +206,6 @@ func TestDeletingAKey(t *testing.T) {
 }
 
 // A key that the nodes couldn't open would keep them from taking any other.
-// However often a node is asked, it doesn't mint under a key any more that may be deleted.
-func TestNoNodeMintsUnderAKeyThatMayBeDeleted(t *testing.T) {
-	for longest := 500 * time.Millisecond; longest <= 40*time.Second; longest += 100 * time.Millisecond {
-		t.Run(longest.String(), func(t *testing.T) {
-			gaps := rand.New(rand.NewPCG(0, uint64(longest)))
-			synctest.Test(t, func(t *testing.T) {
-				store, sealer := &keyStore{}, newSealer(t)
-				node, keys := opaque.NewLoader(store, sealer), opaque.NewKeys(store, sealer, nil)
-				load(t, node)
-				rotate(t, keys)
-				for deletable, began := false, time.Now(); !deletable || time.Since(began) < 2*time.Minute; {
-					time.Sleep(time.Duration(gaps.Int64N(int64(longest))))
-					deletable = keys.MayDelete(t.Context(), 1) == nil
-					if id := load(t, node).MintID(); deletable && id != 2 {
-						t.Fatalf("key %d mints after %v", id, time.Since(began))
-					}
-					synctest.Wait()
-				}
-			})
-		})
-	}
-}
-
 func TestOnlyTheDeploymentSecretMakesKeys(t *testing.T) {
 	store, sealer := &keyStore{}, newSealer(t)
 	rotate(t, opaque.NewKeys(store, sealer, nil))
