@@ -203,7 +203,7 @@ func (g *Guard) identify(w http.ResponseWriter, r *http.Request) (Identity, erro
 		return Identity{}, err
 	}
 	id, err := g.validator.Validate(r.Context(), token)
-	if err != nil && !errors.Is(err, ErrInvalidToken) {
+	if err != nil && !errors.Is(err, ErrInvalidToken) && !errors.Is(err, ErrUnavailable) {
 		return Identity{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	switch {

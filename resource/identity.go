@@ -27,6 +27,7 @@ type Identity struct {
 	// for (RFC 8707 section 2). Empty: it is for every one.
 	Audience []string
 
+	// Zero where an authorization server that was asked doesn't tell.
 	IssuedAt  time.Time // of the token
 	ExpiresAt time.Time // of the token: from this instant on a [Validator] refuses it
 }

@@ -41,7 +41,11 @@ func me(id Identity) []byte {
 	o.Text("scope", id.Scope)
 	o.Text("client_id", id.ClientID)
 	o.Texts("aud", id.Audience)
-	o.Number("iat", id.IssuedAt.Unix())
-	o.Number("exp", id.ExpiresAt.Unix())
+	if !id.IssuedAt.IsZero() {
+		o.Number("iat", id.IssuedAt.Unix())
+	}
+	if !id.ExpiresAt.IsZero() {
+		o.Number("exp", id.ExpiresAt.Unix())
+	}
 	return o.End()
 }
