@@ -14,9 +14,12 @@
 //
 //	mux.Handle(guard.MetadataPath(), guard.Metadata())
 //
+// An API that has no access to grantd's store asks grantd instead, or another
+// authorization server: see [NewIntrospectionValidator].
+//
 // Start reading at [Guard.Require]. A request passes four rooms: bearer.go finds
-// the token, validator.go judges it, guard.go compares its audience and scope,
-// and challenge.go is the only place that says no.
+// the token, validator.go or introspection.go judges it, guard.go compares its
+// audience and scope, and challenge.go is the only place that says no.
 //
 // The package links the standard library and grantd's storage interfaces, and
 // no database: the store is the caller's choice.

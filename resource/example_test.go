@@ -55,3 +55,40 @@ func signInAlice(keys *opaque.Keyring, store storage.Store) string {
 	})
 	return token
 }
+
+// Guard an API that is elsewhere: it asks the authorization server about each token.
+func ExampleNewIntrospectionValidator() {
+	server := httptest.NewServer(http.HandlerFunc(introspect)) // or grantd's https://auth.example.com
+	defer server.Close()
+
+	validator, _ := resource.NewIntrospectionValidator(resource.IntrospectionConfig{
+		Endpoint: server.URL + "/introspect",
+		ClientID: "orders-api", ClientSecret: "of the client that may introspect",
+	})
+	guard, _ := resource.New(resource.Config{Validator: validator, Realm: "orders"})
+	orders := guard.Require("read")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, _ := resource.IdentityFrom(r.Context())
+		fmt.Fprintf(w, "orders of %s", id.Username)
+	}))
+
+	for _, token := range []string{"good", "revoked"} {
+		r := httptest.NewRequest("GET", "/orders", nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		orders.ServeHTTP(w, r)
+		fmt.Println(w.Code, w.Body)
+	}
+	// Output:
+	// 200 orders of alice
+	// 401 {"error":"invalid_token","error_description":"The access token is malformed, unknown, expired, revoked or for another server."}
+}
+
+// introspect answers as the authorization server does.
+func introspect(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	if r.PostFormValue("token") != "good" {
+		fmt.Fprint(w, `{"active":false}`)
+		return
+	}
+	fmt.Fprint(w, `{"active":true,"sub":"u1","username":"alice","client_id":"shop","scope":"read","token_type":"Bearer"}`)
+}

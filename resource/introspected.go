@@ -1,0 +1,77 @@
+package resource
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+	"unicode/utf8"
+)
+
+var errMalformed = errors.New("the answer is not one of RFC 7662 section 2.2")
+
+// introspection is an answer of RFC 7662 section 2.2. Times that it doesn't tell are zero.
+type introspection struct {
+	Identity
+	active            bool
+	tokenType, issuer string
+}
+
+// parseIntrospection is strict where a lenient reader could accept a token by mistake:
+// names are compared as they stand, and none may come twice. A null is as good as nothing.
+func parseIntrospection(body []byte) (introspection, error) {
+	var a introspection
+	var active *bool
+	var issued, expires *int64
+	var audience json.RawMessage
+	into := map[string]any{
+		"active": &active, "sub": &a.Subject, "username": &a.Username, "client_id": &a.ClientID, "scope": &a.Scope,
+		"aud": &audience, "iat": &issued, "exp": &expires, "token_type": &a.tokenType, "iss": &a.issuer,
+	}
+	if !utf8.Valid(body) || !decodeMembers(body, into) || active == nil {
+		return introspection{}, errMalformed
+	}
+	a.active, a.IssuedAt, a.ExpiresAt = *active, timeOf(issued), timeOf(expires)
+	if audience == nil || string(audience) == "null" {
+		return a, nil
+	}
+	a.Audience = make([]string, 1)
+	if json.Unmarshal(audience, &a.Audience[0]) == nil {
+		return a, nil
+	}
+	if json.Unmarshal(audience, &a.Audience) != nil || len(a.Audience) == 0 { // with none it would be for all
+		return introspection{}, errMalformed
+	}
+	return a, nil
+}
+
+// decodeMembers decodes the members of a JSON object, each into its place if it has one.
+func decodeMembers(body []byte, into map[string]any) bool {
+	d := json.NewDecoder(bytes.NewReader(body))
+	if begin, err := d.Token(); err != nil || begin != json.Delim('{') {
+		return false
+	}
+	for d.More() {
+		token, err := d.Token()
+		name, isName := token.(string)
+		place, known := into[name]
+		if !known {
+			place = new(json.RawMessage)
+		}
+		if err != nil || !isName || d.Decode(place) != nil {
+			return false
+		}
+		into[name] = nil // a second one has no place
+	}
+	end, _ := d.Token()
+	_, err := d.Token()
+	return end == json.Delim('}') && errors.Is(err, io.EOF)
+}
+
+func timeOf(seconds *int64) time.Time {
+	if seconds == nil {
+		return time.Time{}
+	}
+	return time.Unix(*seconds, 0)
+}
