@@ -19,10 +19,11 @@ var raceChecks = []check{
 }
 
 const (
-	raceWriters  = 8  // half of them refresh what they signed in
-	raceRounds   = 4  // revocations of each revoker
-	raceProgress = 40 // sign-ins between two revocations
-	raceRecent   = 80 // of the latest sign-ins are looked at right after a revocation; all are at the end
+	raceWriters  = 8    // half of them refresh what they signed in
+	raceRounds   = 4    // revocations of each revoker
+	raceProgress = 40   // sign-ins between two revocations
+	raceLead     = 2000 // sign-ins since a sweep ended, and no more: on a busy machine one would go on behind the writers for ever
+	raceRecent   = 80   // of the latest sign-ins are looked at right after a revocation; all are at the end
 )
 
 // race lets writers sign in as alice at web while revokers end their grants. A
@@ -40,6 +41,7 @@ type race struct {
 
 	mu      sync.Mutex
 	signIns []signIn
+	swept   int   // of those: how many there were when a sweep ended last
 	cut     int64 // number of the latest revocation that has returned
 }
 
@@ -95,6 +97,7 @@ func (r *race) bystanders() []storage.Grant {
 // write signs in again and again, and once more after the last revocation.
 func (r *race) write(refreshes bool) {
 	for last := false; !last; {
+		r.awaitSweep()
 		last = r.stop.Load()
 		g, err := r.signIn()
 		if err == nil && refreshes && !last {
@@ -105,6 +108,18 @@ func (r *race) write(refreshes bool) {
 			r.stop.Store(true)
 			return
 		}
+	}
+}
+
+// awaitSweep waits while the writers are too far ahead of the sweeps.
+func (r *race) awaitSweep() {
+	ahead := func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.signIns)-r.swept > raceLead
+	}
+	for ahead() && !r.stop.Load() {
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -158,6 +173,11 @@ func (r *race) snapshot() []signIn {
 // revokeAndSweep waits for sign-ins to end, revokes, and looks whether what
 // was before is dead at once, and after the sweep.
 func (r *race) revokeAndSweep() {
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.swept = len(r.signIns)
+	}()
 	for seen := len(r.snapshot()); len(r.snapshot()) < seen+raceProgress && !r.stop.Load(); {
 		time.Sleep(time.Millisecond)
 	}
