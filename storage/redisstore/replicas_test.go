@@ -197,9 +197,7 @@ func TestARefreshThatIsRepeatedInACrowdOutlivesMissingReplicas(t *testing.T) {
 	url, replicas := replicated[0].start(t)
 	s, clock := openConfirmed(t, url, replicated[0].replicas)
 	g := mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour))
-	if err := s.SwapGrant(t.Context(), g, next(g), retry(next(g))); err != nil {
-		t.Fatal(err)
-	}
+	expectRecovery(t, 5*time.Second, func() error { return s.SwapGrant(t.Context(), g, next(g), retry(next(g))) })
 	replicas[0].Stop()
 	stop := make(chan struct{})
 	var crowd sync.WaitGroup
