@@ -74,7 +74,6 @@ type loaded struct {
 	stored []storage.Key
 	mints  map[byte]time.Time // when each may mint, from
 	at     time.Time          // when it was asked for
-	turns  time.Time          // when the next of mints begins to; zero without any
 	failed bool               // asking again failed since
 	due    atomic.Bool        // it is time to ask again; requests don't look at a clock for it
 }
@@ -144,7 +143,12 @@ func (have *loaded) old(now time.Time) bool { return !now.Before(have.at.Add(Max
 // past reports whether the keyring isn't to be used any more where there can be a newer one:
 // it is old, or another key mints by now, and the one that did may be deleted soon.
 func (have *loaded) past(now time.Time) bool {
-	return have.old(now) || !have.turns.IsZero() && !now.Before(have.turns)
+	for _, from := range have.mints {
+		if from.After(have.at) && !from.After(now) {
+			return true
+		}
+	}
+	return have.old(now)
 }
 
 // wait loads the keyring, unless somebody else has done so meanwhile. All of it is a
@@ -196,7 +200,7 @@ func (l *Loader) reload(ctx context.Context) {
 	}
 	l.tell(fmt.Errorf("loading the deployment keys anew: %w", err))
 	have := l.have.Load()
-	kept := &loaded{ring: have.ring, stored: have.stored, mints: have.mints, at: have.at, turns: have.turns, failed: true}
+	kept := &loaded{ring: have.ring, stored: have.stored, mints: have.mints, at: have.at, failed: true}
 	if kept.old(l.now()) {
 		kept.ring = kept.ring.outdated()
 	}
@@ -235,9 +239,8 @@ func (l *Loader) load(ctx context.Context) error {
 	}
 	wait := reloadAfter
 	for _, from := range next.mints {
-		if from.After(now) && (next.turns.IsZero() || from.Before(next.turns)) {
-			next.turns = from
-			wait = min(wait, from.Sub(now))
+		if left := from.Sub(now); left > 0 {
+			wait = min(wait, left)
 		}
 	}
 	l.keep(next, wait)
