@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -74,9 +73,6 @@ func (a *API) deleteKey(w http.ResponseWriter, r *http.Request) error {
 	if errors.Is(err, storage.ErrNotFound) {
 		return deleted(w, r, a.cfg.Keys.Deleted)
 	}
-	if errors.Is(err, opaque.ErrKeyInUse) {
-		return a.keyInUse(r.Context(), byte(id), err)
-	}
 	if err != nil {
 		return keyProblem(err)
 	}
@@ -92,30 +88,17 @@ func (a *API) deleteKey(w http.ResponseWriter, r *http.Request) error {
 	return writeNothing(w)
 }
 
-// keyInUse is keyProblem, and says in how many seconds the key may be deleted where a
-// newer one was made: Keys.MayDelete has it at two Activations.
-func (a *API) keyInUse(ctx context.Context, id byte, err error) error {
-	newestFirst, failed := a.cfg.Keys.List(ctx)
-	if failed != nil {
-		return failed
-	}
-	i := slices.IndexFunc(newestFirst, func(k opaque.KeyInfo) bool { return k.ID == id })
-	if i < 1 {
-		return keyProblem(err)
-	}
-	wait := newestFirst[i-1].MintsFrom.Add(opaque.Activation).Sub(a.now())
-	seconds := max(1, int64((wait+time.Second-1)/time.Second))
-	return errConflict.saying(fmt.Sprintf("Tokens are minted under it, or were a moment ago. It may be deleted in %d s.", seconds)).because(err)
-}
-
 // keyProblem says of a conflict what to do.
 func keyProblem(err error) error {
-	detail := ""
+	detail, inUse := "", (*opaque.KeyInUseError)(nil)
 	switch {
 	case errors.Is(err, opaque.ErrRotating):
 		detail = "A new key is waiting already: the list says from when on it mints."
 	case errors.Is(err, opaque.ErrKeysFull):
 		detail = "There are 256 keys. Delete old ones first."
+	case errors.As(err, &inUse):
+		seconds := (inUse.Wait + time.Second - 1) / time.Second
+		detail = fmt.Sprintf("Tokens are minted under it, or were a moment ago. It may be deleted in %d s.", seconds)
 	case errors.Is(err, opaque.ErrKeyInUse):
 		detail = "Tokens are minted under it, or are going to be, or were a moment ago. A key may be deleted 30 seconds after a newer one was made."
 	case errors.Is(err, opaque.ErrNoSecret):

@@ -177,6 +177,17 @@ func (k *Keys) Deleted(ctx context.Context) error {
 	return k.store.DeleteKey(ctx, last)
 }
 
+// KeyInUseError is an ErrKeyInUse that ends: a newer key was made.
+type KeyInUseError struct {
+	Wait time.Duration // before the key may be deleted; more than zero
+}
+
+// Error says so.
+func (e *KeyInUseError) Error() string { return ErrKeyInUse.Error() }
+
+// Unwrap returns ErrKeyInUse.
+func (e *KeyInUseError) Unwrap() error { return ErrKeyInUse }
+
 // MayDelete returns nil when Delete would delete the key now; storage.ErrNotFound
 // when there is none.
 func (k *Keys) MayDelete(ctx context.Context, id byte) error {
@@ -190,11 +201,11 @@ func (k *Keys) MayDelete(ctx context.Context, id byte) error {
 	if i < 0 {
 		return storage.ErrNotFound
 	}
-	replaced := slices.ContainsFunc(infos[i+1:], func(next KeyInfo) bool {
-		return !now.Before(next.MintsFrom.Add(Activation))
-	})
-	if !replaced {
+	if i == len(infos)-1 {
 		return ErrKeyInUse
+	}
+	if wait := infos[i+1].MintsFrom.Add(Activation).Sub(now); wait > 0 {
+		return &KeyInUseError{wait}
 	}
 	return nil
 }
