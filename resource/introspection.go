@@ -10,7 +10,6 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -87,7 +86,7 @@ func NewIntrospectionValidator(c IntrospectionConfig) (*IntrospectionValidator, 
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("resource: IntrospectionConfig.Endpoint %w", err)
-	case endpoint.Scheme == "http" && !loopback(endpoint.Host):
+	case endpoint.Scheme == "http" && !wellknown.Loopback(endpoint.Host):
 		return nil, errors.New("resource: IntrospectionConfig.Endpoint must be https: plain http, which shows the token to the network, is for loopback hosts")
 	case c.ClientID == "" || c.ClientSecret == "":
 		return nil, errors.New("resource: IntrospectionConfig.ClientID or ClientSecret is missing")
@@ -120,11 +119,6 @@ func NewIntrospectionValidator(c IntrospectionConfig) (*IntrospectionValidator, 
 	// The next place would be given the token (RFC 7662 section 4).
 	v.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return v, nil
-}
-
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && a.Unmap().IsLoopback()
 }
 
 // Validate asks about the token. It refuses an active one too that has expired by the

@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/tls"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -80,24 +79,15 @@ func checkIdentifier(f *faults, key, text string) {
 	switch {
 	case err != nil:
 		f.addf(key, "%v", err)
-	case id.Scheme == "http" && !loopbackHost(id.Host):
+	case id.Scheme == "http" && !wellknown.Loopback(id.Host):
 		f.addf(key, "must be https; plain http is for loopback hosts only (RFC 6749 section 3.1)")
 	}
-}
-
-// loopbackHost knows no other name than localhost: a resolver may lie.
-func loopbackHost(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.Unmap().IsLoopback()
 }
 
 // loopbackAddr reports whether only this machine reaches a listener on addr.
 func loopbackAddr(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
-	return err == nil && loopbackHost(host)
+	return err == nil && wellknown.Loopback(host)
 }
 
 func checkAddr(f *faults, key, addr string) {

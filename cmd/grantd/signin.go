@@ -46,7 +46,7 @@ func serverURL(from, text string) (wellknown.Identifier, error) {
 	switch {
 	case err != nil:
 		return id, usagef("%s %w", from, err).withHint("such as https://auth.example.com")
-	case id.Scheme == "http" && !loopbackHost(id.Host):
+	case id.Scheme == "http" && !wellknown.Loopback(id.Host):
 		return id, usagef("%s must be https: plain http would show the password and the token to the network", from).
 			withHint("plain http is for loopback hosts only, such as http://127.0.0.1:8080")
 	}
@@ -81,7 +81,7 @@ func readMetadata(ctx context.Context, c *http.Client, server wellknown.Identifi
 // protected reports whether what is sent to the URL is hidden from the network.
 func protected(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "https" && u.Host != "" || u.Scheme == "http" && loopbackHost(u.Hostname()))
+	return err == nil && (u.Scheme == "https" && u.Host != "" || u.Scheme == "http" && wellknown.Loopback(u.Hostname()))
 }
 
 const mostMetadata = 1 << 20 // bytes

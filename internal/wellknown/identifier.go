@@ -5,6 +5,7 @@ package wellknown
 
 import (
 	"errors"
+	"net/netip"
 	"net/url"
 	"path"
 	"strings"
@@ -61,4 +62,14 @@ func (i Identifier) Place(name string) string { return "/.well-known/" + name + 
 // URL is where the document called name is found.
 func (i Identifier) URL(name string) string {
 	return strings.TrimSuffix(i.Base, i.Path) + i.Place(name)
+}
+
+// Loopback reports whether the host is this machine. It knows no other name than
+// localhost: a resolver may lie.
+func Loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsLoopback()
 }
