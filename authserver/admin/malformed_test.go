@@ -139,6 +139,7 @@ func TestMalformedQuery(t *testing.T) {
 		{"an unknown parameter", "user=x", "invalid_field", "user"},
 		{"a repeated parameter", "limit=1&limit=1", "invalid_field", "limit"},
 		{"an empty parameter", "prefix=", "invalid_field", "prefix"},
+		{"an empty id", "id=", "invalid_field", "id"},
 		{"a limit of nothing", "limit=0", "invalid_field", "limit"},
 		{"a negative limit", "limit=-1", "invalid_field", "limit"},
 		{"a limit over 1000", "limit=1001", "invalid_field", "limit"},

@@ -24,7 +24,7 @@ type handlerFunc func(http.ResponseWriter, *http.Request) error
 // routes is everything that the API answers.
 func (a *API) routes() []Route {
 	return []Route{
-		{"GET", Root + "/users", []string{"prefix", "admin", "disabled", "cursor", "limit"}, a.listUsers},
+		{"GET", Root + "/users", []string{"prefix", "id", "admin", "disabled", "cursor", "limit"}, a.listUsers},
 		{"POST", Root + "/users", nil, a.createUser},
 		{"GET", Root + "/users/{username}", nil, a.getUser},
 		{"PATCH", Root + "/users/{username}", nil, a.patchUser},

@@ -47,6 +47,7 @@ func (a *API) listUsers(w http.ResponseWriter, r *http.Request) error {
 // userFilter says which users are listed; nil doesn't matter.
 type userFilter struct {
 	prefix          string // of the name
+	id              string
 	admin, disabled *bool
 }
 
@@ -60,11 +61,13 @@ func userFilterOf(q url.Values) (f userFilter, err error) {
 		return f, err
 	}
 	f.disabled, err = queryBool(q, "disabled")
+	f.id = q.Get("id")
 	return f, err
 }
 
 func (f userFilter) passes(u storage.User) bool {
-	return (f.admin == nil || *f.admin == u.Admin) && (f.disabled == nil || *f.disabled == u.Disabled)
+	return (f.id == "" || f.id == u.ID) &&
+		(f.admin == nil || *f.admin == u.Admin) && (f.disabled == nil || *f.disabled == u.Disabled)
 }
 
 // start is what every name with the prefix is greater than, and no other name is
@@ -86,7 +89,7 @@ func (f userFilter) ended(name string) bool {
 // name that the next page begins after, "" when there is none.
 func (a *API) findUsers(ctx context.Context, f userFilter, after string, limit int) (found []storage.User, next string, err error) {
 	size := limit + 1
-	if f.admin != nil || f.disabled != nil {
+	if f.id != "" || f.admin != nil || f.disabled != nil {
 		size = maxLimit
 	}
 	after = max(after, f.start())
@@ -97,7 +100,7 @@ func (a *API) findUsers(ctx context.Context, f userFilter, after string, limit i
 		}
 		for _, u := range page {
 			switch {
-			case f.ended(u.Name):
+			case f.ended(u.Name), f.id != "" && len(found) > 0: // nobody else has the id
 				return found, "", nil
 			case !f.passes(u):
 			case len(found) == limit:

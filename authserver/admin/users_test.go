@@ -202,16 +202,21 @@ func TestListUsers(t *testing.T) {
 	for _, name := range []string{"use", "user", "uses", "tom", "zoë", "é", "user1é"} {
 		f.addUser(t, fmt.Sprintf(`{"username":%q}`, name))
 	}
+	zoe := f.addUser(t, `{"username":"zoe"}`).ID
 	tests := []struct {
 		name, query string
 		want        []string
 	}{
-		{"all", "", []string{"tom", "use", "user", "user00-user09", "user10-user19", "user1é", "user20-user24", "uses", "zoë", "é"}},
+		{"all", "", []string{"tom", "use", "user", "user00-user09", "user10-user19", "user1é", "user20-user24", "uses", "zoe", "zoë", "é"}},
 		{"of a prefix", "prefix=user1", []string{"user10-user19", "user1é"}},
 		{"of a prefix in other case", "prefix=USER2", []string{"user20-user24"}},
 		{"of a prefix that is a name", "prefix=uses", []string{"uses"}},
 		{"of a prefix that isn't ASCII", "prefix=%C3%A9", []string{"é"}},
 		{"of a prefix that nobody has", "prefix=xyz", nil},
+		{"of an id", "id=" + zoe, []string{"zoe"}},
+		{"of an id, with what it isn't", "admin=true&id=" + zoe, nil},
+		{"of an id in other case", "id=" + strings.ToUpper(zoe), nil},
+		{"of an id and a prefix that it hasn't", "prefix=user&id=" + zoe, nil},
 		{"admins", "admin=true", []string{"user00", "user10", "user20"}},
 		{"disabled ones of a prefix", "disabled=true&prefix=user0", []string{"user01", "user03", "user05", "user07", "user09"}},
 		{"enabled admins", "disabled=false&admin=true", []string{"user00", "user10", "user20"}},

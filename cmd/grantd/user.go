@@ -66,18 +66,20 @@ func noUser(name string) error {
 }
 
 func userListCommand() *cobra.Command {
-	var prefix string
+	var prefix, id string
 	var admins, disabled bool
 	var limit int
 	c := addJSONFlag(addAPIFlags(&cobra.Command{
 		Use:     "list",
 		Short:   "List the users",
-		Example: "  grantd user list\n  grantd user list --prefix al --disabled=false --json",
+		Example: "  grantd user list\n  grantd user list --prefix al --disabled=false --json\n  grantd user list --id usr_bilDjHfcNKtQ7Djc",
 		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 			query := url.Values{}
-			if prefix != "" {
-				query.Set("prefix", prefix)
+			for name, value := range map[string]string{"prefix": prefix, "id": id} {
+				if value != "" {
+					query.Set(name, value)
+				}
 			}
 			for name, value := range map[string]bool{"admin": admins, "disabled": disabled} {
 				if cmd.Flags().Changed(name) {
@@ -94,6 +96,7 @@ func userListCommand() *cobra.Command {
 		}),
 	}))
 	c.Flags().StringVar(&prefix, "prefix", "", "only those whose name begins so")
+	c.Flags().StringVar(&id, "id", "", "only the one of that id, which is the sub of the user's tokens")
 	c.Flags().BoolVar(&admins, "admin", false, "only admins; --admin=false: only others")
 	c.Flags().BoolVar(&disabled, "disabled", false, "only disabled ones; --disabled=false: only others")
 	addLimitFlag(c, &limit)
