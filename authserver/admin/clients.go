@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/grantd/grantd/authserver/passhash"
@@ -57,14 +58,22 @@ func (a *API) shownClient(c storage.Client) Client {
 	return shown
 }
 
-func clientTag(c storage.Client) string { return entityTag(c.Created, c.Revision) }
+// clientTag is another once the previous secret has ended, since the client is shown
+// without it then (RFC 9110 section 8.8.1).
+func (a *API) clientTag(c storage.Client) string {
+	tag := entityTag(c.Created, c.Revision)
+	if a.shownClient(c).PreviousSecretExpires.IsZero() {
+		return tag
+	}
+	return strings.TrimSuffix(tag, `"`) + `-overlap"`
+}
 
 func (a *API) clientPath(id string) string {
 	return a.cfg.Path + Root + "/clients/" + url.PathEscape(id)
 }
 
 func (a *API) writeClient(w http.ResponseWriter, c storage.Client) error {
-	w.Header().Set("ETag", clientTag(c))
+	w.Header().Set("ETag", a.clientTag(c))
 	return writeJSON(w, http.StatusOK, a.shownClient(c))
 }
 
@@ -93,7 +102,7 @@ func (a *API) getClient(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeTagged(w, r, clientTag(c), a.shownClient(c))
+	return writeTagged(w, r, a.clientTag(c), a.shownClient(c))
 }
 
 func (a *API) listClients(w http.ResponseWriter, r *http.Request) error {
@@ -157,7 +166,7 @@ func (a *API) createClient(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Location", a.clientPath(c.ID))
-	w.Header().Set("ETag", clientTag(c))
+	w.Header().Set("ETag", a.clientTag(c))
 	return writeJSON(w, http.StatusCreated, NewClient{a.shownClient(c), made})
 }
 

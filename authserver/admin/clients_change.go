@@ -70,7 +70,7 @@ func (a *API) patchClient(w http.ResponseWriter, r *http.Request) error {
 	if faults := a.clientFaults(c, p.apply(c), p); len(faults) > 0 {
 		return wrongFields(faults)
 	}
-	if err := precondition(r, clientTag(c)); err != nil {
+	if err := precondition(r, a.clientTag(c)); err != nil {
 		return err
 	}
 	err = a.act(r.Context(), aboutClient(storage.ActClientUpdate, c, p.detail()), func(ctx context.Context) (err error) {
@@ -132,7 +132,7 @@ func (a *API) changeClient(ctx context.Context, r *http.Request, was storage.Cli
 		if !c.Created.Equal(was.Created) {
 			return c, errReplaced
 		}
-		if err := precondition(r, clientTag(c)); err != nil {
+		if err := precondition(r, a.clientTag(c)); err != nil {
 			return c, err
 		}
 		next := change(c)
@@ -180,7 +180,7 @@ func (a *API) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 	if faults := rotationFaults(c, overlap, brought); len(faults) > 0 {
 		return wrongFields(faults)
 	}
-	if err := precondition(r, clientTag(c)); err != nil {
+	if err := precondition(r, a.clientTag(c)); err != nil {
 		return err
 	}
 	if err := a.keepPrevious(r, c, overlap); err != nil {
@@ -200,7 +200,7 @@ func (a *API) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("ETag", clientTag(c))
+	w.Header().Set("ETag", a.clientTag(c))
 	return writeJSON(w, http.StatusOK, NewSecret{made, c.PreviousUntil})
 }
 
@@ -263,7 +263,7 @@ func (a *API) deleteClient(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := precondition(r, clientTag(c)); err != nil {
+	if err := precondition(r, a.clientTag(c)); err != nil {
 		return err
 	}
 	err = a.act(r.Context(), aboutClient(storage.ActClientDelete, c, ""), func(ctx context.Context) error {

@@ -371,7 +371,10 @@ func TestRotateSecret(t *testing.T) {
 		if got := good(first, second.Secret, third); !slices.Equal(got, []bool{false, true, true}) {
 			t.Errorf("good are %v", got)
 		}
+		overlapping := f.send(t, "GET", "/clients/web", "").header.Get("ETag")
+		f.send(t, "GET", "/clients/web", "", "If-None-Match: "+overlapping).want(t, 304)
 		f.setClock(f.now().Add(time.Minute))
+		f.send(t, "GET", "/clients/web", "", "If-None-Match: "+overlapping).want(t, 200)
 		if got := good(second.Secret, third); !slices.Equal(got, []bool{false, true}) {
 			t.Errorf("after the window good are %v", got)
 		}
