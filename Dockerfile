@@ -1,4 +1,4 @@
-# The image is one static file, the certificates of the web, and two directories
+# The image has one static program, the root certificates of the web, and three directories
 # that the user of the process may write to. .ci/image checks the last stage.
 FROM golang:1.26 AS build
 WORKDIR /src
@@ -12,8 +12,8 @@ RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}"
 
 FROM scratch AS runtime
 COPY --from=build /out/root/ /
-# For the embedded store (/data) and for files of secrets (/run/grantd, /run/redis): a new
-# volume takes over the owner of the directory that it is mounted on.
+# Directories for the embedded store (/data) and for secrets (/run/grantd, /run/redis). A new
+# volume takes the owner of the directory that it is mounted on.
 COPY --from=build --chown=65532:65532 /out/own/ /
 USER 65532:65532
 EXPOSE 8080 8081

@@ -1,5 +1,5 @@
-# Type make to see what there is. Upgrade modules by name, never all at once:
-# one of them can only be had by its exact version.
+# Type make for a list of targets. Upgrade modules one by one, by name, never all at
+# once: one of them is available only at its exact version.
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ endif
 
 # Packages whose tests name requirements, such as 6749-5.2-03.
 TRACED    = $(addprefix ./,$(sort $(dir $(shell git grep -lE '"[^"]*\b([0-9]{4}|PW)-[0-9A-Z][0-9A-Za-z.-]*-[0-9]{2}\b' -- '*_test.go' ':!.ci'))))
-# With the same flags as make test has in CI, so that Go takes the results from its cache.
+# The flags are those of make test in CI, so that Go takes the results from its cache.
 TRACE     = mkdir -p bin; $(TEST) -json $(TRACED) | tee bin/trace.json | go run ./.ci/noskip/main.go
 
 .PHONY: help
@@ -30,11 +30,11 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## Build bin/grantd, one static file
+build: ## Build bin/grantd, one static program
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/grantd ./cmd/grantd
 
 .PHONY: run
-run: ## Start a demo server on http://127.0.0.1:8080; it needs nothing else
+run: ## Start a demo server on http://127.0.0.1:8080; it needs no other server
 	go run ./cmd/grantd dev
 
 .PHONY: test
@@ -52,17 +52,17 @@ race: ## Run all tests under the race detector (needs a C compiler)
 	@.ci/missing
 
 .PHONY: cover
-cover: ## Run all tests and print how much of each function they reach
+cover: ## Run all tests and print the coverage of each function
 	@mkdir -p bin
 	$(TEST) -coverpkg=./... -coverprofile=bin/cover.out $(PACKAGES)
 	go tool cover -func=bin/cover.out
 
 .PHONY: fuzz
-fuzz: ## Run every fuzz target; FUZZRUNS (100000) executions are for all of them together
+fuzz: ## Run every fuzz target; they share FUZZRUNS (100000) executions
 	.ci/fuzz $(FUZZRUNS)
 
 .PHONY: bench
-bench: build ## Measure beside bare handlers and stock go-oauth2, and write bench/README.md and its chart
+bench: build ## Measure grantd, bare handlers and stock go-oauth2, and write bench/README.md and its chart
 	go -C bench run . -grantd '$(CURDIR)/bin/grantd' -write README.md
 
 .PHONY: bench-revoke
@@ -70,7 +70,7 @@ bench-revoke: build ## Measure revocations among a million live grants, and writ
 	go -C bench run . revoke -grantd '$(CURDIR)/bin/grantd' -write REVOKE.md
 
 .PHONY: bench-scale
-bench-scale: build ## Measure the same calls on few and on up to ten million grants, and write bench/SCALE.md
+bench-scale: build ## Measure the same calls with few and with up to ten million grants, and write bench/SCALE.md
 	go -C bench run . scale -grantd '$(CURDIR)/bin/grantd' -write SCALE.md
 
 .PHONY: faults
@@ -78,12 +78,12 @@ faults: ## Kill, stop and fill Redis, nodes and disks under load, and write benc
 	go test -count 1 -timeout 30m ./internal/faults -long -write '$(CURDIR)/bench/FAULTS.md'
 
 .PHONY: soak
-soak: ## Send requests of all kinds to both stores for DURATION (10m), and look for what is left behind
+soak: ## Send requests of all kinds to both stores for DURATION (10m), and look for leaks
 	SOAK=$(DURATION) go test -count 1 -timeout 0 -v -run '^TestSoak$$' ./cmd/grantd
 
 .PHONY: lint
-lint: bin/golangci-lint ## Check the code, who imports what (.golangci.yml), and what is tracked
-	@# golangci-lint drops every finding in a path that begins with GOCACHE's, as /tmp/go-src does with /tmp/go.
+lint: bin/golangci-lint ## Check the code, the import law (.golangci.yml) and the list of tracked files
+	@# golangci-lint drops all findings in paths that begin with the text of GOCACHE: /tmp/go-src, if that is /tmp/go.
 	@case '$(CURDIR)' in "$$(go env GOCACHE)"*) echo 'lint: GOCACHE must not be the beginning of $(CURDIR)'; exit 1;; esac
 	.ci/tree
 	bin/golangci-lint run
@@ -102,7 +102,7 @@ conformance: ## Write the pages that trace requirements to tests (.ci/conformanc
 	go run ./.ci/conformance <bin/trace.json
 
 .PHONY: verify
-verify: ## Check go.mod, go.sum, formatting, go vet and that requirements are traced
+verify: ## Check go.mod, go.sum, formatting, go vet, and that tests trace the requirements
 	go mod tidy -diff
 	go mod verify
 	@test -z "$$(gofmt -l $(GO_FILES))" || { echo 'gofmt would change:'; gofmt -l $(GO_FILES); exit 1; }
@@ -118,23 +118,23 @@ up: ## Start Redis, the authorization server (8080) and the resource server (808
 	VERSION=$(VERSION) $(COMPOSE) up --build --detach
 
 .PHONY: down
-down: ## Stop what up started; its volumes stay
+down: ## Stop the services that up started; the volumes stay
 	$(COMPOSE) down
 
 .PHONY: image
-image: build ## Build the last stage of the Dockerfile with buildah and look into it
+image: build ## Build the last stage of the Dockerfile with buildah and check it
 	.ci/image
 
 .PHONY: deps
-deps: ## Install the Debian packages that tests and images need, where missing
+deps: ## Install the missing Debian packages that tests and images need
 	.ci/deps
 
-# The linter is built once for every version that .ci/tools/go.mod pins.
+# The tools are built anew only when .ci/tools/go.mod pins other versions.
 bin/golangci-lint bin/govulncheck &: .ci/tools/go.mod .ci/tools/go.sum
 	GOBIN=$(CURDIR)/bin go -C .ci/tools install tool
 	@touch bin/golangci-lint bin/govulncheck
 
-# npm ci installs what package-lock.json names, and nothing else.
+# npm ci installs exactly the packages of package-lock.json.
 $(INTEROP)/node_modules/.package-lock.json: $(INTEROP)/package.json $(INTEROP)/package-lock.json
 	@command -v npm >/dev/null || { echo 'interop: npm is missing: make deps'; exit 1; }
 	npm ci --prefix $(INTEROP)
