@@ -59,7 +59,7 @@ type IntrospectionConfig struct {
 
 	// Client asks, but follows no redirect, whatever its CheckRedirect says. Set it
 	// for certificates of your own (TLS), a proxy or traces. Default: one that keeps
-	// up to 128 connections, and opens no more.
+	// up to 128 connections of HTTP/1.1, and opens no more.
 	Client *http.Client
 
 	// Now is the clock that tokens expire by. Default: time.Now.
@@ -98,11 +98,12 @@ func NewIntrospectionValidator(c IntrospectionConfig) (*IntrospectionValidator, 
 	}
 	timeout := cmp.Or(c.Timeout, usualTimeout)
 	if c.Client == nil {
+		// No HTTP/2: a question that nobody answers leaves its connection open there, and
+		// the next ones go the same dead way until TCP gives up. Here it ends with it.
 		c.Client = &http.Client{Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
 			DialContext:         (&net.Dialer{Timeout: timeout}).DialContext, // else one that nobody waits for any more takes a place
 			TLSHandshakeTimeout: timeout,
-			ForceAttemptHTTP2:   true,
 			MaxConnsPerHost:     maxConnections,
 			MaxIdleConnsPerHost: maxConnections,
 			IdleConnTimeout:     time.Minute,
