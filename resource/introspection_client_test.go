@@ -69,6 +69,27 @@ func TestIntrospectionGivesUpADeadConnection(t *testing.T) {
 	}
 }
 
+// Plain http is for this machine: a proxy elsewhere would be given the token and the secret.
+func TestIntrospectionOnThisMachineTakesNoProxy(t *testing.T) {
+	proxy := newAsked(t)
+	if !inProcessWith(t, "HTTP_PROXY="+proxy.URL, "NO_PROXY=", "no_proxy=") {
+		if n := proxy.questions.Load(); n != 0 {
+			t.Errorf("the proxy was given %d questions", n)
+		}
+		return
+	}
+	s := newAsked(t)
+	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
+	for _, host := range []string{"localhost", "LOCALHOST", "127.0.0.1", "[::ffff:127.0.0.1]"} {
+		if _, err := introspecting(t, "http://"+host+":"+port).Validate(t.Context(), "good"); err != nil {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if n := s.questions.Load(); n != 4 {
+		t.Errorf("the server was asked %d times, want 4", n)
+	}
+}
+
 // swallower is a network that forwards connections.
 type swallower struct {
 	address  string
