@@ -15,6 +15,7 @@ var errMalformed = errors.New("the answer is not one of RFC 7662 section 2.2")
 type introspection struct {
 	Identity
 	active            bool
+	expires           bool // ExpiresAt was told: an exp may be the zero time too
 	tokenType, issuer string
 }
 
@@ -32,7 +33,7 @@ func parseIntrospection(body []byte) (introspection, error) {
 	if !utf8.Valid(body) || !decodeMembers(body, into) || active == nil {
 		return introspection{}, errMalformed
 	}
-	a.active, a.IssuedAt, a.ExpiresAt = *active, timeOf(issued), timeOf(expires)
+	a.active, a.IssuedAt, a.ExpiresAt, a.expires = *active, timeOf(issued), timeOf(expires), expires != nil
 	if audience == nil || string(audience) == "null" {
 		return a, nil
 	}

@@ -219,7 +219,7 @@ func (v *IntrospectionValidator) judge(a introspection) (Identity, error) {
 		return Identity{}, errIssuer
 	case a.Subject == "":
 		return Identity{}, errNobody
-	case !a.ExpiresAt.IsZero() && !v.now().Before(a.ExpiresAt):
+	case a.expires && !v.now().Before(a.ExpiresAt):
 		return Identity{}, errExpired
 	}
 	return a.Identity, nil

@@ -253,6 +253,7 @@ func TestIntrospectionRefuses(t *testing.T) {
 		{"7662-4-10 6749-7-01 one that expires now", `{"active":true,"sub":"u-alice","exp":1772366400` + from},
 		{"7662-4-10 6749-7-01 one that expired a second ago", `{"active":true,"sub":"u-alice","exp":1772366399` + from},
 		{"7662-4-10 6749-7-01 one that expired in 1970", `{"active":true,"sub":"u-alice","exp":0` + from},
+		{"one whose exp is the zero time", `{"active":true,"sub":"u-alice","exp":-62135596800` + from},
 		{"one whose exp no time can hold", `{"active":true,"sub":"u-alice","exp":9223372036854775807` + from},
 		{"one that is no bearer token", `{"active":true,"sub":"u-alice","token_type":"DPoP"` + from},
 		{"one that speaks for nobody", `{"active":true,"username":"alice","client_id":"demo"` + from},
