@@ -182,7 +182,7 @@ func (v *IntrospectionValidator) ask(ctx context.Context, token string) (introsp
 // tellable is what may be told of a call that failed. Faults of the protocol quote what
 // the server wrote, in which the token or the secret could stand.
 func tellable(err error) error {
-	if u := (*url.Error)(nil); errors.As(err, &u) {
+	for u := (*url.Error)(nil); errors.As(err, &u); { // more than one where Client's transport is a client too
 		err = u.Err
 	}
 	var network net.Error

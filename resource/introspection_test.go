@@ -366,8 +366,18 @@ func TestIntrospectionOfWhatIsNoServer(t *testing.T) {
 	} {
 		t.Run("7662-4-12 "+name, func(t *testing.T) {
 			unknown(t, introspecting(t, "http://"+echo(t, prefix)))
+			unknown(t, introspecting(t, "http://"+echo(t, prefix), func(c *resource.IntrospectionConfig) {
+				c.Client = &http.Client{Transport: clientTransport{}}
+			}))
 		})
 	}
+}
+
+// clientTransport is a transport that asks by a client, as one that tries again is.
+type clientTransport struct{}
+
+func (clientTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return http.DefaultClient.Do(r.Clone(r.Context()))
 }
 
 // echo answers each connection with the prefix, the credentials and the form of its
