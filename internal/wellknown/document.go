@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -41,7 +42,10 @@ func (d Document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Beside them nothing of the request counts: a part of a document is of no use, and
 	// Range would bring errors of its own (RFC 9110 section 14.2 lets it be ignored).
 	whole := r.WithContext(r.Context())
-	whole.Header = http.Header{"If-Match": r.Header["If-Match"], "If-None-Match": r.Header["If-None-Match"]}
+	whole.Header = http.Header{}
+	for _, name := range []string{"If-Match", "If-None-Match"} {
+		whole.Header.Set(name, strings.Join(r.Header[name], ",")) // http.ServeContent looks at the first line only
+	}
 	http.ServeContent(noRanges{w}, whole, "", time.Time{}, bytes.NewReader(d.body))
 }
 

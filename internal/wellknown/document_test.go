@@ -73,3 +73,23 @@ func TestDocumentIsTheOneAskedFor(t *testing.T) {
 		}
 	}
 }
+
+// RFC 9110 section 5.3: of a list each member may have a line of its own.
+func TestConditionsMayHaveMoreThanOneLine(t *testing.T) {
+	d := wellknown.NewDocument(map[string]string{"a": "b"})
+	get := func(name string, lines ...string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header[name] = lines
+		w := httptest.NewRecorder()
+		d.ServeHTTP(w, r)
+		return w
+	}
+	tag := get("If-Match").Header().Get("ETag")
+	for name, want := range map[string]int{"If-Match": http.StatusOK, "If-None-Match": http.StatusNotModified} {
+		for _, lines := range [][]string{{tag, `"x"`}, {`"x"`, tag}, {`"x"`, `"y"`, tag}} {
+			if w := get(name, lines...); w.Code != want {
+				t.Errorf("%s %q: got %d, want %d", name, lines, w.Code, want)
+			}
+		}
+	}
+}
