@@ -15,6 +15,7 @@ var errMalformed = errors.New("the answer is not one of RFC 7662 section 2.2")
 type introspection struct {
 	Identity
 	active            bool
+	bound             bool // to a key that whoever presents the token has to prove: cnf was told
 	expires           bool // ExpiresAt was told: an exp may be the zero time too
 	tokenType, issuer string
 }
@@ -25,15 +26,16 @@ func parseIntrospection(body []byte) (introspection, error) {
 	var a introspection
 	var active *bool
 	var issued, expires *int64
-	var audience json.RawMessage
+	var audience, confirmation json.RawMessage
 	into := map[string]any{
 		"active": &active, "sub": &a.Subject, "username": &a.Username, "client_id": &a.ClientID, "scope": &a.Scope,
-		"aud": &audience, "iat": &issued, "exp": &expires, "token_type": &a.tokenType, "iss": &a.issuer,
+		"aud": &audience, "iat": &issued, "exp": &expires, "token_type": &a.tokenType, "iss": &a.issuer, "cnf": &confirmation,
 	}
 	if !utf8.Valid(body) || !decodeMembers(body, into) || active == nil {
 		return introspection{}, errMalformed
 	}
 	a.active, a.IssuedAt, a.ExpiresAt, a.expires = *active, timeOf(issued), timeOf(expires), expires != nil
+	a.bound = confirmation != nil && string(confirmation) != "null"
 	if audience == nil || string(audience) == "null" {
 		return a, nil
 	}

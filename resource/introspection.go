@@ -27,6 +27,7 @@ const (
 var (
 	errInactive  = fmt.Errorf("%w: inactive, says the authorization server", ErrInvalidToken)
 	errTokenType = fmt.Errorf("%w: its token_type is not Bearer", ErrInvalidToken)
+	errBound     = fmt.Errorf("%w: bound to a key, which nobody checks here", ErrInvalidToken)
 	errIssuer    = fmt.Errorf("%w: of another issuer, or of one that isn't told", ErrInvalidToken)
 )
 
@@ -127,7 +128,8 @@ func NewIntrospectionValidator(c IntrospectionConfig) (*IntrospectionValidator, 
 }
 
 // Validate asks about the token. It refuses an active one too that has expired by the
-// validator's clock, has no sub, or is no Bearer token (RFC 7662 section 2.2); nbf is
+// validator's clock, has no sub, or is no Bearer token (RFC 7662 section 2.2), as one
+// that is bound to a key isn't (cnf: RFC 8705 section 3.2, RFC 9449 section 6.2); nbf is
 // left to the server, so that a fresh token isn't refused where clocks differ. An error
 // that wraps ErrUnavailable says why there was no answer, or none that can be trusted,
 // and holds neither the token nor the secret.
@@ -215,6 +217,8 @@ func (v *IntrospectionValidator) judge(a introspection) (Identity, error) {
 		return Identity{}, errInactive
 	case a.tokenType != "" && !strings.EqualFold(a.tokenType, "Bearer"):
 		return Identity{}, errTokenType
+	case a.bound:
+		return Identity{}, errBound
 	case v.issuer != "" && a.issuer != v.issuer:
 		return Identity{}, errIssuer
 	case a.Subject == "":
