@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	maxAnswer      = 64 << 10 // bytes of an answer about a token
+	maxQuestion    = 32 << 10 // bytes of the form that asks about a token, of which grantd takes as many
+	maxAnswer      = 64 << 10 // bytes of an answer
 	maxConnections = 128      // to the authorization server; all of them are kept for the next question
 	usualTimeout   = 2 * time.Second
 )
@@ -27,6 +28,7 @@ const (
 var (
 	errInactive  = fmt.Errorf("%w: inactive, says the authorization server", ErrInvalidToken)
 	errTokenType = fmt.Errorf("%w: its token_type is not Bearer", ErrInvalidToken)
+	errLong      = fmt.Errorf("%w: too long to ask about", ErrInvalidToken)
 	errBound     = fmt.Errorf("%w: bound to a key, which nobody checks here", ErrInvalidToken)
 	errIssuer    = fmt.Errorf("%w: of another issuer, or of one that isn't told", ErrInvalidToken)
 )
@@ -137,9 +139,13 @@ func (v *IntrospectionValidator) Validate(ctx context.Context, token string) (Id
 	if !isB64Token(token) {
 		return Identity{}, errGarbled
 	}
+	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}.Encode() // RFC 7662 section 2.1
+	if len(form) > maxQuestion {
+		return Identity{}, errLong
+	}
 	ctx, cancel := context.WithTimeout(ctx, v.timeout)
 	defer cancel()
-	a, err := v.ask(ctx, token)
+	a, err := v.ask(ctx, form)
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: introspection at %s: %w", ErrUnavailable, v.endpoint, err)
 	}
@@ -148,8 +154,7 @@ func (v *IntrospectionValidator) Validate(ctx context.Context, token string) (Id
 
 // ask returns the server's answer. Every body is read to its end, so that the connection
 // serves the next question, unless it is too long.
-func (v *IntrospectionValidator) ask(ctx context.Context, token string) (introspection, error) {
-	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}.Encode()              // RFC 7662 section 2.1
+func (v *IntrospectionValidator) ask(ctx context.Context, form string) (introspection, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, v.endpoint, strings.NewReader(form)) //nolint:gosec // whoever configures the API names the endpoint
 	if err != nil {
 		return introspection{}, err

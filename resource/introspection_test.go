@@ -115,13 +115,13 @@ func TestIntrospectionAsks(t *testing.T) {
 	if n := s.questions.Load(); n != 1 {
 		t.Errorf("asked %d times, want once", n)
 	}
-	for _, token := range []string{"", "=", "a b", "a&active=true", "a\r\nb", "é", "a=b", `"`} {
+	for _, token := range []string{"", "=", "a b", "a&active=true", "a\r\nb", "é", "a=b", `"`, strings.Repeat("a", 32<<10), strings.Repeat("+", 11<<10)} {
 		if _, err := v.Validate(t.Context(), token); !errors.Is(err, resource.ErrInvalidToken) {
-			t.Errorf("%q: %v, want ErrInvalidToken", token, err)
+			t.Errorf("%.40q: %v, want ErrInvalidToken", token, err)
 		}
 	}
 	if n := s.questions.Load(); n != 1 {
-		t.Errorf("texts that are no b64token were sent: %d questions", n)
+		t.Errorf("texts that are no token were sent: %d questions", n)
 	}
 }
 
