@@ -74,7 +74,7 @@ type loaded struct {
 	stored []storage.Key
 	mints  map[byte]time.Time // when each may mint, from
 	at     time.Time          // when it was asked for
-	failed bool               // asking again failed since
+	failed time.Time          // when asking again failed last, zero if it didn't: for reloadAfter nobody waits for it again
 	due    atomic.Bool        // it is time to ask again; requests don't look at a clock for it
 }
 
@@ -121,7 +121,7 @@ func (l *Loader) Keyring(ctx context.Context) (*Keyring, error) {
 		return l.wait(ctx)
 	case !have.due.Load():
 		return have.ring, nil
-	case !have.failed && have.past(l.now()):
+	case have.past(l.now()) && l.now().Sub(have.failed) >= reloadAfter:
 		return l.wait(ctx)
 	}
 	select {
@@ -200,7 +200,7 @@ func (l *Loader) reload(ctx context.Context) {
 	}
 	l.tell(fmt.Errorf("loading the deployment keys anew: %w", err))
 	have := l.have.Load()
-	kept := &loaded{ring: have.ring, stored: have.stored, mints: have.mints, at: have.at, failed: true}
+	kept := &loaded{ring: have.ring, stored: have.stored, mints: have.mints, at: have.at, failed: l.now()}
 	if kept.old(l.now()) {
 		kept.ring = kept.ring.outdated()
 	}

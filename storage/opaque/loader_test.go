@@ -289,6 +289,33 @@ func TestANodeThatWasIdleLoadsBeforeItAnswers(t *testing.T) {
 	})
 }
 
+// Its keyring is as old as any when the store had a fault the last time it was asked.
+func TestANodeThatWasIdleSinceAFaultLoadsBeforeItAnswers(t *testing.T) {
+	for failing, again := range map[time.Duration]time.Duration{
+		6 * time.Second:                      time.Hour,
+		opaque.MaxAge - 100*time.Millisecond: opaque.Activation + time.Second, // the last that doesn't know it to be old, and the first that may need the new key
+	} {
+		t.Run(failing.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, sealer := &keyStore{}, newSealer(t)
+				idle, busy := opaque.NewLoader(store, sealer), opaque.NewLoader(store, sealer)
+				load(t, idle)
+				rotate(t, opaque.NewKeys(store, sealer, nil))
+				time.Sleep(failing)
+				store.set(func(s *keyStore) { s.fault = storage.ErrUnavailable })
+				load(t, idle)
+				synctest.Wait()
+				store.set(func(s *keyStore) { s.fault = nil })
+				r := later(t, busy, again-failing)
+				wantMint(t, r, 2)
+				now := load(t, idle)
+				wantParsed(t, now, mint(t, r, opaque.Access))
+				wantMint(t, now, 2)
+			})
+		})
+	}
+}
+
 // Whoever loads the keyring waits for the store, and so does who waits for that.
 func TestWaitingForKeysIsAWaitForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
