@@ -319,6 +319,19 @@ func TestStrangersDoNotFillTheTrail(t *testing.T) {
 	}
 }
 
+// Whoever fails to be a client counts apart from the client.
+func TestStrangersDoNotHideWhatAClientTries(t *testing.T) {
+	a, kept, _ := newTestAuditor()
+	for range keptFailures {
+		a.note(t.Context(), authserver.Event{Act: storage.ActClientAuth, Claimed: "web", Err: authserver.ErrInvalidClient})
+	}
+	a.note(t.Context(), authserver.Event{Act: storage.ActRefresh, ClientID: "web", GrantType: "refresh_token", Err: authserver.ErrInvalidGrant})
+	a.start()()
+	if n := len(kept.events); n != keptFailures+1 || kept.events[n-1].ActorClient != "web" {
+		t.Errorf("the trail has %d events, want %d, the last of the client itself", n, keptFailures+1)
+	}
+}
+
 // Of what concerns somebody so much is kept as tells of an attack.
 func TestFailuresOfOneSubjectAreKeptToANumber(t *testing.T) {
 	a, kept, log := newTestAuditor()

@@ -39,8 +39,8 @@ func (a *auditor) note(ctx context.Context, ev authserver.Event) {
 // that there are; empty when it concerns nobody. A client is concerned that tried what it
 // may not, but not by the names of users that people invent.
 func subject(ev authserver.Event) string {
-	client := ev.ClientID
-	if ev.GrantType == "password" && errors.Is(ev.Err, authserver.ErrInvalidGrant) {
+	client := "by " + ev.ClientID // apart from what strangers claim to be
+	if ev.ClientID == "" || ev.GrantType == "password" && errors.Is(ev.Err, authserver.ErrInvalidGrant) {
 		client = ""
 	}
 	return cmp.Or(ev.UserID, ev.Claimed, ev.GrantID, client)
