@@ -62,7 +62,9 @@ type IntrospectionConfig struct {
 
 	// Client asks, but follows no redirect, whatever its CheckRedirect says. Set it
 	// for certificates of your own (TLS), a proxy or traces. Default: one that keeps
-	// up to 128 connections of HTTP/1.1, and opens no more.
+	// up to 128 connections of HTTP/1.1, and opens no more. One that speaks HTTP/2, as a
+	// clone of http.DefaultTransport does, needs a SendPingTimeout, or goes on asking
+	// through a dead connection for minutes.
 	Client *http.Client
 
 	// Now is the clock that tokens expire by. Default: time.Now.
