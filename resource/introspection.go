@@ -103,14 +103,10 @@ func NewIntrospectionValidator(c IntrospectionConfig) (*IntrospectionValidator, 
 	}
 	timeout := cmp.Or(c.Timeout, usualTimeout)
 	if c.Client == nil {
-		proxy := http.ProxyFromEnvironment
-		if endpoint.Scheme == "http" {
-			proxy = nil // which isn't this machine, and ProxyFromEnvironment takes LOCALHOST for another
-		}
 		// No HTTP/2: a question that nobody answers leaves its connection open there, and
 		// the next ones go the same dead way until TCP gives up. Here it ends with it.
 		c.Client = &http.Client{Transport: &http.Transport{
-			Proxy:               proxy,
+			Proxy:               wellknown.Proxy,
 			DialContext:         (&net.Dialer{Timeout: timeout}).DialContext, // else one that nobody waits for any more takes a place
 			TLSHandshakeTimeout: timeout,
 			MaxConnsPerHost:     maxConnections,

@@ -28,7 +28,7 @@ func newAPIClient() *http.Client {
 	const patience = 5 * time.Second
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
+			Proxy:                 wellknown.Proxy,
 			DialContext:           (&net.Dialer{Timeout: patience}).DialContext,
 			TLSHandshakeTimeout:   patience,
 			ResponseHeaderTimeout: time.Minute,

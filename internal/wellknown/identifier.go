@@ -5,6 +5,7 @@ package wellknown
 
 import (
 	"errors"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"path"
@@ -72,4 +73,13 @@ func Loopback(host string) bool {
 	}
 	a, err := netip.ParseAddr(host)
 	return err == nil && a.Unmap().IsLoopback()
+}
+
+// Proxy is http.ProxyFromEnvironment for clients that speak plain http to this machine
+// only, which no proxy is the way to. That one takes LOCALHOST for another machine.
+func Proxy(r *http.Request) (*url.URL, error) {
+	if r.URL.Scheme == "http" {
+		return nil, nil //nolint:nilnil // as http.Transport has it
+	}
+	return http.ProxyFromEnvironment(r)
 }
