@@ -11,10 +11,10 @@ import (
 	"unicode"
 )
 
-// maxForm is how many bytes of a form body are read in search of a token.
+// maxForm is the longest form body that is searched for a token, in bytes.
 const maxForm = 32 << 10
 
-// What is wrong with a request, made once so that refusing costs little.
+// The faults of a request. They are made once, so that a refusal costs little.
 var (
 	errGarbled    = fmt.Errorf("%w: not a b64token", ErrInvalidToken)
 	errHeaders    = fmt.Errorf("%w: more than one Authorization header", ErrInvalidRequest)
@@ -24,8 +24,9 @@ var (
 	errFormSyntax = fmt.Errorf("%w: the form can't be parsed", ErrInvalidRequest)
 )
 
-// token finds the one token of the request and checks its grammar. A token in
-// the query is never looked at (OAuth 2.1 section 5.1.2: it ends up in logs).
+// token finds the one token of the request and checks its grammar. It never
+// reads a token from the query, because URLs end up in logs (OAuth 2.1 section
+// 5.1.2).
 func (g *Guard) token(w http.ResponseWriter, r *http.Request) (string, error) {
 	headers := r.Header["Authorization"]
 	if len(headers) > 1 {
@@ -54,8 +55,8 @@ func (g *Guard) token(w http.ResponseWriter, r *http.Request) (string, error) {
 //	credentials = "Bearer" 1*SP b64token    ; RFC 6750 section 2.1
 //
 // The scheme is compared without regard to case (RFC 9110 section 11.1).
-// Credentials of another scheme are ErrNoCredentials. What begins as Bearer and
-// doesn't fit is a malformed token, ErrInvalidToken.
+// Credentials of another scheme are ErrNoCredentials. A header that begins with
+// Bearer and doesn't fit the grammar is ErrInvalidToken.
 func parseBearer(header string) (string, error) {
 	const scheme = "Bearer"
 	n := 0
@@ -92,7 +93,7 @@ func isB64Token(s string) bool {
 	return s != ""
 }
 
-// b64Chars are what a b64token consists of, but for the padding.
+// b64Chars are the characters of a b64token, without the padding.
 var b64Chars = func() (is [256]bool) {
 	for c := range is {
 		is[c] = isAlphanumeric(byte(c)) || strings.IndexByte("-._~+/", byte(c)) >= 0
@@ -100,8 +101,8 @@ var b64Chars = func() (is [256]bool) {
 	return is
 }()
 
-// isTokenChar reports whether c is a tchar of RFC 9110 section 5.6.2, of which
-// scheme names are made.
+// isTokenChar reports whether c is a tchar of RFC 9110 section 5.6.2; scheme
+// names consist of them.
 func isTokenChar(c byte) bool {
 	return isAlphanumeric(c) || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }
@@ -110,8 +111,8 @@ func isAlphanumeric(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// mayCarryToken checks the conditions of RFC 6750 section 2.2 that the head of
-// the request shows: a method whose body has a meaning, and a single-part form.
+// mayCarryToken checks the conditions of RFC 6750 section 2.2 that don't need
+// the body: a method whose body has a meaning, and a single-part form.
 func mayCarryToken(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
@@ -136,7 +137,7 @@ func formToken(w http.ResponseWriter, r *http.Request) (token string, found bool
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
-		return "", false, errFormSyntax // its text would quote the form
+		return "", false, errFormSyntax // the text of err would quote the form
 	}
 	switch tokens := form["access_token"]; len(tokens) {
 	case 0:

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// refusal is what the client is told, RFC 6750 section 3.1. The texts are fixed:
-// nothing of the request is echoed, and a token that has expired is not told
-// from one that was revoked or never existed.
+// refusal is an error as the client sees it, RFC 6750 section 3.1. The texts
+// are fixed: they repeat nothing of the request, and they are the same for
+// expired, revoked and unknown tokens.
 type refusal struct {
 	status      int
 	code        string // of the challenge and the body; empty when no credentials were sent
@@ -30,8 +30,8 @@ var (
 	unavailable = refusal{http.StatusServiceUnavailable, "temporarily_unavailable", ""}
 )
 
-// refusalFor looks at ErrUnavailable first: it stands before the error of a
-// validator, which may wrap anything.
+// refusalFor checks for ErrUnavailable first: it may wrap the error of a
+// validator, which may wrap any of the others.
 func refusalFor(err error) *refusal {
 	switch {
 	case errors.Is(err, ErrUnavailable):
@@ -48,9 +48,9 @@ func refusalFor(err error) *refusal {
 	return &unavailable
 }
 
-// refusals are the answers to requests that are refused, which are the same for all
-// that one handler guards. It is the only place that writes a Bearer challenge; 503
-// has none, for it judges no credentials.
+// refusals are the answers to refused requests. They are made once for each
+// guarded handler. Only refusals writes Bearer challenges; a 503 has none,
+// because it says nothing about the credentials.
 type refusals map[*refusal]answer
 
 type answer struct {
@@ -58,7 +58,7 @@ type answer struct {
 	body      []byte
 }
 
-// refusing returns the answers of a handler that needs the scopes.
+// refusing returns the refusals of a handler that needs the scopes.
 func refusing(protection string, scopes []string) refusals {
 	all := refusals{}
 	for _, f := range []*refusal{&noCredentials, &invalidRequest, &invalidToken, &insufficientScope, &unavailable} {
@@ -77,9 +77,10 @@ func (all refusals) write(w http.ResponseWriter, err error) {
 	writeJSON(w, f.status, all[f].body)
 }
 
-// challenge spells the WWW-Authenticate header. There is always a realm, because
-// RFC 6750 section 3 forbids a bare "Bearer"; protection has it, and the
-// resource_metadata of RFC 9728 section 5.1, as attributes already.
+// challenge returns the WWW-Authenticate header. protection holds the realm,
+// and the resource_metadata of RFC 9728 section 5.1 if there is one, as
+// attributes. There is always a realm, because RFC 6750 section 3 forbids a
+// bare "Bearer".
 func (f *refusal) challenge(protection string, scopes []string) string {
 	var b strings.Builder
 	b.WriteString("Bearer " + protection)
@@ -92,8 +93,8 @@ func (f *refusal) challenge(protection string, scopes []string) string {
 	return b.String()
 }
 
-// body is the JSON body. Without credentials it has no error member either
-// (RFC 6750 section 3.1).
+// body returns the JSON body. A request without credentials gets no error
+// member here either (RFC 6750 section 3.1).
 func (f *refusal) body() []byte {
 	switch {
 	case f.code == "":
@@ -104,7 +105,7 @@ func (f *refusal) body() []byte {
 	return []byte(`{"error":"` + f.code + `","error_description":"` + f.description + `"}`)
 }
 
-// Shared by all answers, of which nobody changes a value in place.
+// Header values that all answers share; nobody may change them in place.
 var (
 	jsonType = []string{"application/json"}
 	noStore  = []string{"no-store"}
@@ -119,7 +120,7 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Write(body) // an error means that the client is gone
 }
 
-// quoted spells s as a quoted-string of RFC 9110 section 5.6.4.
+// quoted returns s as a quoted-string of RFC 9110 section 5.6.4.
 func quoted(s string) (string, error) {
 	if strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' }) {
 		return "", errors.New("only visible ASCII characters and spaces can stand in a challenge")

@@ -8,19 +8,19 @@
 //	})
 //	mux.Handle("GET /orders", guard.Require("read")(orders))
 //
-// The guarded handler learns from [IdentityFrom] whom the request speaks for.
-// With [Config.Resource], clients can discover who issues tokens for the API
-// (RFC 9728):
+// The guarded handler calls [IdentityFrom] to learn who made the request. With
+// [Config.Resource] set, clients can discover which server issues tokens for
+// the API (RFC 9728):
 //
 //	mux.Handle(guard.MetadataPath(), guard.Metadata())
 //
-// An API that has no access to grantd's store asks grantd instead, or another
-// authorization server: see [NewIntrospectionValidator].
+// An API that has no access to grantd's store can ask grantd, or another
+// authorization server, over HTTP: see [NewIntrospectionValidator].
 //
-// Start reading at [Guard.Require]. A request passes four rooms: bearer.go finds
-// the token, validator.go or introspection.go judges it, guard.go compares its
-// audience and scope, and challenge.go is the only place that says no.
+// Start reading at [Guard.Require]. A request passes four files: bearer.go
+// finds the token, validator.go or introspection.go validates it, guard.go
+// checks its audience and scope, and challenge.go writes every refusal.
 //
-// The package links the standard library and grantd's storage interfaces, and
-// no database: the store is the caller's choice.
+// The package links the standard library and grantd's storage interfaces, but
+// no database: the caller chooses the store.
 package resource

@@ -13,8 +13,9 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Why a request was refused: what [Config.Note] is told. Compare with
-// errors.Is; the text after them is for the operator and never sent.
+// The reasons why a request is refused, as [Config.Note] gets them. Compare
+// with errors.Is. The text that wraps them is for the operator; it is never
+// sent.
 var (
 	// ErrNoCredentials: no token, or credentials of another scheme. 401.
 	ErrNoCredentials = errors.New("resource: no bearer token")
@@ -23,13 +24,13 @@ var (
 	ErrInvalidRequest = errors.New("resource: invalid request")
 
 	// ErrInvalidToken: garbled, unknown, expired, revoked or for another
-	// resource server. 401. It is also what a [Validator] returns.
+	// resource server. 401. A [Validator] returns it too.
 	ErrInvalidToken = errors.New("resource: invalid token")
 
 	// ErrInsufficientScope: a good token that may not do this. 403.
 	ErrInsufficientScope = errors.New("resource: insufficient scope")
 
-	// ErrUnavailable: the validator can't tell now. 503.
+	// ErrUnavailable: the validator can't judge the token now. 503.
 	ErrUnavailable = errors.New("resource: the token can't be validated now")
 )
 
@@ -38,19 +39,19 @@ var (
 	errNobody   = fmt.Errorf("%w: it speaks for nobody", ErrInvalidToken)
 )
 
-// Validator judges access tokens. It is called with texts that fit the b64token
-// grammar of RFC 6750 section 2.1, by many goroutines at once.
+// Validator judges access tokens. The guard calls it only with texts that fit
+// the b64token grammar of RFC 6750 section 2.1, from many goroutines at once.
 type Validator interface {
-	// Validate returns whom the token speaks for, with a Subject, or an error that
-	// wraps ErrInvalidToken, for a token that has expired too: a guard has no clock.
-	// Whether it is for the guard's audience it needn't look at. Any other error says that the token can't be judged now
-	// and is answered with 503, so that no client throws a good token away.
+	// Validate returns the identity that the token stands for; its Subject must not be empty. For a bad token
+	// it returns an error that wraps ErrInvalidToken. That includes expired tokens, because the guard has no
+	// clock. It needn't check the audience: the guard does. Any other error means that the token can't be
+	// judged now. The guard answers it with 503, so that no client throws a good token away.
 	Validate(ctx context.Context, token string) (Identity, error)
 }
 
 // Config configures a Guard.
 type Config struct {
-	// Validator judges the tokens. Needed.
+	// Validator judges the tokens. Required.
 	Validator Validator
 
 	// Realm names the protection space in challenges (RFC 9110 section 11.5):
@@ -58,46 +59,49 @@ type Config struct {
 	Realm string
 
 	// Resource is the identifier of the API, RFC 9728 section 1.2: the https URL
-	// that its clients call, or http to try things; for an API of several URLs,
-	// what they begin with. It has no user, query or fragment, doesn't end with a
-	// slash, and has a path only of characters that need no escaping. With
-	// it, challenges tell clients where the API's metadata is: see
-	// [Guard.Metadata]. Default: none: there is no metadata.
+	// that its clients call (http for trying things out), or the common beginning
+	// of its URLs. It has no user, query or fragment, doesn't end with a slash,
+	// and its path has only characters that need no escaping. With it, challenges
+	// tell clients where the API's metadata is: see [Guard.Metadata]. Default:
+	// none, and no metadata.
 	//
-	// A token that is restricted to others is refused, and without Resource and
-	// Audiences every one that is restricted (RFC 8707, RFC 9700 section 2.3); one
-	// without an audience is for all.
+	// The guard refuses a token whose audience names neither Resource nor one of
+	// Audiences (RFC 8707, RFC 9700 section 2.3). Without both fields it refuses
+	// every token that has an audience. A token without an audience is for all
+	// APIs.
 	//
-	// Clients that found the metadata through a challenge take it only when
-	// Resource is the very URL that they called (section 3.3), so a guard of its
-	// own for each URL serves them best.
+	// A client that finds the metadata through a challenge accepts it only if
+	// Resource is exactly the URL that it called (section 3.3). For such
+	// clients, make one guard for each URL.
 	Resource string
 
-	// Audiences are further identifiers that tokens may be for, beside Resource:
-	// absolute URIs without a fragment. All are compared code point by code point
-	// (RFC 9728 section 6). Default: none.
+	// Audiences are more identifiers that tokens may be for, beside Resource:
+	// absolute URIs without a fragment. Identifiers are compared code point by
+	// code point (RFC 9728 section 6). Default: none.
 	Audiences []string
 
-	// AuthorizationServers are the issuers whose tokens the API takes, for the
-	// metadata: each exactly as its own metadata spells it. Default: none is told.
+	// AuthorizationServers are the issuers whose tokens the API accepts, for the
+	// metadata only. Write each exactly as the metadata of that server does.
+	// Default: none.
 	AuthorizationServers []string
 
-	// Name of the API for people, for the metadata. Default: the realm.
+	// Name is the API's name for people, for the metadata. Default: the realm.
 	Name string
 
 	// Documentation is the URL of a page for developers, for the metadata.
 	// Default: none.
 	Documentation string
 
-	// FormBody also accepts the token as parameter access_token of a form body
-	// (RFC 6750 section 2.2) of POST, PUT and PATCH. Forms are then read before
-	// the guarded handler runs, which can still parse them; a form of more than
-	// 32 KiB is refused. Default: false, only the Authorization header counts.
+	// FormBody makes the guard also accept the token as the parameter
+	// access_token of a form body (RFC 6750 section 2.2) of POST, PUT and
+	// PATCH. The guard then reads forms before the guarded handler runs; the
+	// handler can still parse them. A form of more than 32 KiB is refused.
+	// Default: false, only the Authorization header counts.
 	FormBody bool
 
-	// Note is told, once for each refused request, why: one of the errors of
-	// this package, with its cause. It never holds a token. It must be safe for
-	// concurrent use. Default: nobody is told.
+	// Note is called once for each refused request, with the reason: one of the
+	// errors of this package, wrapped with its cause. The error never holds a
+	// token. Note must be safe for concurrent use. Default: not called.
 	Note func(context.Context, error)
 }
 
@@ -105,17 +109,17 @@ type Config struct {
 // for concurrent use.
 type Guard struct {
 	validator  Validator
-	protection string   // what every challenge begins with: the realm, and where the metadata is
-	audiences  []string // of which a token has to be for one, if it is restricted
+	protection string   // begins every challenge: the realm, and the URL of the metadata
+	audiences  []string // a token with an audience has to name one of these
 	formBody   bool
 	note       func(context.Context, error)
 
-	place    string   // of the metadata; empty without any
-	about    metadata // all but the scopes
+	place    string   // path of the metadata; empty when there is none
+	about    metadata // the metadata without the scopes
 	document atomic.Pointer[wellknown.Document]
 
 	mu     sync.Mutex
-	scopes map[string]bool // that Require was ever asked for
+	scopes map[string]bool // every scope that Require was called with
 }
 
 // New returns a guard, or an error that names the faulty field.
@@ -148,7 +152,8 @@ func New(c Config) (*Guard, error) {
 	return g, nil
 }
 
-// audiences are all identifiers that tokens may be for. describe checks Resource.
+// audiences returns all identifiers that tokens may be for. It doesn't check
+// Resource; describe does.
 func (c Config) audiences() ([]string, error) {
 	for _, a := range c.Audiences {
 		if !storage.ValidResource(a) {
@@ -161,13 +166,14 @@ func (c Config) audiences() ([]string, error) {
 	return append([]string{c.Resource}, c.Audiences...), nil
 }
 
-// Require guards a handler: it answers requests itself (RFC 6750 section 3)
-// unless their token is valid and has all the scopes. The handler finds the
-// token's [Identity] in the request's context. The metadata names the scopes from
-// now on.
+// Require returns a middleware that guards a handler. A request whose token is
+// valid and has all the scopes reaches the handler, which finds the token's
+// [Identity] in the request's context (see [IdentityFrom]). The guard answers
+// every other request itself (RFC 6750 section 3). The metadata names the
+// scopes from now on.
 //
 // It panics when a scope isn't a scope-token of RFC 6749 section 3.3, as
-// http.ServeMux does for a broken pattern: both are faults of the program.
+// http.ServeMux does for a broken pattern: both are programming errors.
 func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
 	scopes = slices.Clone(scopes)
 	for _, s := range scopes {
@@ -195,7 +201,7 @@ func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
 	}
 }
 
-// identify returns whom the request speaks for. Its errors are those of the
+// identify returns the identity behind the request. Its errors are those of the
 // package.
 func (g *Guard) identify(w http.ResponseWriter, r *http.Request) (Identity, error) {
 	token, err := g.token(w, r)
@@ -217,7 +223,7 @@ func (g *Guard) identify(w http.ResponseWriter, r *http.Request) (Identity, erro
 	return id, nil
 }
 
-// isFor reports whether a token of that audience may be used here.
+// isFor reports whether a token with that audience may be used here.
 func (g *Guard) isFor(audience []string) bool {
 	if len(audience) == 0 {
 		return true

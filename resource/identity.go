@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Identity is whom a valid access token speaks for.
+// Identity is the user or the client that a valid access token stands for.
 type Identity struct {
-	// Subject is the id of the user, or the id of the client when the token
-	// has no user, as in RFC 9068 section 2.2: see IsClient. It never changes:
-	// key your records by it, not by Username.
+	// Subject is the id of the user, or the id of the client when the token has
+	// no user, as in RFC 9068 section 2.2: see IsClient. It never changes, so
+	// key your records by Subject, not by Username.
 	Subject string
 
 	// Username is the user's name at sign-in; empty when there is no user
@@ -23,16 +23,17 @@ type Identity struct {
 	// Scope is what the token may do: space-separated, RFC 6749 section 3.3.
 	Scope string
 
-	// Audience are the identifiers of the resource servers that the token is
-	// for (RFC 8707 section 2). Empty: it is for every one.
+	// Audience lists the identifiers of the resource servers that the token is
+	// for (RFC 8707 section 2). Empty: the token is for every resource server.
 	Audience []string
 
-	// Zero where an authorization server that was asked doesn't tell.
+	// The times are zero when an introspected authorization server doesn't tell
+	// them.
 	IssuedAt  time.Time // of the token
-	ExpiresAt time.Time // of the token: from this instant on a [Validator] refuses it
+	ExpiresAt time.Time // of the token: a [Validator] refuses it from this instant on
 }
 
-// HasScope reports whether the token's scope holds the scope-token s.
+// HasScope reports whether the token's scope contains the scope-token s.
 func (i Identity) HasScope(s string) bool {
 	for have := range strings.SplitSeq(i.Scope, " ") {
 		if have == s {
@@ -42,9 +43,9 @@ func (i Identity) HasScope(s string) bool {
 	return false
 }
 
-// IsClient reports whether the token speaks for the client itself and for no
-// user, as one of the client credentials grant does (RFC 6749 section 4.4). Ask
-// it before you take Subject for a user's id (RFC 9700 section 4.15).
+// IsClient reports whether the token stands for the client itself and for no
+// user, as a token of the client credentials grant does (RFC 6749 section 4.4).
+// Call it before you use Subject as a user's id (RFC 9700 section 4.15).
 func (i Identity) IsClient() bool { return i.Username == "" && i.Subject == i.ClientID }
 
 type identityKey struct{}
@@ -53,8 +54,8 @@ func withIdentity(ctx context.Context, id Identity) context.Context {
 	return context.WithValue(ctx, identityKey{}, id)
 }
 
-// IdentityFrom returns the identity that [Guard.Require] found, and false when
-// the request didn't pass a guard.
+// IdentityFrom returns the identity that [Guard.Require] put into ctx, or false
+// when the request didn't pass a guard.
 func IdentityFrom(ctx context.Context) (Identity, bool) {
 	id, ok := ctx.Value(identityKey{}).(Identity)
 	return id, ok

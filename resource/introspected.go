@@ -11,7 +11,8 @@ import (
 
 var errMalformed = errors.New("the answer is not one of RFC 7662 section 2.2")
 
-// introspection is an answer of RFC 7662 section 2.2. Times that it doesn't tell are zero.
+// introspection is an answer of RFC 7662 section 2.2. Times that are missing in it are
+// zero.
 type introspection struct {
 	Identity
 	active            bool
@@ -20,8 +21,8 @@ type introspection struct {
 	tokenType, issuer string
 }
 
-// parseIntrospection is strict where a lenient reader could accept a token by mistake:
-// names are compared as they stand, and none may come twice. A null is as good as nothing.
+// parseIntrospection is strict where a lenient parser could accept a bad token: member
+// names are case-sensitive, and none may come twice. A null counts as absent.
 func parseIntrospection(body []byte) (introspection, error) {
 	var a introspection
 	var active *bool
@@ -43,13 +44,14 @@ func parseIntrospection(body []byte) (introspection, error) {
 	if json.Unmarshal(audience, &a.Audience[0]) == nil {
 		return a, nil
 	}
-	if json.Unmarshal(audience, &a.Audience) != nil || len(a.Audience) == 0 { // with none it would be for all
+	if json.Unmarshal(audience, &a.Audience) != nil || len(a.Audience) == 0 { // an empty audience would mean every resource server
 		return introspection{}, errMalformed
 	}
 	return a, nil
 }
 
-// decodeMembers decodes the members of a JSON object, each into its place if it has one.
+// decodeMembers decodes the members of a JSON object into their places and skips those
+// that have none.
 func decodeMembers(body []byte, into map[string]any) bool {
 	d := json.NewDecoder(bytes.NewReader(body))
 	if begin, err := d.Token(); err != nil || begin != json.Delim('{') {
@@ -65,7 +67,7 @@ func decodeMembers(body []byte, into map[string]any) bool {
 		if err != nil || !isName || d.Decode(place) != nil {
 			return false
 		}
-		into[name] = nil // a second one has no place
+		into[name] = nil // a second member of this name fails to decode
 	}
 	end, _ := d.Token()
 	_, err := d.Token()

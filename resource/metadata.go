@@ -26,7 +26,8 @@ type metadata struct {
 	Documentation        string   `json:"resource_documentation,omitempty"`
 }
 
-// describe takes the part of c that the metadata tells.
+// describe checks the fields of c that the metadata shows, and makes the
+// metadata.
 func (g *Guard) describe(c Config) error {
 	id, err := wellknown.Parse(c.Resource)
 	if err == nil && id.Path != "" && strings.HasSuffix(c.Resource, "/") {
@@ -44,7 +45,7 @@ func (g *Guard) describe(c Config) error {
 		return errors.New("resource: Config.Documentation is no https URL")
 	}
 	g.place = id.Place(metadataName)
-	g.protection += `, resource_metadata="` + id.URL(metadataName) + `"` // of characters that need no escaping
+	g.protection += `, resource_metadata="` + id.URL(metadataName) + `"` // the URL needs no escaping
 	g.about = metadata{
 		Resource:             c.Resource,
 		AuthorizationServers: slices.Clone(c.AuthorizationServers),
@@ -59,7 +60,7 @@ func (g *Guard) describe(c Config) error {
 	return nil
 }
 
-// tellScopes has the document name these scopes too.
+// tellScopes adds the scopes to the document.
 func (g *Guard) tellScopes(scopes []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -72,16 +73,16 @@ func (g *Guard) tellScopes(scopes []string) {
 	g.document.Store(&document)
 }
 
-// MetadataPath is where the document belongs that [Guard.Metadata] serves: on the
-// host of [Config.Resource], at /.well-known/oauth-protected-resource and the
+// MetadataPath returns the path at which to mount [Guard.Metadata] on the host
+// of [Config.Resource]: /.well-known/oauth-protected-resource followed by the
 // path of that resource (RFC 9728 section 3). Challenges send clients there. It
 // is empty when there is no [Config.Resource].
 func (g *Guard) MetadataPath() string { return g.place }
 
-// Metadata returns the handler of the document that tells clients which
-// authorization servers issue tokens for this resource, and for which scopes (RFC 9728
-// section 2). It needs no token. Mount it at [Guard.MetadataPath]. Without
-// [Config.Resource] there is no document and the answer is 404.
+// Metadata returns the handler that serves the API's metadata: which authorization
+// servers issue tokens for it, and for which scopes (RFC 9728 section 2). Requests
+// need no token. Mount it at [Guard.MetadataPath]. Without [Config.Resource] there is
+// no metadata and the answer is 404.
 func (g *Guard) Metadata() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		document := g.document.Load()
@@ -95,7 +96,8 @@ func (g *Guard) Metadata() http.Handler {
 	})
 }
 
-// readOnly reports whether the request is a GET or HEAD; it refuses others.
+// readOnly reports whether the request is a GET or HEAD, and answers others
+// with 405.
 func readOnly(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return true

@@ -7,11 +7,11 @@ import (
 	"github.com/grantd/grantd/internal/wellknown"
 )
 
-// UsersMe returns the handler of GET /users/me, which tells whom the token of
-// the request speaks for. It is guarded already and asks for no scope. The token
-// is looked at before the method, so that a stranger learns nothing. Pages in
-// browsers may call it from every origin: it is the token that counts. A request
-// without an Origin gets no CORS headers; no cache keeps an answer, so none has to vary.
+// UsersMe returns the handler of GET /users/me, which describes the identity behind the
+// request's token. It is guarded already and needs no scope. It checks the token before
+// the method, so that a stranger learns nothing. Pages of every origin may call it,
+// because only the token counts. A request without an Origin gets no CORS headers;
+// answers need no Vary header, because no cache keeps them.
 func (g *Guard) UsersMe() http.Handler {
 	refusals := refusing(g.protection, nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -31,8 +31,8 @@ func (g *Guard) UsersMe() http.Handler {
 	})
 }
 
-// me is the answer of GET /users/me. Its members are the claims of RFC 7662
-// section 2.2; times are seconds since 1970.
+// me returns the answer of GET /users/me. Its members are the claims of RFC
+// 7662 section 2.2; times are in seconds since 1970.
 func me(id Identity) []byte {
 	const usual = 256 // bytes
 	o := jsonobject.Begin(make([]byte, 0, usual))

@@ -11,22 +11,22 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// GrantLoader loads the grant that a token addresses. Every storage.Grants is
-// one.
+// GrantLoader loads the grant that a token addresses. Every storage.Grants
+// implements it.
 type GrantLoader interface {
 	// LoadGrant returns the live grant, or storage.ErrNotFound.
 	LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error)
 }
 
-// LegacyTokens are the access tokens of a server whose clients move over to this
-// one.
+// LegacyTokens looks up access tokens of a server whose clients move over to
+// this one.
 type LegacyTokens interface {
 	// AccessGrant returns the grant that a live access token stands for, or an
 	// error that wraps storage.ErrNotFound.
 	AccessGrant(ctx context.Context, token string) (storage.Grant, error)
 }
 
-// Why a token is refused; told to the operator only.
+// The reasons why a token is refused. Only the operator sees them.
 var (
 	errForged   = fmt.Errorf("%w: not made here", ErrInvalidToken)
 	errGone     = fmt.Errorf("%w: its grant is gone", ErrInvalidToken)
@@ -35,8 +35,8 @@ var (
 )
 
 // StoreValidator is a Validator that asks the store of the authorization server.
-// It keeps nothing between calls, so a revoked token is refused by the next
-// request. It is safe for concurrent use.
+// It keeps nothing between calls, so it refuses a revoked token from the next
+// request on. It is safe for concurrent use.
 type StoreValidator struct {
 	keys   opaque.Source
 	grants GrantLoader
@@ -47,20 +47,20 @@ type StoreValidator struct {
 // ValidatorOption is an option of NewStoreValidator.
 type ValidatorOption func(*StoreValidator)
 
-// WithClock replaces time.Now as the clock that tokens expire by.
+// WithClock replaces time.Now as the clock by which tokens expire.
 func WithClock(now func() time.Time) ValidatorOption {
 	return func(v *StoreValidator) { v.now = now }
 }
 
-// WithLegacy honours those tokens besides: texts that are no tokens made under the
-// keys are looked up there. Default: none are.
+// WithLegacy makes the validator accept legacy tokens too: it looks up in t
+// every text that was not made under its keys. Default: none are accepted.
 func WithLegacy(t LegacyTokens) ValidatorOption {
 	return func(v *StoreValidator) { v.legacy = t }
 }
 
-// NewStoreValidator returns a validator of the access tokens that were made
-// under keys (an *opaque.Keyring, or an *opaque.Loader) and whose grants are
-// kept in grants.
+// NewStoreValidator returns a validator that accepts access tokens made under
+// keys (an *opaque.Keyring or an *opaque.Loader) whose grants are kept in
+// grants.
 func NewStoreValidator(keys opaque.Source, grants GrantLoader, opts ...ValidatorOption) *StoreValidator {
 	v := &StoreValidator{keys: keys, grants: grants, now: time.Now}
 	for _, set := range opts {
@@ -69,9 +69,9 @@ func NewStoreValidator(keys opaque.Source, grants GrantLoader, opts ...Validator
 	return v
 }
 
-// Validate judges the token with one look-up, and with none when the token was
-// not made under one of the keys, unless there are legacy tokens. Errors of the store are passed on as they
-// are: that a grant can't be loaded says nothing of the token.
+// Validate judges the token with one look-up. A text that was not made under one of the keys costs no
+// look-up, unless WithLegacy was used. Validate returns errors of the store unchanged: a grant that can't
+// be loaded says nothing about its token.
 func (v *StoreValidator) Validate(ctx context.Context, token string) (Identity, error) {
 	keys, err := v.keys.Keyring(ctx)
 	if err != nil {
@@ -82,7 +82,7 @@ func (v *StoreValidator) Validate(ctx context.Context, token string) (Identity, 
 		return v.validateLegacy(ctx, token)
 	}
 	if err != nil {
-		return Identity{}, err // nobody can tell now
+		return Identity{}, err // the token can't be judged now
 	}
 	g, err := v.grants.LoadGrant(ctx, t.Grant)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -125,14 +125,14 @@ func identityOf(g storage.Grant) Identity {
 		IssuedAt:  g.Issued,
 		ExpiresAt: g.AccessExpiry,
 	}
-	if g.AccessAudience != "" { // most have none, and then nothing is allocated
+	if g.AccessAudience != "" { // most tokens have none, and then nothing is allocated
 		id.Audience = strings.Fields(g.AccessAudience)
 	}
 	if id.Subject == "" {
 		id.Subject = g.ClientID
 	}
 	if g.End.Before(id.ExpiresAt) {
-		id.ExpiresAt = g.End // nothing of a grant outlives it
+		id.ExpiresAt = g.End // no token outlives its grant
 	}
 	return id
 }
