@@ -10,8 +10,8 @@ import (
 // maxResources is how many resources a request may name.
 const maxResources = 32
 
-// resources are the resource servers that the request names (RFC 8707 section 2).
-// They are well-formed, but may be unknown.
+// resources returns the resource servers that the request names (RFC 8707
+// section 2). They are well-formed, but may be unknown.
 func (p params) resources() ([]string, error) {
 	named := strings.FieldsFunc(p["resource"], func(r rune) bool { return r == resourceSeparator }) // an empty one counts as absent
 	if len(named) > maxResources {
@@ -23,9 +23,10 @@ func (p params) resources() ([]string, error) {
 	return named, nil
 }
 
-// audience is what a new grant is for, space-separated: the resources that the
-// request names, or else a default. Empty is for every resource server. Naming
-// one that the client may not ask for is refused, not left out: ErrInvalidTarget.
+// audience returns the audience of a new grant, space-separated: the resources
+// that the request names, or else a default. Empty means every resource server.
+// A resource that the client may not ask for isn't left out, but refused:
+// ErrInvalidTarget.
 func (s *Server) audience(client storage.Client, form params) (string, error) {
 	named, err := form.resources()
 	switch {
@@ -39,8 +40,8 @@ func (s *Server) audience(client storage.Client, form params) (string, error) {
 	return "", nil
 }
 
-// audiences are the resource servers that the client may ask for: its own, or
-// the server's when it has none.
+// audiences returns the resource servers that the client may ask for: its own,
+// or the server's when it has none.
 func (s *Server) audiences(client storage.Client) []string {
 	if len(client.Audiences) > 0 {
 		return client.Audiences
@@ -48,9 +49,10 @@ func (s *Server) audiences(client storage.Client) []string {
 	return s.cfg.Audiences
 }
 
-// refreshAudience is what the access token of a refresh is for. It may be for
-// fewer resource servers than was granted, never for others (RFC 8707
-// section 2.2). Within a grant that is for all, the client asks as for a new one.
+// refreshAudience returns the audience of the access token that a refresh
+// makes. It may hold fewer resource servers than were granted, never others
+// (RFC 8707 section 2.2). In a grant for all resource servers, the rules of a
+// new grant apply.
 func (s *Server) refreshAudience(client storage.Client, granted string, form params) (string, error) {
 	if granted == "" {
 		return s.audience(client, form)
@@ -62,9 +64,9 @@ func (s *Server) refreshAudience(client storage.Client, granted string, form par
 	return narrow(strings.Fields(granted), named)
 }
 
-// narrow returns those of allowed that are named, each once and in the order of
-// allowed, so that the same set is always the same text. Identifiers are compared
-// code point by code point (RFC 9728 section 6).
+// narrow returns the identifiers in allowed that are named, each once and in
+// the order of allowed, so that the same set always gives the same text.
+// Identifiers are compared code point by code point (RFC 9728 section 6).
 func narrow(allowed, named []string) (string, error) {
 	if !every(named, func(s string) bool { return slices.Contains(allowed, s) }) {
 		return "", ErrInvalidTarget.reason("unknown, or not for this client or this grant")
@@ -73,10 +75,11 @@ func narrow(allowed, named []string) (string, error) {
 	return strings.Join(kept, " "), nil
 }
 
-// shownTo is the part of the access token's audience that a caller of the
-// introspection endpoint is told, and whether it is told of the token at all: a
-// resource server that has Audiences learns of no other (RFC 7662 sections 2.2
-// and 4). A token for every resource server has no audience.
+// shownTo returns the part of the access token's audience that a caller of the
+// introspection endpoint may see, and whether the caller may see the token at
+// all. A caller with Audiences sees only tokens for one of them, or for every
+// resource server, and no other audience (RFC 7662 sections 2.2 and 4). A token
+// for every resource server has no audience.
 func shownTo(caller storage.Client, g storage.Grant) (audience []string, shown bool) {
 	audience = strings.Fields(g.AccessAudience)
 	if len(audience) == 0 || len(caller.Audiences) == 0 {

@@ -16,22 +16,21 @@ import (
 // maxClientID is the longest client id that is looked up, in bytes.
 const maxClientID = 256
 
-// credentials are what a request says of its client. A request is read into
-// several when they can be read in several ways: Basic credentials form-decoded,
-// as RFC 6749 section 2.3.1 has it, and as they stand, as curl -u and many
-// libraries send them.
+// credentials are the client id and secret of a request. Basic credentials can
+// have two readings: form-decoded, as RFC 6749 section 2.3.1 wants it, and raw,
+// as curl -u and many libraries send them.
 type credentials struct{ id, secret string }
 
-// authenticateClient finds the client of a request and proves that it is that
-// client (RFC 6749 sections 2.3 and 3.2.1). Whatever fails is ErrInvalidClient
-// with the same text; only two methods at once are ErrInvalidRequest, and after
-// too many failures it is errThrottled.
+// authenticateClient finds the client of a request and authenticates it (RFC
+// 6749 sections 2.3 and 3.2.1). Every failure is ErrInvalidClient with the same
+// text, except that a request with two methods is ErrInvalidRequest, and after
+// too many failures the error is errThrottled.
 func (s *Server) authenticateClient(r *http.Request, form params) (storage.Client, error) {
 	return s.authenticate(r, form, func(c credentials) (storage.Client, error) { return s.verifyClient(r.Context(), c) })
 }
 
-// authenticateRecent is authenticateClient for a refresh and for introspection: a
-// client that was loaded a moment ago counts, see clientCache.
+// authenticateRecent is authenticateClient for a refresh and for introspection.
+// It may use a client that was loaded a moment ago: see clientCache.
 func (s *Server) authenticateRecent(r *http.Request, form params) (storage.Client, error) {
 	known := ""
 	client, err := s.authenticate(r, form, func(c credentials) (storage.Client, error) {
@@ -47,23 +46,23 @@ func (s *Server) authenticateRecent(r *http.Request, form params) (storage.Clien
 		}
 		return client, err
 	})
-	if err != nil && known != "" { // it was refused all the same: that has to take as long as with a wrong secret
+	if err != nil && known != "" { // right, but throttled: the refusal has to take as long as that of a wrong secret
 		_, _ = s.loadClient(r.Context(), known)
 	}
 	return client, err
 }
 
-// authenticate tries each reading of the request's credentials, unless too many
-// failed before: then even the right one is refused, or it would be one guess more.
-// Every reading counts, for the client that it names. Those that are tried at the same
-// time don't wait for each other; what failed meanwhile is looked at before a right
-// one is let in, and a wrong one told so.
+// authenticate tries each reading of the request's credentials. After too many
+// failures it refuses even the right secret, or the refusal would tell wrong from
+// right. If all readings are wrong, each counts against the client that it
+// names. Requests that are tried at the same time don't wait for each other;
+// the limit is checked again before any of them is told its outcome.
 //
-// A request without a secret guesses none: it doesn't count and isn't refused,
-// which is how public clients pass. Tokens aren't counted, at /introspect neither:
-// the tag of a token stops what is made up, whoever sends it, without asking the
-// store, so scanning finds nothing; and a stranger who sends garbage to a
-// resource server, which asks here about it, must not have it locked out.
+// A request without a secret, such as one of a public client, is no guess: it
+// isn't counted and never throttled. Invented tokens aren't counted either, not
+// even at /introspect. Their tag shows that they are invented, without a
+// look-up, so scanning finds nothing. And a stranger who sends garbage to a
+// resource server must not get that server locked out here.
 func (s *Server) authenticate(r *http.Request, form params, verify func(credentials) (storage.Client, error)) (storage.Client, error) {
 	readings, err := s.readCredentials(r.Header, form)
 	if err != nil {
@@ -93,8 +92,8 @@ func (s *Server) authenticate(r *http.Request, form params, verify func(credenti
 	return client, guessed(err, last)
 }
 
-// try takes what the readings cost if all are wrong into account: an id that no
-// client can have counts for the network alone.
+// try begins a trial of the readings, which costs one failure for each if all
+// are wrong. An id that no client can have counts for the network alone.
 func (s *Server) try(r *http.Request, readings []credentials) (*throttle.Trial, error) {
 	ids := make([]string, len(readings))
 	for i, c := range readings {
@@ -106,8 +105,9 @@ func (s *Server) try(r *http.Request, readings []credentials) (*throttle.Trial, 
 	return trial, throttled(err)
 }
 
-// tryReadings fails with the error of the last reading, or of one that named a
-// client that there is.
+// tryReadings returns the client of the first right reading. If all are wrong
+// it returns the error of the first that names an existing client, or else of
+// the last.
 func tryReadings(readings []credentials, verify func(credentials) (storage.Client, error)) (storage.Client, error) {
 	var failed error
 	for _, c := range readings {
@@ -127,7 +127,7 @@ func (s *Server) verifyClient(ctx context.Context, c credentials) (storage.Clien
 	client, err := s.loadClient(ctx, c.id)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		c.of(s.nobody, s.now()) // so that an unknown client takes as long as a known one
+		c.of(s.nobody, s.now()) // an unknown client has to take as long as a known one
 		return client, ErrInvalidClient.reason("unknown client")
 	case err != nil:
 		return client, err
@@ -139,8 +139,8 @@ func (s *Server) verifyClient(ctx context.Context, c credentials) (storage.Clien
 	return client, nil
 }
 
-// of reports whether the credentials are the client's: its secret, the one before
-// while that is still good, or none for a public client.
+// of reports whether the credentials are the client's: its current secret, its
+// previous secret while that is still valid, or no secret for a public client.
 func (c credentials) of(client storage.Client, now time.Time) bool {
 	if client.Public {
 		return c.secret == ""
@@ -170,12 +170,12 @@ func (s *Server) readCredentials(h http.Header, form params) ([]credentials, err
 	return []credentials{{form["client_id"], form["client_secret"]}}, nil
 }
 
-// emptyBasic is what Swagger UI sends when nobody filled in its client fields:
-// ":", an empty user-id and an empty password (RFC 7617 section 2).
+// emptyBasic is the header that Swagger UI sends when its client fields are
+// empty: ":", an empty user-id and an empty password (RFC 7617 section 2).
 const emptyBasic = "Basic Og=="
 
-// namesNoClient reports whether the request is the default client's: there is
-// one, and the request names none.
+// namesNoClient reports whether the request belongs to the default client:
+// there is a default client, and the request names no client.
 func (s *Server) namesNoClient(h http.Header, form params) bool {
 	if s.cfg.DefaultClient == "" {
 		return false
@@ -224,7 +224,7 @@ func basicReadings(id, secret string) []credentials {
 }
 
 // matchClientID drops the readings that contradict the client_id of the body:
-// beside Basic credentials it may only say the same (RFC 6749 section 2.3).
+// if both are sent they must agree (RFC 6749 section 2.3).
 func matchClientID(readings []credentials, bodyID string) ([]credentials, error) {
 	if bodyID == "" {
 		return readings, nil
@@ -241,7 +241,8 @@ func matchClientID(readings []credentials, bodyID string) ([]credentials, error)
 	return agreeing, nil
 }
 
-// cleanCredentials: no control characters, RFC 7617 section 2.
+// cleanCredentials reports whether s has no control characters, RFC 7617
+// section 2.
 func cleanCredentials(s string) bool {
 	return cleanText(s) && strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
 }

@@ -8,15 +8,16 @@ import (
 )
 
 // clientCache remembers clients that authenticated for a refresh or for
-// introspection a moment ago, so that the next one doesn't need a round trip for
-// its client. It is safe for concurrent use.
+// introspection a moment ago, so that the next such request of the client needs
+// no round trip for it. It is safe for concurrent use.
 //
-// A remembered client can only say yes, and only for clientMemory; whoever it
-// doesn't recognise is looked up. It never makes a grant, and finds none to
-// refresh once those of the client were revoked: so a client whose grants were
-// ended with its change, as the commands do, refreshes nothing more. Of tokens it
-// may ask for clientMemory longer, where nobody forgets it; what it is told of
-// them is never remembered.
+// A remembered client can only accept credentials, and only for clientMemory;
+// credentials that don't match it are checked against the store. It never
+// serves to make a grant. It doesn't let a client refresh grants that were
+// revoked: the commands that change a client end its grants, and then there is
+// nothing to refresh. In other processes, where nobody calls forget, a changed
+// client may introspect for up to clientMemory longer. The answers to it are
+// never remembered.
 type clientCache struct {
 	mu      sync.RWMutex
 	entries map[string]clientEntry
@@ -30,11 +31,11 @@ type clientEntry struct {
 
 const (
 	clientMemory = time.Second
-	maxClients   = 4096 // remembered; more are forgotten all at once
+	maxClients   = 4096 // remembered; at that number all are forgotten at once
 )
 
-// recent returns the client if it was loaded less than clientMemory ago. Whoever
-// loads it instead gives forgets to remember.
+// recent returns the client if it was loaded less than clientMemory ago.
+// Otherwise the caller loads the client and passes forgets to remember.
 func (c *clientCache) recent(id string, now time.Time) (client storage.Client, known bool, forgets uint64) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -43,8 +44,8 @@ func (c *clientCache) recent(id string, now time.Time) (client storage.Client, k
 	return e.client, known && age >= 0 && age < clientMemory, c.forgets
 }
 
-// remember keeps the client, unless one was forgotten since recent told forgets: it
-// may have been loaded before that.
+// remember keeps the client, unless any client was forgotten since recent
+// returned forgets: this one may have been loaded before that.
 func (c *clientCache) remember(client storage.Client, loaded time.Time, forgets uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,7 +65,7 @@ func (c *clientCache) forget(id string) {
 	delete(c.entries, id)
 }
 
-// ForgetClient makes the server look at the record of the client anew, from now on.
-// Whoever changed or deleted it in the same process calls it; others notice within
-// a second. It is safe for concurrent use.
+// ForgetClient makes the server read the client's record again. Call it after
+// you changed or deleted the record in this process; other processes notice
+// within a second. It is safe for concurrent use.
 func (s *Server) ForgetClient(id string) { s.clients.forget(id) }

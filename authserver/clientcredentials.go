@@ -37,9 +37,9 @@ func (s *Server) clientCredentials(ctx context.Context, req tokenRequest) (token
 	return tokenResponse{}, errUnavailable.reason("revocations keep coming between")
 }
 
-// beginClient begins a grant of the client itself, whose record is to be read next:
-// see begin on the order. The id is one for all attempts, so that each learns the
-// epoch of its partition.
+// beginClient begins a grant of the client itself. The caller reads the
+// client's record after it: see begin on the order. All attempts use the same
+// id, so that each reads the epoch of the same partition.
 func (s *Server) beginClient(ctx context.Context, id storage.GrantID) (beginning, error) {
 	epoch, err := s.cfg.Store.Epoch(ctx, id)
 	return beginning{id: id, epoch: epoch}, err

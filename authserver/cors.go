@@ -11,14 +11,14 @@ import (
 )
 
 // Pages in browsers may call /token and /revoke (RFC 9700 section 2.6, RFC 7009
-// section 2.3), each from the origins that its client lists, and nobody else
-// from a browser: not /introspect, which is for resource servers. What decides
-// is the answer to the request itself, which only the authenticated client's
-// origins may read. A preflight names no client, so it passes for the origins
-// of any. Cookies mean nothing here, so credentials are never allowed.
+// section 2.3) from the origins that their client lists, and from no other.
+// They may not call /introspect, which is for resource servers. The answer to
+// the request itself decides: only the origins of the authenticated client may
+// read it. A preflight names no client, so it passes for the origins of every
+// client. Cookies mean nothing here, so credentials are never allowed.
 
-// allowOrigin lets the page that made the request read the answer, whatever it
-// becomes, if its origin is one of the client's (Fetch standard, "CORS
+// allowOrigin lets the page that made the request read the answer, also an
+// error, if the page's origin is one of the client's (Fetch standard, "CORS
 // protocol").
 func allowOrigin(w http.ResponseWriter, r *http.Request, client storage.Client) {
 	origins := r.Header["Origin"]
@@ -31,8 +31,8 @@ func allowOrigin(w http.ResponseWriter, r *http.Request, client storage.Client) 
 	h.Set("Vary", "Origin")
 }
 
-// crossOrigin answers the preflight of an origin that some client lists. Any
-// other request is next's, which takes no OPTIONS.
+// crossOrigin answers preflights from origins that some client lists. Every
+// other request goes to next, which refuses OPTIONS.
 func (s *Server) crossOrigin(next handlerFunc) handlerFunc {
 	return func(w http.ResponseWriter, r *http.Request, ev *Event) error {
 		origin, asked := preflight(r)
@@ -66,34 +66,34 @@ func preflight(r *http.Request) (origin string, asked bool) {
 	return origins[0], true
 }
 
-// originMemory remembers which origins the clients list, so that preflights,
-// which anybody may send, read the clients once in originLife at most. It is
-// safe for concurrent use.
+// originMemory remembers which origins the clients list. Anybody may send
+// preflights, so they read the clients at most once in originLife. It is safe
+// for concurrent use.
 type originMemory struct {
 	mu     sync.Mutex // held while loading
 	loaded time.Time
 	list   map[string]bool
-	err    error // of the load: that isn't repeated sooner either
+	err    error // of the load; a failed load isn't repeated sooner either
 }
 
 const (
 	originLife    = time.Second
 	originTimeout = 2 * time.Second // of a load
 
-	// originClients is how many clients are read: of a longer list the origins
-	// of the last clients, by id, pass no preflight.
+	// originClients is how many clients are read, in the order of their ids.
+	// The origins of clients beyond it pass no preflight.
 	originClients = 10_000
 	originPage    = 500
 )
 
-// known returns the origins that clients list; nobody may change the map. The
-// clock is read anew after each wait, so that whoever waited for a load has what
-// it found.
+// known returns the origins that clients list; the caller must not change the
+// map. It reads the clock after it has the lock, so that a caller that waited
+// for another's load uses its result.
 func (o *originMemory) known(ctx context.Context, store Store, now func() time.Time) (map[string]bool, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if age := now().Sub(o.loaded); age < 0 || age >= originLife {
-		// Not cancelled with the request: its result is for others too.
+		// Not cancelled with the request: other requests use the result too.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), originTimeout)
 		defer cancel()
 		o.list, o.err = loadOrigins(ctx, store)

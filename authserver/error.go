@@ -12,19 +12,19 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Error is an error response of an endpoint, RFC 6749 section 5.2. Its
-// texts are fixed: they hold nothing of the request and no secret.
+// Error is an error response of an endpoint, RFC 6749 section 5.2. The texts
+// that are sent are fixed: they hold nothing of the request and no secret.
 type Error struct {
 	Status      int    // HTTP status code
 	Code        string // the "error" member
 	Description string // the "error_description" member
 
 	allow      string // the Allow header, for 405
-	challenge  string // the WWW-Authenticate header of a 401, with %s for the realm; empty: Basic
+	challenge  string // the WWW-Authenticate header, with %s for the realm; empty: Basic for a 401, else none
 	retryAfter int    // seconds, the Retry-After header; 0 sends none
 	cause      error  // logged, never sent
 	claimed    string // id of the client that failed to authenticate, if there is such a client
-	guess      *guess // of a client's secret; nil for other errors
+	guess      *guess // set when the request guessed a client's secret
 }
 
 // The errors of RFC 6749 section 5.2.
@@ -61,8 +61,8 @@ var ErrInvalidTarget = &Error{
 	Description: "A resource is malformed, unknown or more than may be granted.",
 }
 
-// Errors of HTTP, spoken in the form of RFC 6749 section 5.2 so that clients
-// need to parse only one.
+// Errors of HTTP in the form of RFC 6749 section 5.2, so that clients need to
+// parse only one form.
 var (
 	errMethod = &Error{
 		Status: http.StatusMethodNotAllowed, Code: "invalid_request", allow: http.MethodPost,
@@ -90,7 +90,7 @@ var (
 	}
 )
 
-// Error tells the code and, for the log, the cause.
+// Error returns the code and the cause, for the log.
 func (e *Error) Error() string {
 	if e.cause != nil {
 		return e.Code + ": " + e.cause.Error()
@@ -107,23 +107,24 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code && t.Status == e.Status
 }
 
-// because returns a copy of e whose cause, shown only in the log, is err.
+// because returns a copy of e with the cause err, which only the log shows.
 func (e *Error) because(err error) *Error {
 	c := *e
 	c.cause = err
 	return &c
 }
 
-// reason is a cause that has only a text.
+// reason is because with a fixed text as the cause.
 func (e *Error) reason(text fixed) *Error { return e.because(text) }
 
-// fixed is a cause whose text holds nothing of the request, so that it may be
-// kept in the audit trail.
+// fixed is a cause whose text holds nothing of the request, so that the audit
+// trail may keep it.
 type fixed string
 
 func (f fixed) Error() string { return string(f) }
 
-// telling is reason, told to the client as well: how to mend its request.
+// telling is reason with a text that the client gets too, so that it can mend
+// its request.
 func (e *Error) telling(text fixed) *Error {
 	c := e.reason(text)
 	c.Description = strings.ToUpper(string(text[:1])) + string(text[1:]) + "."
@@ -166,7 +167,7 @@ func (s *Server) writeError(w http.ResponseWriter, e *Error) {
 	writeJSON(w, e.Status, o.End())
 }
 
-// Shared by all answers, of which nobody changes a value in place.
+// Header values that all answers share; nobody may change them in place.
 var (
 	jsonType = []string{"application/json"}
 	noStore  = []string{"no-store"}

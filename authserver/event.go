@@ -7,23 +7,23 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// acts are what a request for that grant_type is an attempt at.
+// acts are the audit actions that requests attempt, by grant_type.
 var acts = map[string]storage.AuditAction{
 	grantPassword:          storage.ActSignIn,
 	grantClientCredentials: storage.ActSignIn,
 	grantRefreshToken:      storage.ActRefresh,
 }
 
-// refuse says that the request was refused.
+// refuse records that the request was refused with e.
 //
-// The trail is kept to a number of events, so nobody may be able to fill it with
-// what costs nothing: then the rest would be gone. A refusal is an act there only if
-// somebody is behind it who had a right to some extent, an authenticated
-// confidential client or the holder of a token that was genuine once; or if it was
-// a guess that was judged, and those are throttled in each network: it is for who keeps
-// the trail to leave out those that concern nobody, who has no id here, and what is too
-// much. The guesses that are refused unseen aren't acts any more. What is malformed, and
-// what the server couldn't decide, is none either.
+// The audit trail keeps a bounded number of events. Nobody may be able to push out the
+// others with events that cost nothing. So a refusal is an act of the trail in two cases
+// only. First, its sender had some right: an authenticated confidential client, or the
+// holder of a token that was genuine once. Second, it was a guess that was judged;
+// guesses are throttled by network. Whoever keeps the trail has to leave out guesses
+// that concern no known user or client, and guesses that are too many. These are no
+// acts: guesses that were refused unseen, malformed requests, and requests that the
+// server couldn't decide.
 func (ev *Event) refuse(e *Error) {
 	ev.Err = e
 	ev.Reason = e.Description
@@ -40,18 +40,18 @@ func (ev *Event) refuse(e *Error) {
 	}
 }
 
-// concern says that the request is about the grant.
+// concern records that the request is an act on the grant.
 func (ev *Event) concern(act storage.AuditAction, g storage.Grant) {
 	ev.Act = act
 	ev.UserID, ev.Username, ev.GrantID = g.UserID, g.Username, g.ID.String()
 }
 
-// guess is a failed authentication of a client that brought a secret.
+// guess is a failed client authentication with a secret.
 type guess struct {
-	last bool // before guesses are refused
+	last bool // the last one before guesses are refused
 }
 
-// guessed says of a failed authentication that it was a guess.
+// guessed marks the error of a failed authentication as that of a guess.
 func guessed(err error, last bool) error {
 	var e *Error
 	if !errors.As(err, &e) || !errors.Is(err, ErrInvalidClient) {

@@ -7,19 +7,20 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// maxGrants bounds the grants that a server remembers, usually to a few MiB.
+// maxGrants bounds how many grants a server remembers: usually a few MiB.
 const maxGrants = 8192
 
-// grantMemory remembers grants as this server left them when it refreshed them, so
-// that whoever refreshes one again needs one round trip less. What it remembers may
-// have ended or changed since: it is good for storage.Grants.SwapGrant, which finds
-// that out, and for nothing else. It is safe for concurrent use.
+// grantMemory remembers grants as this server left them when it refreshed them,
+// so that their next refresh needs one round trip less. A remembered grant may
+// have ended or changed since. Use it only for storage.Grants.SwapGrant, which
+// finds that out. It is safe for concurrent use.
 type grantMemory struct {
 	mu     sync.Mutex
 	grants map[storage.GrantID]storage.Grant
 }
 
-// take returns the grant and forgets it: a refresh leaves another one behind.
+// take returns the grant and forgets it: the refresh leaves another version
+// behind.
 func (m *grantMemory) take(id storage.GrantID) (g storage.Grant, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -28,8 +29,9 @@ func (m *grantMemory) take(id storage.GrantID) (g storage.Grant, known bool) {
 	return g, known
 }
 
-// remember keeps the grant, in place of any other when there are too many. What the
-// request asked for is copied, or the whole request would be kept with it.
+// remember keeps the grant; when there are too many it drops an arbitrary other
+// one. It copies the texts that may be part of the request, or the whole
+// request would stay in memory.
 func (m *grantMemory) remember(g storage.Grant) {
 	g.AccessScope, g.AccessAudience = strings.Clone(g.AccessScope), strings.Clone(g.AccessAudience)
 	m.mu.Lock()

@@ -16,10 +16,10 @@ import (
 // introspect others. The server offers it only when it is among Config.Scopes.
 const IntrospectScope = "introspect"
 
-// Why a caller may not introspect, RFC 7662 section 2.3. That section wants 401
-// for a bearer token of too little scope too, where RFC 6750 has 403. It says
-// nothing of a client that is known, but has no right: authenticating again
-// wouldn't help it, so that is a 403.
+// The errors of a caller that may not introspect, RFC 7662 section 2.3. That
+// section wants 401 also for a bearer token of too little scope, where RFC 6750
+// has 403. It says nothing about an authenticated client without the right.
+// That is a 403 here, because authenticating again wouldn't help.
 var (
 	errMayNotIntrospect = &Error{
 		Status: http.StatusForbidden, Code: "unauthorized_client",
@@ -37,13 +37,13 @@ var (
 	}
 )
 
-// inactive is the answer of RFC 7662 section 2.2 about what is no live access token:
-// it has no other member.
+// inactive is the answer of RFC 7662 section 2.2 for everything that isn't a
+// live access token. It has no other member.
 var inactive = []byte(`{"active":false}`)
 
-// introspect answers POST /introspect, RFC 7662. Only an access token is ever
-// active: callers are resource servers, and many look at nothing but active, so
-// one that asked about a refresh token would take it for a bearer token.
+// introspect answers POST /introspect, RFC 7662. Only access tokens are ever
+// active. Callers are resource servers, and many of them check only the member
+// active: they would accept a refresh token as a bearer token.
 func (s *Server) introspect(w http.ResponseWriter, r *http.Request, ev *Event) error {
 	form, err := parseParams(w, r)
 	if err != nil {
@@ -71,8 +71,8 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, ev *Event) e
 	return nil
 }
 
-// introspectionOf is the answer of RFC 7662 section 2.2; times are seconds since
-// 1970.
+// introspectionOf returns the answer of RFC 7662 section 2.2; times are in
+// seconds since 1970.
 func (s *Server) introspectionOf(g storage.Grant, audience []string) []byte {
 	subject := g.UserID
 	if subject == "" {
@@ -87,15 +87,15 @@ func (s *Server) introspectionOf(g storage.Grant, audience []string) []byte {
 	o.Text("token_type", "Bearer")
 	o.Number("exp", g.AccessExpiry.Unix())
 	o.Number("iat", g.Issued.Unix())
-	o.Number("nbf", g.Issued.Unix()) // no token is issued ahead of its use
+	o.Number("nbf", g.Issued.Unix()) // tokens are valid as soon as they are issued
 	o.Text("sub", subject)           // the client when there is no user, as RFC 9068 section 2.2 has it
 	o.Texts("aud", audience)
 	o.Text("iss", s.cfg.Issuer)
 	return o.End()
 }
 
-// introspector returns the client that may introspect: a confidential one with
-// that right, or whoever holds an access token of IntrospectScope.
+// introspector returns the caller if it may introspect: a confidential client
+// with that right, or the client of an access token of IntrospectScope.
 func (s *Server) introspector(r *http.Request, form params) (storage.Client, error) {
 	if text, given := bearerToken(r.Header); given {
 		return s.bearerIntrospector(r.Context(), text, form)
@@ -112,8 +112,8 @@ func (s *Server) introspector(r *http.Request, form params) (storage.Client, err
 	return client, nil
 }
 
-// bearerIntrospector is the client that the bearer token was issued to. The token
-// has to be for this server, as for any that takes one (RFC 9700 section 2.3).
+// bearerIntrospector returns the client that the bearer token was issued to. A
+// token with an audience has to be for this server (RFC 9700 section 2.3).
 func (s *Server) bearerIntrospector(ctx context.Context, text string, form params) (storage.Client, error) {
 	if form["client_secret"] != "" || form["client_assertion"] != "" {
 		return storage.Client{}, ErrInvalidRequest.telling("a bearer token and client credentials at once")
@@ -136,8 +136,9 @@ func (s *Server) bearerIntrospector(ctx context.Context, text string, form param
 	return client, err
 }
 
-// bearerToken takes the token out of the one Authorization header, if its scheme
-// is Bearer (RFC 6750 section 2.1). A malformed one is no token of ours.
+// bearerToken takes the token out of the Authorization header, if there is
+// exactly one and its scheme is Bearer (RFC 6750 section 2.1). It doesn't check
+// the token's grammar: a malformed token matches no grant.
 func bearerToken(h http.Header) (text string, given bool) {
 	headers := h["Authorization"]
 	if len(headers) != 1 {
@@ -147,8 +148,8 @@ func bearerToken(h http.Header) (text string, given bool) {
 	return strings.TrimLeft(text, " "), strings.EqualFold(scheme, "Bearer")
 }
 
-// accessGrant returns the grant whose access token this is now, a legacy one too, or
-// ErrNotFound.
+// accessGrant returns the grant whose current access token text is, or
+// ErrNotFound. It finds legacy tokens too.
 func (s *Server) accessGrant(ctx context.Context, text string) (storage.Grant, error) {
 	g, err := s.issuer.tokens.load(ctx, opaque.Access, text)
 	if errors.Is(err, errForeign) {

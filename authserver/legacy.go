@@ -10,36 +10,39 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// Legacy has the tokens that another server issued, whose clients move over to
-// this one. They are read as if they were tokens of the first generation of a
-// grant, see opaque.Adopt. Every storage.ErrNotFound may be wrapped.
+// Legacy finds the tokens of another server whose clients move over to this
+// one. The server treats them as tokens of the first generation of a grant: see
+// opaque.Adopt. Every storage.ErrNotFound may be wrapped.
 type Legacy interface {
-	// AccessGrant returns the grant that a live access token stands for, which
-	// may be kept nowhere, or storage.ErrNotFound.
+	// AccessGrant returns the grant that a live access token stands for, or
+	// storage.ErrNotFound. The grant needn't be in the store.
 	AccessGrant(ctx context.Context, text string) (storage.Grant, error)
 
-	// RefreshGrant returns the grant that a live refresh token stands for, to be
-	// kept: always the same one, whose epoch was read before all that it rests
-	// on. If the token moved, its grant was kept before and only the id is
-	// returned. For anything else it returns storage.ErrNotFound.
+	// RefreshGrant returns the grant that a live refresh token stands for; the
+	// caller creates it in the store. The same token always gives the same
+	// grant, whose epoch was read before everything else that the grant rests
+	// on. If the token has moved already, its grant was created before, and only
+	// the grant's id is returned. For anything else RefreshGrant returns
+	// storage.ErrNotFound.
 	RefreshGrant(ctx context.Context, text string) (g storage.Grant, moved bool, err error)
 
-	// Settle makes a refresh token one that moved, to the grant, and that gave a
-	// pair with that access token. It returns storage.ErrNotFound when the token
-	// was forgotten meanwhile or gave another pair. Repeating it is harmless.
+	// Settle records that a refresh token moved to the grant of that id, and
+	// that its pair has that access token. It returns storage.ErrNotFound when
+	// the token was forgotten meanwhile or gave another pair. Repeating the call
+	// is harmless.
 	Settle(ctx context.Context, text string, id storage.GrantID, access storage.Digest) error
 
-	// Forget makes the token, and what was issued with it, unknown. An unknown
-	// text is no error.
+	// Forget makes the token, and the tokens issued with it, unknown. An
+	// unknown text is no error.
 	Forget(ctx context.Context, text string) error
 }
 
-// refreshLegacy refreshes a legacy token: its grant is kept as one of ours, the
-// pair that follows it is made as for any other, and then the token is settled.
-// Whatever fails before that can be repeated.
+// refreshLegacy refreshes a legacy token: it creates the token's grant in the
+// store, refreshes that grant as any other, and then settles the token. Every
+// step before settling can be repeated.
 //
-// A request that comes late, when the token was settled and the grant ended since,
-// makes a grant that settling finds to be one too many.
+// A late request may create the grant once more after the token was settled and
+// the grant ended. Settle then returns ErrNotFound, and the grant is deleted.
 func (s *Server) refreshLegacy(ctx context.Context, req tokenRequest, keys *opaque.Keyring) (tokenResponse, error) {
 	text := req.params["refresh_token"]
 	id, err := s.adopt(ctx, req, text)
@@ -80,7 +83,7 @@ func (s *Server) adopt(ctx context.Context, req tokenRequest, text string) (stor
 		}
 		err = s.cfg.Store.CreateGrant(ctx, g)
 		if errors.Is(err, storage.ErrExists) {
-			err = nil // and its generation is another by now
+			err = nil // the grant was created before; attempt compares generations
 		}
 		if !errors.Is(err, storage.ErrRevoked) {
 			return g.ID, err
@@ -89,7 +92,7 @@ func (s *Server) adopt(ctx context.Context, req tokenRequest, text string) (stor
 	return storage.GrantID{}, errUnavailable.reason("revocations keep coming between")
 }
 
-// legacyAccess is accessGrant for what isn't a token of ours.
+// legacyAccess is accessGrant for texts that aren't tokens of ours.
 func (s *Server) legacyAccess(ctx context.Context, text string) (storage.Grant, error) {
 	if s.cfg.Legacy == nil {
 		return storage.Grant{}, storage.ErrNotFound
@@ -97,7 +100,7 @@ func (s *Server) legacyAccess(ctx context.Context, text string) (storage.Grant, 
 	return s.cfg.Legacy.AccessGrant(ctx, text)
 }
 
-// legacyRevocable is revocable for what isn't a token of ours.
+// legacyRevocable is revocable for texts that aren't tokens of ours.
 func (s *Server) legacyRevocable(ctx context.Context, text string) (storage.Grant, error) {
 	g, err := s.legacyAccess(ctx, text)
 	if s.cfg.Legacy == nil || !errors.Is(err, storage.ErrNotFound) {
@@ -110,12 +113,12 @@ func (s *Server) legacyRevocable(ctx context.Context, text string) (storage.Gran
 	return s.endedBy(ctx, opaque.Adopt(opaque.Refresh, g.ID, text))
 }
 
-// maxEnding is how long the ending of a grant goes on when nobody waits for it.
+// maxEnding is how long ending a grant may go on when nobody waits for it.
 const maxEnding = 5 * time.Second
 
-// endGrant ends the grant. It goes on when the client goes away, or the request has
-// waited for a slow store for long enough: a stolen token must not live on because the
-// client that shows the theft, or logs out, has no time.
+// endGrant ends the grant. It goes on when the client hangs up, or when the request
+// has waited for a slow store for long enough. A stolen token must not live on because
+// the client that reveals the theft, or logs out, doesn't wait.
 func (s *Server) endGrant(ctx context.Context, id storage.GrantID, text string) error {
 	err := s.background.Finish(ctx, maxEnding, func(ctx context.Context) error { return s.endGrantWhole(ctx, id, text) })
 	if err != nil {
@@ -124,8 +127,8 @@ func (s *Server) endGrant(ctx context.Context, id storage.GrantID, text string) 
 	return nil
 }
 
-// endGrantWhole forgets a token that may be a legacy one first: were the grant gone
-// first, it would become one again.
+// endGrantWhole first forgets a token that may be a legacy one. If it deleted
+// the grant first, the token could create the grant again.
 func (s *Server) endGrantWhole(ctx context.Context, id storage.GrantID, text string) error {
 	if s.cfg.Legacy != nil && text != "" {
 		if err := s.cfg.Legacy.Forget(ctx, text); err != nil {

@@ -16,8 +16,9 @@ import (
 )
 
 // issuer is the go-oauth2 manager with our generator and our stores behind it.
-// Only the manager's issuing is used: its refresh checks neither the client nor
-// the scope and isn't atomic, so refresh.go swaps the grant itself.
+// The server uses the manager only to issue tokens. The manager's refresh
+// checks neither the client nor the scope and isn't atomic, so refresh.go swaps
+// the grant itself.
 type issuer struct {
 	manager *manage.Manager
 	tokens  *tokenStore
@@ -34,8 +35,8 @@ func newIssuer(c Config) issuer {
 	return issuer{manager: m, tokens: tokens}
 }
 
-// signIn is what the manager's callbacks need and its own types have no room
-// for. It travels in the context.
+// signIn holds what the manager's callbacks need and the toolkit's types have
+// no room for. It travels in the context.
 type signIn struct {
 	client  storage.Client
 	keys    *opaque.Keyring
@@ -50,7 +51,7 @@ func signInFrom(ctx context.Context) *signIn {
 	return in
 }
 
-// issue has the manager make the first token pair of a grant.
+// issue makes the manager issue the first token pair of a grant.
 func (s *Server) issue(ctx context.Context, req tokenRequest, b beginning, scope string) (tokenResponse, error) {
 	keys, err := s.cfg.Keys.Keyring(ctx)
 	if err != nil {
@@ -102,7 +103,7 @@ func (generator) Token(ctx context.Context, _ *oauth2.GenerateBasic, withRefresh
 	return access, refresh, nil
 }
 
-// clientStore gives the manager the client that was authenticated already.
+// clientStore gives the manager the client that is authenticated already.
 type clientStore struct{}
 
 // GetByID implements oauth2.ClientStore.
@@ -156,12 +157,12 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// RemoveByAccess implements oauth2.TokenStore: it ends the whole grant.
+// RemoveByAccess implements oauth2.TokenStore. It ends the whole grant.
 func (t *tokenStore) RemoveByAccess(ctx context.Context, access string) error {
 	return t.remove(ctx, opaque.Access, access)
 }
 
-// RemoveByRefresh implements oauth2.TokenStore: it ends the whole grant.
+// RemoveByRefresh implements oauth2.TokenStore. It ends the whole grant.
 func (t *tokenStore) RemoveByRefresh(ctx context.Context, refresh string) error {
 	return t.remove(ctx, opaque.Refresh, refresh)
 }
@@ -207,11 +208,12 @@ func (t *tokenStore) remove(ctx context.Context, kind opaque.Kind, token string)
 	return t.grants.DeleteGrant(ctx, g.ID)
 }
 
-// errForeign is the storage.ErrNotFound of a text that was not made here.
+// errForeign is the storage.ErrNotFound for a text that isn't a token of ours.
 var errForeign = fmt.Errorf("%w: not a token of ours", storage.ErrNotFound)
 
-// load returns the grant whose token this is now, or ErrNotFound. It asks the
-// store once, and not at all when the text isn't a token of ours: errForeign.
+// load returns the grant whose current token text is, or ErrNotFound. It asks
+// the store once. For a text that isn't a token of ours it doesn't ask, and
+// returns errForeign.
 func (t *tokenStore) load(ctx context.Context, kind opaque.Kind, text string) (storage.Grant, error) {
 	keys, err := t.keys.Keyring(ctx)
 	if err != nil {
@@ -222,7 +224,7 @@ func (t *tokenStore) load(ctx context.Context, kind opaque.Kind, text string) (s
 		return storage.Grant{}, errForeign
 	}
 	if err != nil {
-		return storage.Grant{}, err // nobody can tell now
+		return storage.Grant{}, err // the token can't be judged now
 	}
 	g, err := t.grants.LoadGrant(ctx, token.Grant)
 	if err == nil && !token.Current(g, t.now()) {

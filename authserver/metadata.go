@@ -10,11 +10,10 @@ import (
 // metadataName is the well-known URI suffix of RFC 8414 section 7.3.
 const metadataName = "oauth-authorization-server"
 
-// metadata is the document of RFC 8414 section 2. It tells of what the server
-// offers and of nothing else; lists without an element are left out (section
-// 3.2). Section 2 requires response_types_supported, but it lists what the
-// authorization endpoint answers, and there is no such endpoint: any element
-// would be a lie.
+// metadata is the document of RFC 8414 section 2. It lists only what the server
+// offers; empty lists are left out (section 3.2). Section 2 requires
+// response_types_supported, the response types of the authorization endpoint.
+// This server has no such endpoint, so any element would be false.
 type metadata struct {
 	Issuer                   string   `json:"issuer"`
 	TokenEndpoint            string   `json:"token_endpoint"`
@@ -28,7 +27,7 @@ type metadata struct {
 	ProtectedResources       []string `json:"protected_resources,omitempty"` // RFC 9728 section 4
 }
 
-// describe is the server's metadata.
+// describe returns the server's metadata.
 func (s *Server) describe() metadata {
 	c, id := s.cfg, s.identifier
 	confidential := []string{"client_secret_basic", "client_secret_post"}
@@ -52,7 +51,7 @@ func (s *Server) describe() metadata {
 }
 
 // metadata answers GET /.well-known/oauth-authorization-server, RFC 8414
-// section 3. Unlike all else that passes through endpoint it may be cached.
+// section 3. Unlike all other answers of endpoint it may be cached.
 func (s *Server) metadata(w http.ResponseWriter, r *http.Request, _ *Event) error {
 	w.Header().Del("Pragma")
 	if wellknown.AnyOrigin(w, r) {

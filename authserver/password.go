@@ -11,13 +11,13 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// maxAttempts is how often a sign-in begins again because a revocation came
-// between its beginning and its grant.
+// maxAttempts is how often a sign-in is tried when revocations come between its
+// beginning and its grant.
 const maxAttempts = 3
 
 // password answers the resource owner password credentials grant, RFC 6749
-// section 4.3. Everything that can be refused is refused before the password is
-// hashed, and never by what the password is.
+// section 4.3. Faults of the request are refused before the password is hashed,
+// and never because of what the password is.
 func (s *Server) password(ctx context.Context, req tokenRequest) (tokenResponse, error) {
 	if req.params["username"] == "" || req.params["password"] == "" {
 		return tokenResponse{}, ErrInvalidRequest.telling("username or password is missing")
@@ -38,10 +38,10 @@ func (s *Server) password(ctx context.Context, req tokenRequest) (tokenResponse,
 	return tokenResponse{}, errUnavailable.reason("revocations keep coming between")
 }
 
-// signInUser makes a grant for the user. The epoch is read first and the
-// records that the decision rests on after it, so that a revocation, or a
-// change of the records that comes with one, can't be missed: the grant is
-// created only in that epoch (see storage.Revocations).
+// signInUser makes a grant for the user. It reads the epoch first, and then the
+// records that the decision rests on. The grant is created only in that epoch,
+// so the sign-in can't miss a revocation or a record change that comes with one
+// (see storage.Revocations).
 func (s *Server) signInUser(ctx context.Context, req tokenRequest, scope []string) (tokenResponse, error) {
 	place, err := s.attempt(ctx, req)
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *Server) signInUser(ctx context.Context, req tokenRequest, scope []strin
 	defer place.Leave(ctx)
 	name, err := passhash.Username(req.params["username"])
 	if err != nil {
-		name = "" // no such user: it has to cost what a wrong password costs
+		name = "" // no user has such a name: that has to cost as much as a wrong password
 	}
 	begun, err := s.begin(ctx, req, name)
 	if err != nil {
@@ -71,8 +71,8 @@ func (s *Server) signInUser(ctx context.Context, req tokenRequest, scope []strin
 	return pair, err
 }
 
-// verifyUser returns nil when the password is the user's and the user may sign in,
-// and whether its hash has to be renewed. The place is told the outcome.
+// verifyUser returns nil when the password is right and the user may sign in,
+// and whether the hash has to be renewed. It tells the place the outcome.
 func (s *Server) verifyUser(ctx context.Context, req tokenRequest, user storage.User, place *throttle.Place) (rehash bool, err error) {
 	result, err := s.verifyHash(ctx, user.Password, req.params["password"], place)
 	switch {
@@ -93,8 +93,8 @@ func (s *Server) verifyHash(ctx context.Context, hash, password string, place *t
 	return s.cfg.Passwords.Verify(ctx, hash, password)
 }
 
-// beginning is what a sign-in rests on: the id that its grant will have, the
-// epoch, and the records as they stood in that epoch.
+// beginning is what a sign-in rests on: the id of the grant to be, the epoch,
+// and the records as read in that epoch.
 type beginning struct {
 	id     storage.GrantID
 	epoch  uint32
@@ -103,8 +103,8 @@ type beginning struct {
 }
 
 // begin reads the epoch of the user's partition, then the user and the client.
-// The partition depends on the user's id, so the user is read once before. An
-// unknown user takes the same steps as a known one.
+// The partition depends on the user's id, so begin reads the user once before
+// as well. An unknown user takes the same steps as a known one.
 func (s *Server) begin(ctx context.Context, req tokenRequest, name string) (beginning, error) {
 	user, err := s.loadUser(ctx, name)
 	if err != nil {
@@ -124,11 +124,11 @@ func (s *Server) begin(ctx context.Context, req tokenRequest, name string) (begi
 	return b, err
 }
 
-// errClientChanged is the cause of a refusal whose client has to be
+// errClientChanged is the cause of a refusal after which the client has to be
 // authenticated once more.
 var errClientChanged = errors.New("the client was changed meanwhile")
 
-// sameClient reads the authenticated client again: it must not have changed
+// sameClient reads the authenticated client again and fails if it has changed
 // since.
 func (s *Server) sameClient(ctx context.Context, client storage.Client) (storage.Client, error) {
 	again, err := s.cfg.Store.LoadClient(ctx, client.ID)
@@ -141,8 +141,8 @@ func (s *Server) sameClient(ctx context.Context, client storage.Client) (storage
 	return again, err
 }
 
-// sameRecord: a client that was deleted and made again has the first revision
-// again.
+// sameRecord compares more than revisions: a client that was deleted and made
+// again starts at the first revision.
 func sameRecord(a, b storage.Client) bool {
 	return a.Revision == b.Revision && a.Created.Equal(b.Created) && bytes.Equal(a.Secret.Hash, b.Secret.Hash)
 }
@@ -156,13 +156,13 @@ func (s *Server) loadUser(ctx context.Context, name string) (storage.User, error
 	return user, err
 }
 
-// rehash renews a password hash that is weaker than the configured one. It is
-// a by-product of a sign-in and must not fail it: the next one tries again.
+// rehash renews a password hash that is weaker than the configured one. Its
+// failure must not fail the sign-in: the next sign-in tries again.
 func (s *Server) rehash(ctx context.Context, user storage.User, password string) {
 	hash, err := s.cfg.Passwords.Hash(ctx, password)
 	if err != nil {
 		return
 	}
 	user.Password = hash
-	_ = s.cfg.Store.UpdateUser(ctx, user) // lost to a concurrent change: that one counts
+	_ = s.cfg.Store.UpdateUser(ctx, user) // a concurrent change wins
 }

@@ -11,17 +11,17 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// errReuse is the cause of the refusal of a refresh token that was spent
-// before; its grant ends with it (RFC 9700 section 4.14.2).
+// errReuse is the cause when a refresh token that was spent before is refused,
+// and its grant ended (RFC 9700 section 4.14.2).
 const errReuse = fixed("a spent refresh token was used again: the grant is ended")
 
 func mayRefresh(c storage.Client) bool {
 	return slices.Contains(c.Grants, grantRefreshToken)
 }
 
-// refresh answers the refresh grant, RFC 6749 section 6: load the grant, or
-// remember it, check the client, swap. A request that fails for another reason
-// than reuse spends nothing and ends nothing.
+// refresh answers the refresh grant, RFC 6749 section 6: it loads or remembers
+// the grant, checks the client, and swaps the grant. Unless it fails because of
+// reuse, a failing request spends nothing and ends nothing.
 func (s *Server) refresh(ctx context.Context, req tokenRequest) (tokenResponse, error) {
 	if req.params["refresh_token"] == "" {
 		return tokenResponse{}, ErrInvalidRequest.telling("refresh_token is missing")
@@ -35,7 +35,7 @@ func (s *Server) refresh(ctx context.Context, req tokenRequest) (tokenResponse, 
 	case err == nil:
 		return refreshing{Server: s, req: req, keys: keys, token: token}.run(ctx)
 	case !errors.Is(err, opaque.ErrInvalid):
-		return tokenResponse{}, err // nobody can tell now
+		return tokenResponse{}, err // the token can't be judged now
 	case s.cfg.Legacy != nil:
 		return s.refreshLegacy(ctx, req, keys)
 	}
@@ -51,9 +51,10 @@ type refreshing struct {
 	legacy string // the text of the token, if it is a legacy one
 }
 
-// run refreshes, again when others are faster. What this server remembers of the
-// grant saves loading it, since the swap compares: whatever else comes of it but a
-// store that can't answer, the store is asked.
+// run refreshes, and tries again when concurrent requests are faster. If this
+// server remembers the grant, run doesn't load it first, because the swap
+// compares. If that attempt fails, run loads the grant, unless the store can't
+// answer.
 func (r refreshing) run(ctx context.Context) (tokenResponse, error) {
 	if g, known := r.grants.take(r.token.Grant); known && g.Generation == r.token.Generation && g.ClientID == r.req.client.ID {
 		r.req.event.concern(storage.ActRefresh, g)
@@ -75,7 +76,8 @@ func (r refreshing) run(ctx context.Context) (tokenResponse, error) {
 	return tokenResponse{}, errUnavailable.reason("the grant keeps changing")
 }
 
-// retryWindow is how long the client may repeat a refresh; see Config.Strict.
+// retryWindow returns how long the client may repeat a refresh; see
+// Config.Strict.
 func (s *Server) retryWindow(c storage.Client) time.Duration {
 	if s.cfg.Strict && c.Public {
 		return 0
@@ -83,8 +85,9 @@ func (s *Server) retryWindow(c storage.Client) time.Duration {
 	return s.cfg.RetryWindow
 }
 
-// attempt returns ErrConflict when a concurrent refresh of the same token was
-// faster: then the next attempt finds its retry window open.
+// attempt refreshes the grant, or repeats the answer of its last refresh. It
+// returns ErrConflict when a concurrent refresh of the same token was faster;
+// the next attempt then finds the retry window open.
 func (r refreshing) attempt(ctx context.Context, g storage.Grant) (tokenResponse, error) {
 	scope, err := refreshScope(g.Scope, r.req.params["scope"])
 	if err != nil {
@@ -120,7 +123,7 @@ func (r refreshing) load(ctx context.Context) (storage.Grant, error) {
 	return g, nil
 }
 
-// rotate spends the current refresh token. Of any number of concurrent calls
+// rotate spends the current refresh token. Of any number of concurrent calls,
 // one succeeds.
 func (r refreshing) rotate(ctx context.Context, g storage.Grant, scope, audience string) (tokenResponse, error) {
 	now := latest(r.now(), g.Issued) // another node's clock may be ahead
@@ -154,9 +157,9 @@ func (r refreshing) rotate(ctx context.Context, g storage.Grant, scope, audience
 	return respond(next, now, pair.access, pair.refresh), nil
 }
 
-// retry answers a refresh token that was spent before: with the same pair when
-// its answer may have been lost, else by ending the grant, because then two
-// parties hold the token (RFC 9700 section 4.14.2).
+// retry answers a refresh token that was spent before. If the answer to it may
+// have been lost, retry gives the same pair again. Otherwise two parties hold
+// the token, and retry ends the grant (RFC 9700 section 4.14.2).
 func (r refreshing) retry(ctx context.Context, g storage.Grant, scope, audience string) (tokenResponse, error) {
 	kept, err := r.cfg.Store.LoadRetry(ctx, g.ID)
 	switch {
@@ -196,14 +199,14 @@ func (r refreshing) reused(ctx context.Context, g storage.Grant) error {
 	return ErrInvalidGrant.because(errReuse)
 }
 
-// pair is a token pair and what the store keeps of it.
+// pair is a token pair with the digests that the store keeps of it.
 type pair struct {
 	access, refresh             string
 	accessDigest, refreshDigest storage.Digest
 }
 
-// derive makes the pair that follows the token: always the same for the same
-// mix.
+// derive makes the pair that follows the token. The same key and mix always
+// give the same pair.
 func (r refreshing) derive(kept storage.Retry) (pair, error) {
 	var p pair
 	var errAccess, errRefresh error

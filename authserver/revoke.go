@@ -10,16 +10,16 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// revoke answers POST /revoke, RFC 7009. Whichever token of a grant is
-// presented, the whole grant ends, so a logout leaves nothing behind.
+// revoke answers POST /revoke, RFC 7009. Any token of a grant ends the whole
+// grant, so a logout leaves nothing behind.
 //
 // A token that would end a grant, but was issued to another client, is refused
 // with invalid_grant, because section 2.1 wants the client to be informed. Any
-// other token is a 200 without effect (section 2.2), whoever presents it: so
-// nobody learns more of a grant than who could have used its token.
+// other token gets a 200 without effect (section 2.2), whoever presents it. So
+// nobody learns anything about a grant without a usable token of it.
 //
-// token_type_hint is not read: the token itself tells its kind, so no hint can
-// be wrong or multiply the look-ups (section 5).
+// revoke ignores token_type_hint. The token itself tells its kind, so no hint
+// can be wrong or multiply the look-ups (section 5).
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request, ev *Event) error {
 	form, err := parseParams(w, r)
 	if err != nil {
@@ -49,8 +49,8 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request, ev *Event) error
 	if g.ClientID != client.ID {
 		return ErrInvalidGrant.reason("the token was issued to another client")
 	}
-	// By its id, whatever its generation is by now: a refresh that runs beside
-	// this ends with the grant.
+	// The grant ends by its id, whatever its generation is by now: the result
+	// of a concurrent refresh ends with it.
 	if err := s.endGrant(ctx, g.ID, form["token"]); err != nil {
 		return err
 	}
@@ -58,10 +58,10 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request, ev *Event) error
 	return nil
 }
 
-// revocable returns the grant that the token may end, or ErrNotFound. That is
-// the grant of a current token, and that of a refresh token which was spent,
-// but may still be retried: a client that lost the answer to its refresh has no
-// other token to log out with.
+// revocable returns the grant that the token may end, or ErrNotFound. A current
+// token may end its grant. So may a spent refresh token that may still be
+// retried: a client that lost the answer to its refresh has no other token to
+// log out with.
 func (s *Server) revocable(ctx context.Context, text string) (storage.Grant, error) {
 	keys, err := s.cfg.Keys.Keyring(ctx)
 	if err != nil {
@@ -70,9 +70,9 @@ func (s *Server) revocable(ctx context.Context, text string) (storage.Grant, err
 	token, err := keys.ParseAny(text)
 	switch {
 	case errors.Is(err, opaque.ErrInvalid):
-		return s.legacyRevocable(ctx, text) // or made up: the store isn't asked
+		return s.legacyRevocable(ctx, text) // a legacy token, or an invented one
 	case err != nil:
-		return storage.Grant{}, err // nobody can tell now
+		return storage.Grant{}, err // the token can't be judged now
 	}
 	return s.endedBy(ctx, token)
 }
@@ -81,8 +81,8 @@ func (s *Server) revocable(ctx context.Context, text string) (storage.Grant, err
 func (s *Server) endedBy(ctx context.Context, token opaque.Token) (storage.Grant, error) {
 	g, err := s.cfg.Store.LoadGrant(ctx, token.Grant)
 	if errors.Is(err, storage.ErrNotFound) {
-		// The 200 says that it stays so. A call before may have ended the grant
-		// without replicas that confirmed it; LoadRetry waits for them.
+		// The 200 promises that the grant stays ended. An earlier call may have
+		// ended it before replicas confirmed that; LoadRetry waits for them.
 		_, err = s.cfg.Store.LoadRetry(ctx, token.Grant)
 		return g, cmp.Or(err, storage.ErrNotFound)
 	}

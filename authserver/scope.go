@@ -7,8 +7,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// AdminScope is the scope that only users marked as admins are granted by the
-// password grant; for everybody else it is left out.
+// AdminScope is a scope that the password grant gives only to users marked as
+// admins. For all other users it is left out.
 const AdminScope = "admin"
 
 // parseScope splits a scope by the grammar of RFC 6749 section 3.3: tokens between
@@ -32,9 +32,10 @@ func parseScope(scope string) ([]string, error) {
 // maxScopes is how many scopes a request may ask for.
 const maxScopes = 64
 
-// clientScope is what the client may have of the requested scope. Asking for
-// more than that is refused, not cut down: ErrInvalidScope. Without a request
-// it is the default scope, as far as the client may have it.
+// clientScope returns the requested scope if the client may have all of it. It
+// doesn't cut a larger scope down, but refuses it: ErrInvalidScope. If no scope
+// is requested it returns the part of the default scope that the client may
+// have.
 func (s *Server) clientScope(client storage.Client, requested string) ([]string, error) {
 	allowed := func(token string) bool {
 		return slices.Contains(client.Scopes, token) && slices.Contains(s.cfg.Scopes, token)
@@ -52,13 +53,13 @@ func (s *Server) clientScope(client storage.Client, requested string) ([]string,
 	return tokens, nil
 }
 
-// userScope is what the user may be granted of scope: the rest is left out, and
-// the response says so (RFC 6749 section 3.3).
+// userScope returns the part of scope that the user may be granted. The rest is
+// left out, and the response says so (RFC 6749 section 3.3).
 func userScope(user storage.User, scope []string) ([]string, error) {
 	return keep(scope, func(token string) bool { return user.Admin || token != AdminScope })
 }
 
-// refreshScope is the scope of the access token that a refresh is to make. It
+// refreshScope returns the scope of the access token that a refresh makes. It
 // may be less than was granted, never more (RFC 6749 section 6).
 func refreshScope(granted, requested string) (string, error) {
 	if requested == "" {

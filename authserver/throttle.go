@@ -10,10 +10,10 @@ import (
 	"github.com/grantd/grantd/authserver/throttle"
 )
 
-// Guesses of client secrets and of passwords that are refused before they are
-// looked at: a 429 (RFC 6585 section 4), for which RFC 6749 has no code. It isn't
-// invalid_grant, which clients take for a wrong password and ask their user for
-// another. errCrowded is for a queue that is too long, though nothing may have failed.
+// The errors for guesses of client secrets and passwords that are refused without
+// being judged: 429 (RFC 6585 section 4), for which RFC 6749 has no code. The code
+// isn't invalid_grant, because clients take that for a wrong password and ask the user
+// for another. errCrowded means that too many wait at once, even if none has failed.
 var (
 	errThrottled = &Error{
 		Status: http.StatusTooManyRequests, Code: "temporarily_unavailable",
@@ -29,8 +29,8 @@ var (
 	}
 )
 
-// throttled is the answer to a client authentication that was refused, and any other
-// error as it is.
+// throttled turns the refusal of a client authentication into its answer, and
+// returns any other error unchanged.
 func throttled(err error) error {
 	var r *throttle.Refusal
 	if errors.As(err, &r) {
@@ -39,7 +39,8 @@ func throttled(err error) error {
 	return err
 }
 
-// refused is the answer to a guess that was refused, and any other error as it is.
+// refused turns the refusal of a password guess into its answer, and returns
+// any other error unchanged.
 func refused(err error) error {
 	var r *throttle.Refusal
 	if errors.As(err, &r) && r.Crowded {
@@ -51,14 +52,14 @@ func refused(err error) error {
 	return err
 }
 
-// after is e with the seconds to wait, rounded up.
+// after returns a copy of e with the time to wait, rounded up to seconds.
 func (e *Error) after(wait time.Duration) *Error {
 	c := *e
 	c.retryAfter = int((wait + time.Second - 1) / time.Second)
 	return &c
 }
 
-// attempt takes a place for the attempt to sign in, see throttle.Limiter.Begin.
+// attempt takes a place for the attempt to sign in: see throttle.Limiter.Begin.
 func (s *Server) attempt(ctx context.Context, req tokenRequest) (*throttle.Place, error) {
 	a := throttle.Attempt{
 		Username: req.params["username"], Password: req.params["password"],
@@ -73,7 +74,8 @@ func (s *Server) attempt(ctx context.Context, req tokenRequest) (*throttle.Place
 	return place, refused(err)
 }
 
-// wrong tells the place that the sign-in failed, and returns what to answer.
+// wrong tells the place that the sign-in failed, and returns the error to
+// answer with.
 func (s *Server) wrong(ctx context.Context, req tokenRequest, place *throttle.Place, why fixed) error {
 	last, err := place.Failed(ctx)
 	req.event.Throttled = last

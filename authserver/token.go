@@ -33,7 +33,7 @@ func (s *Server) grantTypes() []string {
 // tokenRequest is a request as the grants see it.
 type tokenRequest struct {
 	params
-	begun     beginning      // of a client credentials grant, before its client was looked at
+	begun     beginning      // of a client credentials grant, from before its client was loaded
 	client    storage.Client // authenticated
 	audience  string         // of the grant to be made, see Server.audience
 	address   netip.Addr
@@ -67,9 +67,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, ev *Event) error 
 		return err
 	}
 	if form["grant_type"] == "" && s.namesNoClient(r.Header, form) && form["username"] != "" {
-		form["grant_type"] = grantPassword // the bare form of a username and a password
+		form["grant_type"] = grantPassword // a bare form with a username and a password
 	}
-	if form["grant_type"] != grantPassword { // nothing is hashed for who is gone
+	if form["grant_type"] != grantPassword { // a client that hung up gets no password hashed
 		alone, done := s.withoutClient(r)
 		defer done()
 		r = alone
@@ -117,7 +117,7 @@ func (s *Server) authenticateAndGrant(w http.ResponseWriter, r *http.Request, re
 	return s.grant(r.Context(), req)
 }
 
-// grant hands the request to its grant type, if the client may use it.
+// grant passes the request on to its grant type, if the client may use that.
 func (s *Server) grant(ctx context.Context, req tokenRequest) (tokenResponse, error) {
 	grantType := req.params["grant_type"]
 	switch {
@@ -143,7 +143,7 @@ func (s *Server) grant(ctx context.Context, req tokenRequest) (tokenResponse, er
 	}
 }
 
-// respond describes the pair as of now: expires_in is what remains of the access
+// respond describes the pair as of now: expires_in is the rest of the access
 // token's life, in whole seconds.
 func respond(g storage.Grant, now time.Time, access, refresh string) tokenResponse {
 	return tokenResponse{
@@ -154,10 +154,10 @@ func respond(g storage.Grant, now time.Time, access, refresh string) tokenRespon
 	}
 }
 
-// now is the clock in the precision that grants are kept in.
+// now returns the time in milliseconds, the precision of stored grants.
 func (s *Server) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
 
-// accessLifetime is the client's own, or the server's.
+// accessLifetime returns the client's own lifetime, or else the server's.
 func (s *Server) accessLifetime(c storage.Client) time.Duration {
 	if c.AccessLifetime > 0 {
 		return c.AccessLifetime
