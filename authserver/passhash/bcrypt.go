@@ -19,17 +19,17 @@ const (
 	bcryptAlphabet  = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 )
 
-// bcryptHash is a bcrypt hash of what digest makes of a password.
+// bcryptHash is a bcrypt hash of a password, or of its digest.
 type bcryptHash struct {
 	encoded string                // $2b$12$ and so on
 	digest  func(p string) string // nil: the password itself
 }
 
-// matches cuts a password off after 72 bytes, as whoever made the hash did:
-// Django, Rails, PHP and passlib all hash the first 72 bytes and say nothing.
-// Refusing what is longer would lock its owner out for good, and let nobody in
-// who can't get in over there. The sign-in replaces the hash by one of the whole
-// password, so that this happens once.
+// matches cuts a password off after 72 bytes, as the makers of such hashes do:
+// Django, Rails, PHP and passlib silently hash only the first 72 bytes. To
+// refuse longer passwords would lock their owners out for good. To cut them
+// lets nobody in who couldn't sign in over there. The sign-in replaces the hash
+// by one of the whole password, so this happens once.
 func (b bcryptHash) matches(_ *Hasher, password string) bool {
 	if b.digest != nil {
 		password = b.digest(password)
@@ -40,8 +40,8 @@ func (b bcryptHash) matches(_ *Hasher, password string) bool {
 
 func parseBcrypt(s string) (digest, error) { return newBcrypt(s, nil) }
 
-// newBcrypt refuses what can't be computed within the bounds of Verify. $2x$
-// isn't bcrypt: it marks hashes of a broken implementation.
+// newBcrypt refuses hashes beyond the bounds of Verify. It doesn't read $2x$,
+// which marks hashes of a broken implementation.
 func newBcrypt(s string, digest func(string) string) (digest, error) {
 	if len(s) != bcryptLen || !slices.Contains([]string{"$2a$", "$2b$", "$2y$"}, s[:4]) || s[6] != '$' ||
 		!isDigit(s[4]) || !isDigit(s[5]) || strings.TrimLeft(s[7:], bcryptAlphabet) != "" {

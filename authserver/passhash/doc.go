@@ -1,16 +1,17 @@
-// Package passhash keeps passwords: it hashes them with argon2id, verifies what
-// it or another system hashed, and prepares passwords and usernames for
-// comparison (RFC 8265).
+// Package passhash hashes passwords with argon2id, verifies hashes that it or
+// another system made, and prepares passwords and usernames for comparison (RFC
+// 8265).
 //
-// Start at [New]. A [Hasher] bounds how many hashes run at once, so that a flood
-// of sign-ins costs neither all memory nor all processors: the surplus waits in
-// a short queue, and what doesn't fit there is [ErrBusy] at once.
+// Start at [New]. A [Hasher] bounds how many hashes run at once, so that a
+// flood of sign-ins can't take all memory or all processors. Further calls wait
+// in a short queue; a call that finds the queue full fails at once with
+// [ErrBusy].
 //
-// A user that doesn't exist must cost what a user that does costs, or time would
-// tell them apart. So [Hasher.Verify] takes "" for the hash of nobody, and works
-// as hard on it. Accounts can still be told from the others by time, until their
-// next sign-in replaces their hash (see [Result]), when another system made the
-// hash, or argon2id of other parameters did.
+// An unknown user must cost as much time as a known one, or the time would tell
+// them apart. So [Hasher.Verify] takes "" as the hash of nobody, and works as
+// hard on it. One difference remains: an account whose hash was made by another
+// system, or by argon2id with other parameters, can be told by time until its
+// next sign-in replaces the hash (see [Result]).
 //
-// It is the only importer of golang.org/x/crypto and of precis.
+// Only this package imports golang.org/x/crypto and precis.
 package passhash

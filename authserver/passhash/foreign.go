@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// ErrHash is of a hash that no password can be verified against. The text of an error
+// ErrHash is the error for a hash that Verify can't read. The text of an error
 // that wraps it says why, and never holds the hash.
 var ErrHash = errors.New("passhash: password hash not acceptable")
 
@@ -21,21 +21,21 @@ var (
 
 const maxEncoded = 512 // bytes
 
-// CheckHash returns nil when encoded is a hash that Verify reads, or an error
-// that wraps ErrHash and says why it isn't. "" is nobody's hash.
+// CheckHash returns nil when Verify can read encoded, or an error that wraps
+// ErrHash and says why not. "" is an error.
 func CheckHash(encoded string) error {
 	_, err := parse(encoded)
 	return err
 }
 
-// digest is a hash that was read.
+// digest is a parsed hash.
 type digest interface {
-	// matches reports whether it was made of these bytes. Time doesn't tell
-	// how much of it was right.
+	// matches reports whether the hash was made of the password's bytes. Its
+	// time doesn't tell how much of the password was right.
 	matches(h *Hasher, password string) bool
 }
 
-// formats are told apart by how they begin.
+// formats are the readable formats, by the prefix of their hashes.
 var formats = []struct {
 	prefix string
 	parse  func(string) (digest, error)
@@ -60,8 +60,8 @@ var formats = []struct {
 	{"scrypt:", parseWerkzeugScrypt},
 }
 
-// wrappers stand before a hash that says by itself what it is: those of Django,
-// Spring Security, Dovecot and LDAP. What is within must begin so.
+// wrappers are prefixes of Django, Spring Security, Dovecot and LDAP before a
+// hash that names its own format. The hash within must begin with within.
 var wrappers = []struct{ prefix, within string }{
 	{"argon2", "$argon2"},
 	{"bcrypt$", "$2"},
@@ -76,7 +76,7 @@ var wrappers = []struct{ prefix, within string }{
 	{"{CRYPT}", "$"},
 }
 
-// refused are formats that are known and not taken.
+// refused are formats that are known but not accepted.
 var refused = []struct {
 	reason   string
 	prefixes []string
@@ -145,8 +145,7 @@ func isHexSum(s string) bool {
 	return false
 }
 
-// number reads a decimal as everybody writes it, without a sign or zeros before
-// it.
+// number reads a decimal without a sign and without leading zeros.
 func number(s string) (int, bool) {
 	n, err := strconv.ParseUint(s, 10, 31)
 	return int(n), err == nil && s == decimal(int(n))
@@ -154,7 +153,7 @@ func number(s string) (int, bool) {
 
 func decimal(n int) string { return strconv.Itoa(n) }
 
-// assignments reads name=value,… in that order.
+// assignments reads the values of name=value,… in the order of names.
 func assignments(s string, names ...string) (values []string, ok bool) {
 	f := strings.Split(s, ",")
 	values, ok = make([]string, len(names)), len(f) == len(names)
@@ -166,8 +165,8 @@ func assignments(s string, names ...string) (values []string, ok bool) {
 	return values, ok
 }
 
-// decode64 reads strict base64. The standard decoder skips line breaks, so they
-// are refused first.
+// decode64 reads strict base64. It refuses line breaks, which the standard
+// decoder skips.
 func decode64(e *base64.Encoding, s string) ([]byte, error) {
 	if strings.ContainsAny(s, "\r\n") {
 		return nil, errDamaged

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// gate lets a number of callers in at once and a number wait, first come first
-// served.
+// gate lets a bounded number of callers in at once and a bounded number wait,
+// first come first served.
 type gate struct {
 	slots   chan struct{}
 	waiting atomic.Int64
@@ -20,8 +20,8 @@ func newGate(slots, queue int) *gate {
 
 // enter returns nil once there is a slot; the caller must leave. It returns
 // ErrBusy when the queue is full. A caller whose context ends, in the queue or
-// before, gets ErrBusy too, with the context's cause: it was load that kept it
-// waiting for too long, and a caller that went away reads no answer.
+// before, gets ErrBusy too, wrapped with the context's cause: load kept it
+// waiting for too long, or it hung up and reads no answer.
 func (g *gate) enter(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))

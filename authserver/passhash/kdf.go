@@ -23,7 +23,7 @@ const (
 )
 
 // pbkdf2Hash is PBKDF2 with HMAC, RFC 8018 section 5.2. The key is as long as
-// the hash, so that rounds are all of its cost.
+// the hash, so only the rounds set the cost.
 type pbkdf2Hash struct {
 	hash      func() hash.Hash
 	rounds    int
@@ -55,8 +55,8 @@ func newPBKDF2(name, rounds string, salt, key []byte) (digest, error) {
 	return pbkdf2Hash{h, n, salt, key}, nil
 }
 
-// parseDjangoPBKDF2 reads pbkdf2_sha256$600000$salt$key, the salt as it is and
-// the key in base64.
+// parseDjangoPBKDF2 reads pbkdf2_sha256$600000$salt$key: the salt is plain, the
+// key in base64.
 func parseDjangoPBKDF2(s string) (digest, error) {
 	f := strings.Split(s, "$")
 	if len(f) != 4 {
@@ -69,8 +69,9 @@ func parseDjangoPBKDF2(s string) (digest, error) {
 	return newPBKDF2(strings.TrimPrefix(f[0], "pbkdf2_"), f[1], []byte(f[2]), key)
 }
 
-// parseWerkzeugPBKDF2 reads pbkdf2:sha256:600000$salt$key, the salt as it is and
-// the key in hexadecimal. Without rounds it depends on Werkzeug's version.
+// parseWerkzeugPBKDF2 reads pbkdf2:sha256:600000$salt$key: the salt is plain,
+// the key in hexadecimal. It refuses a hash without rounds: their default
+// depends on Werkzeug's version.
 func parseWerkzeugPBKDF2(s string) (digest, error) {
 	f := strings.Split(s, "$")
 	method := strings.Split(f[0], ":")
@@ -84,8 +85,8 @@ func parseWerkzeugPBKDF2(s string) (digest, error) {
 	return newPBKDF2(method[1], method[2], []byte(f[1]), key)
 }
 
-// parsePasslibPBKDF2 reads $pbkdf2-sha256$29000$salt$key; $pbkdf2$ is SHA-1. Its
-// base64 has a full stop for the plus sign, and no padding.
+// parsePasslibPBKDF2 reads $pbkdf2-sha256$29000$salt$key; $pbkdf2$ is SHA-1.
+// Its base64 has a full stop instead of the plus sign, and no padding.
 func parsePasslibPBKDF2(s string) (digest, error) {
 	f := strings.Split(s, "$")
 	if len(f) != 5 || strings.Contains(f[3]+f[4], "+") {
@@ -132,13 +133,14 @@ func newScrypt(n, r, p string, salt, key []byte) (digest, error) {
 	return c, nil
 }
 
-// affordable divides where a product could overflow.
+// affordable reports whether n, r and p are within maxScrypt. It divides,
+// because a product could overflow.
 func (c scryptHash) affordable() bool {
 	const most = maxScrypt / 128
 	return c.n <= most && c.r <= most/c.n && c.p <= most/c.n/c.r
 }
 
-// parseDjangoScrypt reads scrypt$16384$salt$8$1$key: N, the salt as it is, r, p
+// parseDjangoScrypt reads scrypt$16384$salt$8$1$key: N, the plain salt, r, p
 // and the key in base64.
 func parseDjangoScrypt(s string) (digest, error) {
 	f := strings.Split(s, "$")
@@ -152,8 +154,8 @@ func parseDjangoScrypt(s string) (digest, error) {
 	return newScrypt(f[1], f[3], f[4], []byte(f[2]), key)
 }
 
-// parseWerkzeugScrypt reads scrypt:32768:8:1$salt$key: N, r, p, the salt as it
-// is and the key in hexadecimal.
+// parseWerkzeugScrypt reads scrypt:32768:8:1$salt$key: N, r, p, the plain salt
+// and the key in hexadecimal.
 func parseWerkzeugScrypt(s string) (digest, error) {
 	f := strings.Split(s, "$")
 	method := strings.Split(f[0], ":")

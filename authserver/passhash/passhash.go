@@ -13,14 +13,15 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// What callers branch on. Compare with errors.Is.
+// The errors that callers branch on. Compare with errors.Is.
 var (
-	// ErrBusy: too many hashes are under way. It says nothing of the password;
-	// try again in a second.
+	// ErrBusy: too many hashes are under way. It says nothing about the
+	// password; try again in a second.
 	ErrBusy = errors.New("passhash: too many passwords are being hashed")
 
 	// ErrPassword: nobody can have this password. The text of an error that
-	// wraps it says why, for whoever chose it, and never holds the password.
+	// wraps it tells whoever chose the password why. It never holds the
+	// password.
 	ErrPassword = errors.New("passhash: password not acceptable")
 
 	// ErrUsername: nobody can have this name.
@@ -28,14 +29,14 @@ var (
 )
 
 const (
-	defaultMemory  = 19456 // KiB; with time 2 and 1 thread the least that OWASP asks for
+	defaultMemory  = 19456 // KiB; with time 2 and 1 thread, the minimum that OWASP recommends
 	defaultTime    = 2
 	defaultThreads = 1
 	defaultQueue   = 64
 )
 
-// Params says how hard new hashes are and how many run at once. Zero fields
-// have their default.
+// Params sets the cost of new hashes and how many run at once. A zero field
+// means its default.
 type Params struct {
 	Memory  uint32 // of one hash, in KiB; default 19456
 	Time    uint32 // passes over the memory; default 2
@@ -43,25 +44,25 @@ type Params struct {
 	Slots   int    // hashes that run at once; default GOMAXPROCS
 	Queue   int    // callers that wait behind them; default 64
 
-	// Note is told of each password that was hashed or verified at the cost of a
-	// hash, or waited for that in vain. It must be safe for concurrent use.
-	// Default: nobody is told.
+	// Note is called after each password that was hashed, or verified at the
+	// cost of a hash, and for each that waited in vain. It must be safe for
+	// concurrent use. Default: not called.
 	Note func(context.Context, Run)
 }
 
-// Run is a hash that was made, whatever came of it.
+// Run describes one use of the hasher, whatever its result.
 type Run struct {
 	Began  time.Time
-	Waited time.Duration // for its turn
-	Took   time.Duration // from then on
+	Waited time.Duration // before the hash began
+	Took   time.Duration // after that
 	Busy   bool          // it waited in vain: ErrBusy
 }
 
 // Hasher hashes and verifies passwords. It is safe for concurrent use.
 //
-// Its own hashes use at most Slots × Memory at once, and as the garbage
-// collector runs behind, the heap may hold twice that, or three times in a process
-// that keeps much else. An imported hash can ask for up to 256 MiB in place of Memory.
+// Its own hashes use at most Slots × Memory at once. The garbage collector lags
+// behind, so the heap may hold twice that, or three times in a process that keeps much
+// else. An imported hash may take up to 256 MiB instead of Memory.
 type Hasher struct {
 	cost cost
 	gate *gate
@@ -71,8 +72,9 @@ type Hasher struct {
 	derive func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
 }
 
-// New returns a hasher, or an error when the parameters are out of bounds: the
-// bounds of [Hasher.Verify], so that it can read what it wrote.
+// New returns a hasher, or an error when the parameters are out of bounds. The
+// bounds are those of [Hasher.Verify], so that the hasher can verify its own
+// hashes.
 func New(p Params) (*Hasher, error) {
 	c := cost{
 		memory:  cmp.Or(p.Memory, defaultMemory),
@@ -97,10 +99,10 @@ func New(p Params) (*Hasher, error) {
 	}, nil
 }
 
-// Hash returns the PHC string of the password under a new salt. Errors:
-// ErrPassword when it isn't acceptable, ErrBusy when the queue is full or the
-// context ended in it. It doesn't ask whether the password is a good one: see
-// [Policy].
+// Hash returns the PHC string of the password under a new salt. It fails with
+// ErrPassword when the password isn't acceptable, and with ErrBusy when the
+// queue is full or the context ended before its turn. It doesn't check whether
+// the password is a good one: see [Policy].
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	prepared, err := prepare(password)
 	if err != nil {
@@ -117,17 +119,17 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	return p.String(), nil
 }
 
-// Result is what a verification found.
+// Result is the result of a verification.
 type Result struct {
 	// OK: the password is the one that was hashed.
 	OK bool
-	// Rehash: it is, and its hash is weaker than a new one or of another
-	// kind. Replace it by a new hash of the same password.
+	// Rehash: OK, and the hash is weaker than a new one or of another kind.
+	// Replace it by a new hash of the same password.
 	Rehash bool
 }
 
-// Verify tells whether encoded is a hash of the password. It reads argon2id,
-// its own hashes, and what other systems made:
+// Verify reports whether encoded is a hash of the password. It reads its own
+// hashes (argon2id) and those of other systems:
 //
 //   - argon2id and argon2i as PHC strings, version 19, of at most 256 MiB, 16
 //     passes and 1 GiB over all passes,
@@ -139,16 +141,16 @@ type Result struct {
 //   - SHA-crypt ($5$, $6$) of 1000 to 1,000,000 rounds,
 //   - and those behind the prefixes of Django, Spring Security and Dovecot.
 //
-// About a second is the most that any of them takes. Everything else, "" included,
-// is no password's hash and costs as much as a new one. The only error is
+// Each of these takes about a second at most. Every other text, "" included,
+// matches no password and costs as much as a new hash. The only error is
 // ErrBusy.
 //
-// A password that isn't acceptable is refused without that cost: the answer
-// depends on the password alone, so its time tells nothing about the user.
+// A password that isn't acceptable is refused without that cost. This depends
+// on the password alone, so its time tells nothing about the user.
 //
-// Another system hashed the bytes that it was given. So when preparing changed
-// the password, its bytes as sent are tried too, which can double the cost, for
-// users that don't exist as well.
+// Other systems hash a password's bytes as they are sent. So when preparation
+// changes the password, Verify tries the bytes as sent too. That can double the
+// cost, for unknown users as well.
 func (h *Hasher) Verify(ctx context.Context, encoded, password string) (Result, error) {
 	prepared, err := prepare(password)
 	if err != nil {
@@ -173,8 +175,7 @@ func (h *Hasher) Verify(ctx context.Context, encoded, password string) (Result, 
 	return Result{}, nil
 }
 
-// enter waits for a turn. The caller calls the function that it returns when the
-// hash is made.
+// enter waits for a slot. The caller must call leave when the hash is made.
 func (h *Hasher) enter(ctx context.Context) (leave func(), err error) {
 	began := time.Now()
 	err = h.gate.enter(ctx)
@@ -192,15 +193,15 @@ func (h *Hasher) enter(ctx context.Context) (leave func(), err error) {
 	}, nil
 }
 
-// Load returns how many hashes are being made, and how many callers wait.
+// Load returns how many hashes are being made and how many callers wait.
 func (h *Hasher) Load() (running, waiting int) { return len(h.gate.slots), int(h.gate.waiting.Load()) }
 
 // Uses returns how many passwords were hashed or verified so far, at the cost of
 // a hash.
 func (h *Hasher) Uses() uint64 { return h.uses.Load() }
 
-// nobody is a hash that costs what a new one costs. What it matches is never
-// looked at.
+// nobody returns a hash that costs as much as a new one. The result of matching
+// it is ignored.
 func (h *Hasher) nobody() phc {
 	return phc{cost: h.cost, salt: make([]byte, saltLen), key: make([]byte, keyLen)}
 }

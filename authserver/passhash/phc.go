@@ -10,14 +10,14 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// What new hashes have.
+// The sizes of new hashes.
 const (
 	saltLen = 16 // bytes
 	keyLen  = 32 // bytes
 )
 
-// What a hash that came from elsewhere may ask for: a stored hash must not
-// exhaust memory, nor hold a slot for much more than a second.
+// The bounds of an imported hash: it must neither exhaust memory nor hold a
+// slot for much more than a second.
 const (
 	maxMemory  = 256 << 10 // KiB
 	maxTime    = 16
@@ -50,8 +50,8 @@ func (c cost) check() error {
 	return nil
 }
 
-// phc is an argon2 hash as its PHC string spells it:
-// $argon2id$v=19$m=19456,t=2,p=1$salt$key, in unpadded base64. New ones are
+// phc is an argon2 hash, written as the PHC string
+// $argon2id$v=19$m=19456,t=2,p=1$salt$key in unpadded base64. New hashes are
 // argon2id.
 type phc struct {
 	cost
@@ -90,8 +90,8 @@ func parseArgon2(s string) (digest, error) {
 	return p, nil
 }
 
-// parsePHC reads a PHC string. It takes exactly what String writes, so that
-// two strings are never the same hash.
+// parsePHC reads a PHC string. It accepts exactly what String writes, so that
+// no hash has two spellings.
 func parsePHC(s string) (phc, error) {
 	f := strings.Split(s, "$")
 	if len(f) != 6 || f[0] != "" || f[1] != "argon2id" && f[1] != "argon2i" || f[2] != "v="+strconv.Itoa(argon2.Version) {

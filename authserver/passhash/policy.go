@@ -8,30 +8,30 @@ import (
 	"unicode/utf8"
 )
 
-// common are passwords that everybody tries first; the file says where they are
-// from. They are in lower case, one a line.
+// common lists the most common passwords, which attackers try first: in lower
+// case, one a line. The file names its source.
 //
 //go:embed common.txt
 var common string
 
 const minPassword = 8 // code points
 
-// Policy is what a password has to meet when somebody chooses it. The zero
-// Policy is that of NIST SP 800-63B section 5.1.1.2.
+// Policy is the rule for new passwords. The zero Policy is that of NIST SP
+// 800-63B section 5.1.1.2.
 type Policy struct {
-	// MinLength is how many code points it needs; less than 8 is 8. Where the
-	// password is the only factor, revision 4 of SP 800-63B wants 15.
+	// MinLength is the least number of code points; less than 8 means 8. Where
+	// the password is the only factor, revision 4 of SP 800-63B wants 15.
 	MinLength int
 }
 
 // Check returns nil when the user of that name may choose the password: it is
-// acceptable to RFC 8265 section 4.2, long enough and at most 1024 bytes, none
-// of the most common ones, and not the user's name with a few digits. There is
-// no rule about which characters it has. The error wraps ErrPassword and says
-// why.
+// acceptable to RFC 8265 section 4.2, long enough, at most 1024 bytes, not one
+// of the most common, not a plain sequence, and not the user's name with a few
+// digits. It needn't have characters of certain kinds. The error wraps
+// ErrPassword and says why.
 //
-// It is compared as a whole and without regard to case, so that a long password
-// may have common words in it.
+// Check compares the whole password, without regard to case: a long password
+// may contain common words.
 func (p Policy) Check(name, password string) error {
 	prepared, err := prepare(password)
 	if err != nil {
@@ -70,7 +70,7 @@ func isSequence(s string) bool {
 }
 
 // isName reports whether the password is the name, or the part of it before an
-// at sign, with or without what isn't a letter around it.
+// at sign. It ignores characters at either end that aren't letters.
 func isName(lower, name string) bool {
 	name = strings.ToLower(name)
 	local, _, _ := strings.Cut(name, "@")
@@ -82,7 +82,7 @@ func isName(lower, name string) bool {
 	return false
 }
 
-// letters is s without what isn't a letter at both ends.
+// letters returns s without the characters at both ends that aren't letters.
 func letters(s string) string {
 	return strings.TrimFunc(s, func(r rune) bool { return !unicode.IsLetter(r) })
 }

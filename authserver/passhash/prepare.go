@@ -12,15 +12,15 @@ const (
 	maxUsername = 255  // bytes, as sent and as compared
 )
 
-// prepare returns the password as it is hashed: RFC 8265 section 4.2, where a
-// composed and a decomposed é are the same and every space is U+0020. The
-// error wraps ErrPassword.
+// prepare returns the password in the form that is hashed, RFC 8265 section
+// 4.2: a composed and a decomposed é become the same, and every space becomes
+// U+0020. The error wraps ErrPassword.
 func prepare(password string) (string, error) {
 	if len(password) > maxPassword {
 		return "", fmt.Errorf("%w: longer than %d bytes", ErrPassword, maxPassword)
 	}
-	// precis would read every broken byte as the same replacement character,
-	// and so take many passwords for one.
+	// precis would read every broken byte as the same replacement character, so
+	// that many passwords would become one.
 	if !utf8.ValidString(password) {
 		return "", fmt.Errorf("%w: not UTF-8", ErrPassword)
 	}
@@ -31,16 +31,16 @@ func prepare(password string) (string, error) {
 	return prepared, nil
 }
 
-// Same reports whether the two are the same password, however they are typed.
+// Same reports whether a and b are the same password once prepared.
 func Same(a, b string) bool {
 	preparedA, errA := prepare(a)
 	preparedB, errB := prepare(b)
 	return errA == nil && errB == nil && preparedA == preparedB
 }
 
-// Username returns the name as it is stored and compared: RFC 8265 section 3.3,
-// UsernameCaseMapped, where Alice and alice are the same. Spaces aren't
-// allowed. The error is ErrUsername.
+// Username returns the name in the form that is stored and compared,
+// UsernameCaseMapped of RFC 8265 section 3.3: Alice becomes alice. Spaces
+// aren't allowed. The error is ErrUsername.
 func Username(name string) (string, error) {
 	if name == "" || len(name) > maxUsername || !utf8.ValidString(name) {
 		return "", ErrUsername

@@ -14,7 +14,7 @@ const (
 	shaCryptMinRounds = 1000
 	shaCryptMaxRounds = 1_000_000 // passlib takes 656,000
 	shaCryptMaxSalt   = 16        // characters
-	shaCryptMaxPasswd = 512       // bytes; libxcrypt takes no longer ones, and every round hashes it twice
+	shaCryptMaxPasswd = 512       // bytes; libxcrypt takes no more, and a round may hash the password twice
 	cryptAlphabet     = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
@@ -60,7 +60,8 @@ func (c shaCrypt) matches(_ *Hasher, password string) bool {
 	return subtle.ConstantTimeCompare([]byte(c.derive([]byte(password))), []byte(c.key)) == 1
 }
 
-// derive returns the key of the password; the letters are the specification's.
+// derive returns the key of the password. Its variables are named as in the
+// specification.
 func (c shaCrypt) derive(password []byte) string {
 	h, salt := c.hash(), []byte(c.salt)
 	sum := func(parts ...[]byte) []byte {
@@ -101,12 +102,12 @@ func (c shaCrypt) derive(password []byte) string {
 	return shaCryptText(a)
 }
 
-// repeat returns the first n bytes of b over and over.
+// repeat returns the first n bytes of b repeated.
 func repeat(b []byte, n int) []byte {
 	return bytes.Repeat(b, n/len(b)+1)[:n]
 }
 
-// shaCryptText spells the key, three bytes at a time that are far from each
+// shaCryptText encodes the key, three bytes at a time that are far from each
 // other.
 func shaCryptText(a []byte) string {
 	var text []byte
