@@ -13,15 +13,15 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// bucket names what failures are counted for, in a network. Without a client it is
-// all of that kind.
+// bucket names a counter of failures in a network. Without a client it counts
+// all failures of its kind.
 type bucket struct {
 	kind    byte
 	network netip.Prefix
 	client  string
 }
 
-// The kinds of what is blinded: see opaque.Keyring.Blind.
+// The kinds of blinded texts: see opaque.Keyring.Blind.
 const (
 	kindUser     = 'u'
 	kindNobody   = 'n' // a name that no user can have
@@ -41,24 +41,26 @@ func (b bucket) rate() rate {
 	return networkRate
 }
 
-// charge is how many failures of a bucket an attempt costs if it fails.
+// charge is how many failures an attempt costs a bucket if the attempt fails.
 type charge struct {
 	bucket
 	n int
 }
 
-// maxBuckets bounds the memory: of more, those that are nearest to full go.
+// maxBuckets bounds the memory: beyond it, buckets that are nearest to full are
+// forgotten.
 const maxBuckets = 8192
 
-// buckets are those that this node knows of. It is safe for concurrent use.
+// buckets are the buckets that this node knows of. It is safe for concurrent
+// use.
 type buckets struct {
 	mu    sync.Mutex
 	known map[bucket]*gauge
 }
 
-// gauge is where the failures of one bucket are counted in this process: one after
-// another, so that only nodes compete for the record, and so that what is counted
-// for one is known before the next is answered.
+// gauge counts the failures of one bucket in this process. They are counted one
+// after another, so that only nodes compete for the record, and so that each
+// count is known before the next guess is answered.
 type gauge struct {
 	turn
 
@@ -66,13 +68,14 @@ type gauge struct {
 	level     // guarded by buckets.mu
 }
 
-// level is a bucket's state, and the record that the store had of it.
+// level is a bucket's state, with the record of it that the store last had.
 type level struct {
 	full   time.Time
 	record []byte
 }
 
-// open returns the gauge of that bucket, which must be closed.
+// open returns the gauge of the bucket, making it if need be. The caller must
+// close it.
 func (t *buckets) open(b bucket) *gauge {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -91,7 +94,7 @@ func (t *buckets) open(b bucket) *gauge {
 	return g
 }
 
-// find is open for a bucket that failures were counted for, else nil.
+// find is open for a known bucket. It returns nil for others.
 func (t *buckets) find(b bucket) *gauge {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -114,7 +117,8 @@ func (t *buckets) at(g *gauge) level {
 	return g.level
 }
 
-// wait is how long one of the buckets has too little left.
+// wait returns how long it takes until every bucket has enough left for its
+// charge.
 func (t *buckets) wait(charges []charge, now time.Time) (wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -126,7 +130,7 @@ func (t *buckets) wait(charges []charge, now time.Time) (wait time.Duration) {
 	return wait
 }
 
-// adopt takes over what the store has, unless more is known already.
+// adopt takes over the level, unless the gauge knows of more failures already.
 func (t *buckets) adopt(g *gauge, l level) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -135,9 +139,8 @@ func (t *buckets) adopt(g *gauge, l level) {
 	}
 }
 
-// forgetOne forgets the bucket nearest to full among some that the map happens
-// to begin with: so the buckets of one who guesses a lot stay. One that is in use
-// stays too.
+// forgetOne forgets the bucket nearest to full in a random sample of the map,
+// but none that is in use. So the buckets of somebody who guesses a lot stay.
 func (t *buckets) forgetOne() {
 	const sample = 8
 	var (
@@ -158,14 +161,15 @@ func (t *buckets) forgetOne() {
 	}
 }
 
-// room returns a [Refusal] when the failures that were counted up to now leave too
-// little, those included that are just being counted: it waits for them. Without
-// any it costs nothing.
+// room returns a [Refusal] when the failures up to now leave too little for the
+// charges. It waits for failures that are just being counted. Without any
+// failures it costs nothing.
 //
-// This is asked once more when a guess turned out right, and a wrong one is refused
-// as well when there is nothing left to count it in. So of many guesses that were
-// judged at once no more are answered than in turn, and what isn't answered hasn't
-// told whether it was right; none has to wait for another as long as all are right.
+// It is called again when a guess turns out right; a wrong guess is refused too
+// when nothing is left to count it in. So of many guesses judged at once, no
+// more are answered than if they had come one after another, and a refusal
+// doesn't tell whether the guess was right. As long as all are right, none
+// waits for another.
 func (l *Limiter) room(ctx context.Context, charges []charge) error {
 	for _, c := range charges {
 		g := l.buckets.find(c.bucket)
@@ -184,7 +188,7 @@ func (l *Limiter) room(ctx context.Context, charges []charge) error {
 	return l.refusal(charges)
 }
 
-// refusal is room by what is counted already.
+// refusal is room by the failures that are counted already.
 func (l *Limiter) refusal(charges []charge) error {
 	if wait := l.buckets.wait(charges, l.now()); wait > 0 {
 		return &Refusal{Wait: wait}
@@ -193,10 +197,10 @@ func (l *Limiter) refusal(charges []charge) error {
 }
 
 // spend counts failures, here and in the store, and reports whether they emptied the
-// bucket: of all nodes only one is told so. It returns a [Refusal], and counts
-// nothing, when the bucket holds too few. What the store can't count is counted here.
-// isNew, which may be nil, tells whether it counts at all; whoever is judged later waits
-// for that as well.
+// bucket; of all nodes only one gets true. When the bucket has too few left it returns a
+// [Refusal] and counts nothing. If the store fails, spend counts here alone. isNew,
+// which may be nil, tells whether the failures count at all; later calls for the bucket
+// wait for isNew too.
 func (l *Limiter) spend(ctx context.Context, c charge, isNew func() (bool, error)) (emptied bool, err error) {
 	g := l.buckets.open(c.bucket)
 	defer l.buckets.close(g)
@@ -225,7 +229,7 @@ func (l *Limiter) countHere(g *gauge, c charge) {
 	l.buckets.adopt(g, level{c.rate().spendSome(c.n, had.full, l.now()), had.record})
 }
 
-// count is spend in the store. The turn is the caller's.
+// count is spend in the store. The caller must hold the turn of g.
 func (l *Limiter) count(ctx context.Context, g *gauge, c charge) (emptied bool, err error) {
 	key, err := l.key(ctx, c.kind, c.network.String()+" "+c.client)
 	if err != nil {
@@ -235,11 +239,11 @@ func (l *Limiter) count(ctx context.Context, g *gauge, c charge) (emptied bool, 
 	record := had.record
 	for range maxSwaps {
 		before := decodeFull(record)
-		if wait := r.waitFor(c.n, before, now); wait > 0 { // others emptied it
+		if wait := r.waitFor(c.n, before, now); wait > 0 { // other nodes emptied it
 			l.buckets.adopt(g, level{before, record})
 			return false, &Refusal{Wait: wait}
 		}
-		if before.Before(had.full) { // the store couldn't be told then
+		if before.Before(had.full) { // failures that the store couldn't be told
 			before = had.full
 		}
 		after := level{full: r.spendSome(c.n, before, now)}
@@ -257,11 +261,12 @@ func (l *Limiter) count(ctx context.Context, g *gauge, c charge) (emptied bool, 
 	return false, errContended
 }
 
-// errContended: others were faster for too long.
+// errContended: other changes were faster, too many times.
 var errContended = fmt.Errorf("throttle: %w: too many change the same record", storage.ErrUnavailable)
 
-// A bucket's record is when it will be full, in milliseconds since 1970, and some
-// random bytes, so that two nodes that count at once don't write the same.
+// A bucket's record is the time when it will be full, in milliseconds since
+// 1970, and some random bytes, so that two nodes that count at once write
+// different records.
 const fullLen = 8
 
 func encodeFull(full time.Time) []byte {

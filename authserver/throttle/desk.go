@@ -9,13 +9,13 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// turn is held by one at a time.
+// turn is a lock whose holder may wait for the store.
 type turn chan struct{}
 
 func newTurn() turn { return make(turn, 1) }
 
-// enter waits for the caller's turn; leave ends it. Who has it waits for the store, so
-// this is a wait for the store too.
+// enter waits for the caller's turn; leave ends it. The holder of the turn waits for
+// the store, so this counts as a wait for the store too.
 func (t turn) enter(ctx context.Context) error {
 	if t.enterAtOnce() {
 		return nil
@@ -32,8 +32,8 @@ func (t turn) enterAtOnce() bool {
 	}
 }
 
-// enterLater is enter for whoever waits for a while already, at a store that isn't slow: so
-// long the turn of another may take, and it's no wait for the store.
+// enterLater is enter for a guess that has waited before, at a store that isn't slow: the
+// first 50 ms of waiting don't count as a wait for the store.
 func (t turn) enterLater(ctx context.Context) error {
 	if t.enterAtOnce() {
 		return nil
@@ -63,12 +63,12 @@ func (t turn) await(ctx context.Context) error {
 
 func (t turn) leave() { <-t }
 
-// desk is where the guesses at one user queue in this process: one at a time reads
-// and writes the record, so that only nodes compete for it, and not requests.
+// desk is where the guesses at one user queue in this process. One at a time
+// reads and writes the record, so that only nodes compete for it, not requests.
 type desk struct {
-	turn                  // of who may touch what follows
-	record  []byte        // as it was last seen
-	seen    time.Time     // or later
+	turn                  // its holder may use record, seen, took and changed
+	record  []byte        // as last seen
+	seen    time.Time     // at this time or later
 	took    time.Duration // to see it
 	changed chan struct{} // closed when a guess of this process has ended
 
@@ -76,33 +76,33 @@ type desk struct {
 	users   int       // guarded by desks.mu
 }
 
-// fresh is how long a record that was seen is good enough to wait by. A change is made
-// by compare and swap, and doesn't depend on it.
+// fresh is how old a record may be for a guess to wait on its account. Changes compare
+// and swap, and don't depend on it.
 const fresh = 50 * time.Millisecond
 
-// slow is how long a store takes that the guesses under way wait for more than for
-// their passwords to be hashed. Whoever waits for them then waits for the store, but
-// while one is hashed.
+// slow is the time of a look-up from which on a store counts as slow. Guesses
+// under way then wait mostly for the store, and so do the guesses that wait for
+// them, except while a password is being hashed.
 const slow = 50 * time.Millisecond
 
-// saw remembers what the store answered to a question that was asked then.
+// saw remembers the store's answer to a call that began at asked.
 func (d *desk) saw(record []byte, asked time.Time) {
 	d.record, d.seen, d.took = record, asked, time.Since(asked)
 }
 
-// wake lets those try again who wait for a guess to end.
+// wake makes the guesses that wait for another to end try again.
 func (d *desk) wake() {
 	close(d.changed)
 	d.changed = make(chan struct{})
 }
 
-// stopwatch runs while one of those that started it hasn't stopped it. It is safe for
+// stopwatch runs while it was started more often than stopped. It is safe for
 // concurrent use.
 type stopwatch struct {
 	mu      sync.Mutex
 	running int
-	since   time.Time     // it runs
-	before  time.Duration // it ran
+	since   time.Time     // start of the current run
+	before  time.Duration // time of the earlier runs
 }
 
 func (w *stopwatch) start() {
@@ -121,7 +121,7 @@ func (w *stopwatch) stop() {
 	}
 }
 
-// read returns how long it ran, and whether it runs.
+// read returns how long the stopwatch ran in all, and whether it runs.
 func (w *stopwatch) read() (ran time.Duration, runs bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -131,17 +131,18 @@ func (w *stopwatch) read() (ran time.Duration, runs bool) {
 	return w.before + time.Since(w.since), true
 }
 
-// maxDesks bounds the memory. One that is in use stays.
+// maxDesks bounds the memory. Desks in use stay beyond it.
 const maxDesks = 4096
 
-// desks remember users that were guessed at, or signed in, lately. It is safe for
-// concurrent use.
+// desks remember the users that lately signed in or were guessed at. It is safe
+// for concurrent use.
 type desks struct {
 	mu    sync.Mutex
 	known map[storage.GuessKey]*desk
 }
 
-// open returns the desk of that key, which must be closed.
+// open returns the desk of the key, making it if need be. The caller must close
+// it.
 func (t *desks) open(key storage.GuessKey) *desk {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -164,7 +165,7 @@ func (t *desks) close(d *desk) {
 	if len(t.known) <= maxDesks {
 		return
 	}
-	for key, other := range t.known { // any: the map begins somewhere
+	for key, other := range t.known { // any one
 		if other.users == 0 {
 			delete(t.known, key)
 			return

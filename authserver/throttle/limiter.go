@@ -24,20 +24,20 @@ type Limiter struct {
 	waiting atomic.Int64
 
 	background storage.Background // outcomes that are being told
-	unsettled  atomic.Int64       // of those: what the store couldn't be told at first
-	ending     chan struct{}      // closed when those aren't tried again any more
-	end        sync.Once          // of closing it
+	unsettled  atomic.Int64       // those of them that the store couldn't be told at first
+	ending     chan struct{}      // closed when the unsettled aren't tried again any more
+	end        sync.Once          // closes ending
 }
 
-// New returns a limiter that shares what it counts with all others on the store,
-// under the same deployment keys. now is the clock that limits go by.
+// New returns a limiter that shares its counts with all others on the same
+// store under the same deployment keys. now is the clock of the limits.
 func New(store storage.Guesses, keys opaque.Source, now func() time.Time) *Limiter {
 	return &Limiter{store: store, keys: keys, now: now, ending: make(chan struct{})}
 }
 
-// Wait returns when the store was told what became of guesses, as far as it could be, or
-// returns the error of ctx when that ends first. What the store can't be told isn't tried
-// again from then on. After it, once nobody guesses any more, the store may be closed.
+// Wait waits until the store was told the outcomes of the guesses, or returns the error
+// of ctx when that ends first. From the call on, an outcome that the store can't be told
+// isn't tried again. After Wait, once nobody guesses any more, the store may be closed.
 func (l *Limiter) Wait(ctx context.Context) error {
 	if l == nil {
 		return nil
@@ -46,16 +46,17 @@ func (l *Limiter) Wait(ctx context.Context) error {
 	return l.background.Wait(ctx)
 }
 
-// Refusal is the error of a guess that isn't judged, whether right or wrong: else
-// it would be one guess more.
+// Refusal is the error for a guess whose outcome isn't told. Right and wrong
+// guesses get it alike, or it would be one guess more.
 type Refusal struct {
-	Wait time.Duration // before the next may be judged; more than zero
+	Wait time.Duration // until the next may be judged; more than zero
 
-	// Crowded: none has to have failed. More are under way than could be waited for.
+	// Crowded: too many guesses are under way to wait for. None of them need have
+	// failed.
 	Crowded bool
 }
 
-// Error says so.
+// Error tells the kind of refusal.
 func (r *Refusal) Error() string {
 	if r.Crowded {
 		return "throttle: too many passwords at once"
@@ -65,17 +66,17 @@ func (r *Refusal) Error() string {
 
 // Attempt is a password that somebody gave for a user.
 type Attempt struct {
-	Username string       // as it is compared; of a name that nobody can have, as it was typed
-	Nobody   bool         // nobody can have the name
-	Password string       // as it was typed
-	Network  netip.Prefix // of NetworkOf; invalid without an address
+	Username string       // as passhash.Username returns it; as typed if Nobody
+	Nobody   bool         // no user can have the name
+	Password string       // as typed
+	Network  netip.Prefix // from NetworkOf; invalid without an address
 }
 
-// Begin returns a place for the attempt, so that its password may be judged. It
-// returns a [Refusal] when it may not; while others that are under way leave no
-// room it waits for them, up to four seconds. Any other error is the store's or
-// the keys'. What becomes of the attempt has to be told to the place; whatever
-// happens, [Place.Leave] has to be called.
+// Begin returns a place for the attempt, with which its password may be judged.
+// It returns a [Refusal] when the password may not be judged. While other
+// guesses under way leave no room it waits for them, up to four seconds. Any
+// other error comes from the store or the keys. The caller has to tell the
+// place the outcome of the attempt, and always has to call [Place.Leave].
 func (l *Limiter) Begin(ctx context.Context, a Attempt) (*Place, error) {
 	if l == nil {
 		return nil, nil
@@ -94,7 +95,7 @@ func (l *Limiter) Begin(ctx context.Context, a Attempt) (*Place, error) {
 	return p, nil
 }
 
-// approach is a place that isn't taken yet.
+// approach returns a place that isn't taken yet.
 func (l *Limiter) approach(ctx context.Context, a Attempt) (*Place, error) {
 	key, err := l.userKey(ctx, a.Username, a.Nobody)
 	if err != nil {
@@ -110,7 +111,7 @@ func (l *Limiter) approach(ctx context.Context, a Attempt) (*Place, error) {
 	}, nil
 }
 
-// ofNetwork is what a failure costs, whoever is guessed at: nothing without an address.
+// ofNetwork returns what a failure costs the network: nothing without an address.
 func ofNetwork(network netip.Prefix) []charge {
 	if !network.IsValid() {
 		return nil
@@ -118,7 +119,7 @@ func ofNetwork(network netip.Prefix) []charge {
 	return []charge{{bucket{kind: kindNetwork, network: network}, 1}}
 }
 
-// userKey is the key of a user's record.
+// userKey returns the key of a user's record.
 func (l *Limiter) userKey(ctx context.Context, name string, nobody bool) (storage.GuessKey, error) {
 	kind := byte(kindUser)
 	if nobody {
@@ -136,8 +137,8 @@ func (l *Limiter) key(ctx context.Context, kind byte, text string) (storage.Gues
 	return storage.GuessKey(sum[:len(storage.GuessKey{})]), nil
 }
 
-// NetworkOf is what one guesser surely has for itself: an IPv4 address, or the
-// /64 of an IPv6 one. It is invalid without an address.
+// NetworkOf returns the network that one guesser surely controls alone: the
+// IPv4 address, or the /64 of the IPv6 address. It is invalid if a is.
 func NetworkOf(a netip.Addr) netip.Prefix {
 	a = a.Unmap().WithZone("")
 	bits := 32

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Throttled is a network whose guesses at a user failed, for admins.
+// Throttled is a network with failed guesses at a user, for admins.
 type Throttled struct {
-	Network  netip.Prefix // invalid: all that the user isn't known at
-	Failures int          // that aren't forgotten yet
-	Until    time.Time    // when the next may be judged; zero: now
+	Network  netip.Prefix // invalid: all that the user hasn't signed in from
+	Failures int          // not forgotten yet
+	Until    time.Time    // when the next guess may be judged; zero: now
 }
 
-// List returns where wrong passwords for the user came from, and what is refused
-// because of them.
+// List returns the networks that wrong passwords for the user came from, and
+// until when guesses from them are refused.
 func (l *Limiter) List(ctx context.Context, username string) ([]Throttled, error) {
 	if l == nil {
 		return nil, nil
@@ -46,7 +46,7 @@ func (r *record) list(now time.Time) []Throttled {
 	return all
 }
 
-// later is t, or zero when that isn't after now.
+// later returns t, or zero when t isn't after now.
 func later(t, now time.Time) time.Time {
 	if t.After(now) {
 		return t.UTC()
@@ -54,9 +54,9 @@ func later(t, now time.Time) time.Time {
 	return time.Time{}
 }
 
-// Lift forgets the failures of the user, and lets those under way try again. What
-// is counted for a network, whoever was guessed at, stays, and so does which
-// networks the user is known at.
+// Lift forgets the failures of the user, and makes waiting guesses try again.
+// It doesn't change the counts of networks over all users, nor the networks
+// that the user is known at.
 func (l *Limiter) Lift(ctx context.Context, username string) error {
 	if l == nil {
 		return nil

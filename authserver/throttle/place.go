@@ -15,47 +15,50 @@ type Place struct {
 	limiter *Limiter
 	key     storage.GuessKey
 	network netip.Prefix
-	id      uint64        // of this place, among those of the user
+	id      uint64        // tells this place from the user's others
 	digest  uint64        // of the password
-	desk    *desk         // nil once the outcome is told, or being told
-	asked   bool          // the store was asked for it
-	held    bool          // others left no room
-	slow    bool          // the store was, when it was asked last
+	desk    *desk         // nil once the outcome was told, or is being told
+	asked   bool          // the store was asked for the place
+	held    bool          // the place had to wait for others
+	slow    bool          // the store was slow when it was last asked
 	others  time.Duration // see verdict
 }
 
 const (
-	// patience is how long a guess waits for those under way at most.
+	// patience is how long a guess waits at most for others under way.
 	patience = 4 * time.Second
 
-	// glance is how long the guesses of other nodes may go on unnoticed.
+	// glance is how often a waiting guess looks for the end of other nodes'
+	// guesses.
 	glance = 100 * time.Millisecond
 
-	// blink is how long whoever has hardly any budget left waits while a password is
-	// hashed, before it looks whether that is still so.
+	// blink is how often a guess with hardly any budget left checks that a password
+	// is still being hashed.
 	blink = 10 * time.Millisecond
 
-	// maxWaiting bounds the guesses that wait in this process.
+	// maxWaiting bounds how many guesses wait in this process.
 	maxWaiting = 512
 
-	// maxSettling bounds what is written though the request ended, each time that it is
-	// tried.
+	// maxSettling bounds each try to tell an outcome after the request ended.
 	maxSettling = 2 * time.Second
 
-	// settlingPause is before it is tried again: what the store couldn't be told.
+	// settlingPause is the pause before an outcome is tried again that the store
+	// couldn't be told.
 	settlingPause = 500 * time.Millisecond
 
-	// maxUnsettled bounds the outcomes that are tried again in this process. What is
-	// beyond leaves its place to placeLife.
+	// maxUnsettled bounds how many outcomes are tried again in this process. The
+	// places of others end after placeLife.
 	maxUnsettled = 1024
 
-	// maxSwaps is how often a change of a record is tried, if others change it too.
+	// maxSwaps is how often a change of a record is tried while others change it
+	// too.
 	maxSwaps = 100
 )
 
-// giveUp closes a place that wasn't had. When the store failed while it was being taken,
-// or the client hung up, or had waited for long enough, the store may have given it all the
-// same, and three of those would leave no room for the user until they are taken for dead.
+// giveUp closes a place that Begin doesn't return. If the store failed while the place was
+// being taken, or the client hung up or had waited for long enough, the store may have
+// given the place all the same. giveUp then leaves it: three such places would leave the
+// user no room until they are taken for dead.
 func (p *Place) giveUp(ctx context.Context, why error) {
 	if p.asked && !errors.As(why, new(*Refusal)) {
 		p.Leave(ctx)
@@ -85,7 +88,8 @@ func (p *Place) await(ctx context.Context) error {
 	}
 }
 
-// pause returns nil when it is worth while to try again, after a verdict to hold.
+// pause waits after a verdict to hold. It returns nil when it is worth trying
+// again.
 func (p *Place) pause(ctx context.Context, v verdict, changed <-chan struct{}, deadline time.Time) error {
 	l := p.limiter
 	defer l.waiting.Add(-1)
@@ -114,9 +118,9 @@ func (p *Place) pause(ctx context.Context, v verdict, changed <-chan struct{}, d
 	}
 }
 
-// withinBudget begins a wait for guesses that are under way, where the store is slow. It
-// returns how long that may last, at most as long as was asked for. done counts it as a
-// wait for the store, but for the time in which one of their passwords was hashed.
+// withinBudget begins a wait for guesses under way at a slow store. It returns how long
+// the wait may last, at most most. done counts the wait as one for the store, except the
+// time in which one of their passwords was hashed.
 func (p *Place) withinBudget(ctx context.Context, most time.Duration) (left time.Duration, done func()) {
 	budget, began := storage.BudgetOf(ctx), time.Now()
 	before, hashing := p.desk.hashing.read()
@@ -130,11 +134,12 @@ func (p *Place) withinBudget(ctx context.Context, most time.Duration) (left time
 	}
 }
 
-// take takes the place if the verdict admits it; changed is closed when to ask again.
-// A record that was seen before is good enough to be replaced, and to wait by for a
-// moment, but to refuse somebody it has to be one that was loaded since: so lifting
-// is in force at once, and of many that are refused at once one asks for all. Whoever
-// has none takes the same steps as who has one.
+// take takes the place if the verdict admits it. It is worth calling again when
+// changed is closed. A record that was seen before take began may be replaced,
+// and a guess may wait for a moment on its account. But a refusal needs a
+// record that was loaded since. So Lift has effect at once, and of many guesses
+// that are refused at once, one loads for all. A user without a record takes
+// the same steps as one with a record.
 func (p *Place) take(ctx context.Context) (v verdict, changed <-chan struct{}, err error) {
 	d, began := p.desk, time.Now()
 	enter := d.enter
@@ -168,7 +173,7 @@ func (p *Place) take(ctx context.Context) (v verdict, changed <-chan struct{}, e
 	return v, nil, errContended
 }
 
-// look lets the desk see the record that is there.
+// look loads the current record into the desk.
 func (p *Place) look(ctx context.Context) error {
 	asked := time.Now()
 	record, err := p.limiter.store.LoadGuesses(ctx, p.key)
@@ -178,8 +183,8 @@ func (p *Place) look(ctx context.Context) error {
 	return err
 }
 
-// swap puts r in the place of the record that the desk remembers. When that isn't
-// there any more it returns false, and the desk has the one that is.
+// swap replaces the record that the desk remembers by r. If the store has
+// another record by now, swap returns false, and the desk has that one.
 func (p *Place) swap(ctx context.Context, r *record, now time.Time) (bool, error) {
 	r.tidy(now)
 	next, until := r.encode()
@@ -192,15 +197,16 @@ func (p *Place) swap(ctx context.Context, r *record, now time.Time) (bool, error
 	return err == nil, nil
 }
 
-// change changes the record, whatever others do to it. An outcome that is known is
-// told to the end, whoever hung up: else hanging up would be a way to guess. On an error
-// do may not have run yet.
+// change changes the record by do, whatever others change in it. It goes on when the
+// client hangs up, or hanging up would be a way to guess. On an error, do may not have
+// run yet.
 func (p *Place) change(ctx context.Context, do func(r *record, now time.Time)) error {
 	return p.tell(context.WithoutCancel(ctx), do)
 }
 
-// conclude is change by an outcome, unless it comes too late: then nothing is changed, so
-// that nothing tells a wrong password from a right one, and it returns a [Refusal].
+// conclude is change by an outcome. If the outcome comes too late, conclude changes
+// nothing and returns a [Refusal], so that nothing tells a wrong password from a right
+// one.
 func (p *Place) conclude(ctx context.Context, do func(r *record, now time.Time)) error {
 	network, id := p.network, p.id
 	var late *Refusal
@@ -215,10 +221,10 @@ func (p *Place) conclude(ctx context.Context, do func(r *record, now time.Time))
 	return err
 }
 
-// tell is changeWithin to its end in the background, which the caller waits for as long
-// as ctx allows, and its budget: one that is spent on a slow store mustn't leave a place
-// behind that is taken. Nor must a store that is gone for a while: the caller has its error
-// at once, and what became of a place is told again.
+// tell runs changeWithin in the background, and the caller waits for it as long as ctx and
+// its budget allow: a budget spent on a slow store must not leave a taken place behind. Nor
+// must a store that is gone for a while: the caller gets its error at once, and the outcome
+// is told again later.
 func (p *Place) tell(ctx context.Context, do func(r *record, now time.Time)) error {
 	teller := *p
 	p.desk = nil
@@ -233,7 +239,8 @@ func (p *Place) tell(ctx context.Context, do func(r *record, now time.Time)) err
 	})
 }
 
-// tellLater has tellAgain run in the background, unless that many do, and closes the place.
+// tellLater runs tellAgain in the background, unless maxUnsettled of them run already, and
+// closes the place.
 func (p *Place) tellLater(ctx context.Context, do func(r *record, now time.Time)) {
 	l := p.limiter
 	if l.unsettled.Add(1) > maxUnsettled {
@@ -248,9 +255,9 @@ func (p *Place) tellLater(ctx context.Context, do func(r *record, now time.Time)
 	})
 }
 
-// tellAgain tries until the store answers, or the place is over anyway, or nobody guesses
-// any more: the end of the process doesn't wait for a store that is gone. That the store may
-// have done what it didn't answer to does no harm: the same wrong password counts once.
+// tellAgain tries until the store answers, the place has ended anyway, or Wait was called:
+// the end of the process doesn't wait for a store that is gone. If the store made a change
+// but didn't answer, the repetition does no harm: the same wrong password counts once.
 func (p *Place) tellAgain(ctx context.Context, do func(r *record, now time.Time)) error {
 	for {
 		select {
@@ -287,7 +294,8 @@ func (p *Place) changeWithin(ctx context.Context, do func(r *record, now time.Ti
 	return errContended
 }
 
-// settling is a context for what has to be written though the request ended.
+// settling returns a context for changes that have to be written even if the
+// request ended.
 func settling(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), maxSettling)
 }
@@ -298,11 +306,12 @@ func (p *Place) close() {
 	p.desk = nil
 }
 
-// Failed says that the password was wrong, or the user can't sign in. It reports
-// whether it was the last failure before guesses are refused. A [Refusal] is what
-// to answer in place of a failure: only a network that the user is known at
-// would have got that far, or others that were under way were too many, or came after it
-// and had its place, which it held for too long.
+// Failed records that the password was wrong, or that the user can't sign in. It reports
+// whether this was the last failure before guesses are refused. If it returns a
+// [Refusal], answer with that instead of the failure. The reason is one of three: a
+// network that the user isn't known at would have been refused before; too many others
+// were under way; or this guess held its place for too long and later guesses took the
+// room.
 func (p *Place) Failed(ctx context.Context) (last bool, err error) {
 	if p == nil {
 		return false, nil
@@ -332,9 +341,9 @@ func (p *Place) Failed(ctx context.Context) (last bool, err error) {
 	return last, err
 }
 
-// Hashing says that the password is going to be hashed, and done that it was. Others of the
-// user, who wait for that, don't wait for the store meanwhile. done has to be called before
-// the outcome is told.
+// Hashing records that the password is about to be hashed, and done that it was. Other
+// guesses at the user that wait for this one don't spend their budget meanwhile. Call done
+// before you tell the outcome.
 func (p *Place) Hashing() (done func()) {
 	if p == nil || p.desk == nil {
 		return func() {}
@@ -344,10 +353,10 @@ func (p *Place) Hashing() (done func()) {
 	return hashing.stop
 }
 
-// Succeeded says that the password was right and the user may sign in. The network
-// is the user's from now on. It returns a [Refusal] when it must not be told so:
-// wrong ones from the network, that were judged at the same time, were too many, or others
-// had its place, which it held for too long.
+// Succeeded records that the password was right and the user may sign in. From now on the
+// user is known at the network. Succeeded returns a [Refusal] when the caller must not
+// tell so: too many passwords from the network that were judged at the same time were
+// wrong, or this guess held its place for too long and later guesses took the room.
 func (p *Place) Succeeded(ctx context.Context) error {
 	if p == nil {
 		return nil
@@ -358,10 +367,10 @@ func (p *Place) Succeeded(ctx context.Context) error {
 	return p.conclude(ctx, func(r *record, now time.Time) { r.succeed(p.network, p.id, now) })
 }
 
-// Leave gives the place back if its outcome wasn't told: the password wasn't judged.
-// What the store isn't told at once it is told in the background, and what it can't be
-// told ends by itself, within placeLife: the answer, which is mostly that the store
-// can't be asked, doesn't wait for it any longer.
+// Leave gives the place back if its outcome wasn't told because the password wasn't
+// judged. It waits for the store for a moment only, because the store is mostly what
+// failed. After that it goes on in the background. A place that can't be given back
+// ends by itself, within placeLife.
 func (p *Place) Leave(ctx context.Context) {
 	const limit = 100 * time.Millisecond
 	if p == nil || p.desk == nil {

@@ -10,51 +10,52 @@ import (
 
 // The limits of a user and a network.
 const (
-	free       = 3 // failures that cost no delay
+	free       = 3 // the failure that starts the first delay
 	firstDelay = 5 * time.Second
 	maxDelay   = 15 * time.Minute
-	forgetting = time.Hour // from the end of the last delay on
+	forgetting = time.Hour // after the end of the last delay
 
-	wrongLife = 15 * time.Minute    // a wrong password is known again
-	maxWrong  = 4                   // of a network
+	wrongLife = 15 * time.Minute    // how long a wrong password is recognised
+	maxWrong  = 4                   // wrong passwords of a network
 	knownLife = 90 * 24 * time.Hour // after a good sign-in the network is known
 	maxKnown  = 16                  // networks of a user
-	maxOthers = 64                  // what they did beyond is counted for the user alone; more than accountRate lets in at once
+	maxOthers = 64                  // networks beside those; further ones count for the user alone. More than accountRate lets in at once
 
-	// placeLife is after which a node that hasn't told the outcome is taken for dead. While
-	// a place is held the store is waited for, 0.95 s, and the password is hashed: at the
-	// end of a full queue of 64 before a single slot, at 0.1 s each, that takes 6.5 s. The
-	// rest is for clocks and busy machines. What takes longer all the same is told only if
-	// it could be judged anew: see overdue.
+	// placeLife is the time after which a node that hasn't told the outcome is taken for
+	// dead. While a place is held, the guess waits for the store, 0.95 s, and its password
+	// is hashed: at the end of a full queue of 64 before a single slot, at 0.1 s each, that
+	// takes 6.5 s. The rest is for clocks and busy machines. A guess that takes longer
+	// learns its outcome only if it could begin anew: see overdue.
 	placeLife = 10 * time.Second
 )
 
-// record is what is known of a user, or of a name that nobody has. Its encoding is
-// JSON with short names; times are in milliseconds since 1970.
+// record holds what is known of a user, or of a name that nobody has. Its
+// encoding is JSON with short names; times are in milliseconds since 1970.
 type record struct {
 	Networks []*entry `json:"n,omitempty"`
-	Full     int64    `json:"a,omitempty"` // of the user's bucket: when it will be full
+	Full     int64    `json:"a,omitempty"` // when the user's bucket will be full
 }
 
-// entry is what came from a network; the zero Prefix stands for requests without
-// an address.
+// entry holds what is known of a network; the zero Prefix stands for requests
+// without an address.
 type entry struct {
 	Network  netip.Prefix `json:"n"`
 	Failures int          `json:"f,omitempty"`
-	Last     int64        `json:"l,omitempty"` // of the failures
-	Known    int64        `json:"k,omitempty"` // the network is the user's until then
+	Last     int64        `json:"l,omitempty"` // time of the last failure
+	Known    int64        `json:"k,omitempty"` // the user is known at the network until then
 	Wrong    []mark       `json:"w,omitempty"` // digests of the last wrong passwords
 	Places   []mark       `json:"p,omitempty"` // guesses under way
 }
 
-// mark is a number that is worth something until then.
+// mark is a number that is valid until a time.
 type mark struct {
 	ID    uint64 `json:"i"`
 	Until int64  `json:"u"`
 }
 
-// decode reads a record, and forgets what is over. One that can't be read, as of
-// another version, begins anew: who is shut out for good by it would be worse off.
+// decode reads a record and drops what is over. A record that can't be read,
+// perhaps of another version, begins anew: otherwise it would shut the user out
+// for good.
 func decode(text []byte, now time.Time) *record {
 	r := &record{}
 	if json.Unmarshal(text, r) != nil || slices.Contains(r.Networks, nil) {
@@ -80,8 +81,8 @@ func (e *entry) empty() bool {
 	return e.Failures == 0 && e.Known == 0 && len(e.Wrong) == 0 && len(e.Places) == 0
 }
 
-// encode returns the record and when nothing of it is worth anything any more; nil
-// when that is so already.
+// encode returns the record and the time when all of it is over, or nil when
+// the record is empty.
 func (r *record) encode() ([]byte, time.Time) {
 	until := r.Full
 	for _, e := range r.Networks {
@@ -100,7 +101,7 @@ func (r *record) encode() ([]byte, time.Time) {
 	return text, time.UnixMilli(until)
 }
 
-// delay is how long the network waits after that many failures.
+// delay returns how long the network has to wait after that many failures.
 func delay(failures int) time.Duration {
 	if failures < free {
 		return 0
@@ -109,10 +110,10 @@ func delay(failures int) time.Duration {
 	return min(maxDelay, firstDelay<<min(failures-free, doublings))
 }
 
-// allowed is when the network may guess again.
+// allowed returns when the network may guess again.
 func (e *entry) allowed() int64 { return e.Last + delay(e.Failures).Milliseconds() }
 
-// forgotten is when the failures are.
+// forgotten returns when the failures are forgotten.
 func (e *entry) forgotten() int64 {
 	if e.Failures == 0 {
 		return 0
@@ -120,7 +121,7 @@ func (e *entry) forgotten() int64 {
 	return e.allowed() + forgetting.Milliseconds()
 }
 
-// at is what came from the network, nil if nothing did.
+// at returns the entry of the network, or nil.
 func (r *record) at(network netip.Prefix) *entry {
 	i := slices.IndexFunc(r.Networks, func(e *entry) bool { return e.Network == network })
 	if i < 0 {
@@ -129,8 +130,9 @@ func (r *record) at(network netip.Prefix) *entry {
 	return r.Networks[i]
 }
 
-// of is at, and makes room for one that isn't there: of the networks that aren't
-// the user's the one goes that was quiet for the longest time.
+// of is at, but adds a missing entry. If there are too many, it makes room: of
+// the networks that the user isn't known at, it drops the one that was quiet
+// for the longest time.
 func (r *record) of(network netip.Prefix) *entry {
 	if e := r.at(network); e != nil {
 		return e
@@ -153,25 +155,26 @@ func (r *record) of(network netip.Prefix) *entry {
 	return e
 }
 
-// verdict says whether a password may be judged: when both are zero.
+// verdict says whether a password may be judged. It may if wait and hold are
+// zero.
 type verdict struct {
-	wait time.Duration // not before
-	hold bool          // not before those under way have ended
+	wait time.Duration // not before this time has passed
+	hold bool          // not before guesses under way have ended
 
-	// vacant is, with hold, after which time it is worth trying again for whoever waited
-	// for them in vain.
+	// vacant is set with hold: the time after which it is worth trying again if waiting
+	// for them was in vain.
 	vacant time.Duration
 
-	// others is what a network that isn't the user's would have to wait. A wrong
-	// password is answered as if that were so, or whoever shares a network with
-	// a user could find out who else does.
+	// others is how long a network that the user isn't known at would have to
+	// wait. A wrong password is answered as from such a network, or somebody in
+	// a user's network could find out that the user signs in from it.
 	others time.Duration
 }
 
 // admits reports whether the password may be judged now.
 func (v verdict) admits() bool { return v.wait == 0 && !v.hold }
 
-// refusal is what to answer when it may not.
+// refusal is the answer when the password may not be judged.
 func (v verdict) refusal() *Refusal {
 	if v.hold {
 		return &Refusal{Wait: v.vacant, Crowded: true}
@@ -179,7 +182,7 @@ func (v verdict) refusal() *Refusal {
 	return &Refusal{Wait: v.wait}
 }
 
-// judge says whether a password from the network may be judged.
+// judge returns whether a password from the network may be judged now.
 func (r *record) judge(network netip.Prefix, now time.Time) verdict {
 	e := r.at(network)
 	if e == nil {
@@ -205,8 +208,8 @@ func (r *record) judge(network netip.Prefix, now time.Time) verdict {
 	return holdBy(underWay, accountRate.left(full, now), now)
 }
 
-// judge is by what came from the network alone. Without an address it would be
-// everybody's.
+// judge considers the network alone. Without an address there is no limit here,
+// because it would be everybody's.
 func (e *entry) judge(network netip.Prefix, now time.Time) verdict {
 	if !network.IsValid() {
 		return verdict{}
@@ -214,7 +217,7 @@ func (e *entry) judge(network netip.Prefix, now time.Time) verdict {
 	room := free - e.Failures
 	if room <= 0 {
 		room = 1
-		// A failure in the future is one by a clock that runs ahead.
+		// A failure in the future comes from a clock that runs ahead.
 		wait := time.Duration(e.allowed()-now.UnixMilli()) * time.Millisecond
 		if wait > 0 {
 			return verdict{wait: min(wait, delay(e.Failures))}
@@ -223,9 +226,10 @@ func (e *entry) judge(network netip.Prefix, now time.Time) verdict {
 	return holdBy(e.Places, room, now)
 }
 
-// holdBy says whether the places leave any of the room, which is at least 1. If not, it is
-// worth waiting for the first to be taken for dead that leaves some: when whoever was as
-// patient as may be has seen none of them come. Where some come others go, and a moment will do.
+// holdBy returns whether the places leave any of the room, which is at least 1. If none began
+// within the last patience, a guess that waited so long saw none begin, and probably their nodes
+// are dead: then vacant is when enough of them are taken for dead. Otherwise places come and go,
+// and a second will do.
 func holdBy(places []mark, room int, now time.Time) verdict {
 	if len(places) < room {
 		return verdict{}
@@ -242,9 +246,9 @@ func holdBy(places []mark, room int, now time.Time) verdict {
 	return v
 }
 
-// overdue is the refusal for a guess whose place is over, unless it could take one anew:
-// whoever came after it may have had the last, and this would be one guess more. It is nil
-// for one that has its place.
+// overdue returns nil for a guess that still has its place, or that could take a new one.
+// Otherwise it returns the refusal: a later guess may have used the room, and this would
+// be one guess more.
 func (r *record) overdue(network netip.Prefix, place uint64, now time.Time) *Refusal {
 	if e := r.at(network); e != nil && slices.ContainsFunc(e.Places, func(m mark) bool { return m.ID == place }) {
 		return nil
@@ -255,21 +259,21 @@ func (r *record) overdue(network netip.Prefix, place uint64, now time.Time) *Ref
 	return nil
 }
 
-// enter takes a place for a guess that is now under way.
+// enter adds the place of a guess that is now under way.
 func (r *record) enter(network netip.Prefix, place uint64, now time.Time) {
 	e := r.of(network)
 	e.Places = append(e.Places, mark{place, now.Add(placeLife).UnixMilli()})
 }
 
-// leave gives the place back. Nothing is learnt of the password.
+// leave removes the place.
 func (r *record) leave(network netip.Prefix, place uint64) *entry {
 	e := r.of(network)
 	e.Places = slices.DeleteFunc(e.Places, func(m mark) bool { return m.ID == place })
 	return e
 }
 
-// fail says that the password with that digest was wrong. It reports whether that
-// is news, and whether guesses are refused from here on that weren't before.
+// fail records that the password with that digest was wrong. It reports whether
+// the failure counted, and whether it was the last before guesses are refused.
 func (r *record) fail(network netip.Prefix, place, digest uint64, now time.Time) (counted, last bool) {
 	e := r.leave(network, place)
 	again := slices.IndexFunc(e.Wrong, func(m mark) bool { return m.ID == digest })
@@ -292,7 +296,7 @@ func (r *record) fail(network netip.Prefix, place, digest uint64, now time.Time)
 	return true, last
 }
 
-// succeed says that the password was right.
+// succeed records that the password was right.
 func (r *record) succeed(network netip.Prefix, place uint64, now time.Time) {
 	e := r.leave(network, place)
 	e.Failures, e.Last, e.Wrong = 0, 0, nil
@@ -306,7 +310,7 @@ func (r *record) succeed(network netip.Prefix, place uint64, now time.Time) {
 	}
 }
 
-// tidy drops what a change has left empty.
+// tidy drops what a change left empty.
 func (r *record) tidy(now time.Time) {
 	r.Networks = slices.DeleteFunc(r.Networks, (*entry).empty)
 	if r.Full <= now.UnixMilli() {

@@ -7,17 +7,18 @@ import (
 	"slices"
 )
 
-// Trial is client secrets that a network tries: several when the request can be read
-// in several ways. What becomes of it has to be told to it; a nil Trial isn't
-// limited.
+// Trial is a request with a client secret from a network. It holds several
+// guesses when the request can be read in several ways. The caller has to tell
+// it the outcome. A nil Trial isn't limited.
 type Trial struct {
 	limiter *Limiter
 	charges []charge
 }
 
-// Try returns a trial of one secret for each of the clients, which may be the same;
-// "" is one that can't exist. It returns a [Refusal] when none may be judged now. It
-// asks no store, and knows what other nodes counted up to the last failure here.
+// Try returns a trial of one secret for each of the clients. A client may be
+// named twice; "" is a client that can't exist. Try returns a [Refusal] when
+// the secrets may not be judged now. It doesn't ask the store: it knows what
+// other nodes counted up to the last failure here.
 func (l *Limiter) Try(network netip.Prefix, clients ...string) (*Trial, error) {
 	if l == nil || !network.IsValid() {
 		return nil, nil
@@ -28,7 +29,8 @@ func (l *Limiter) Try(network netip.Prefix, clients ...string) (*Trial, error) {
 			t.charge(bucket{kindClient, network, client})
 		}
 	}
-	// The last: what the client's bucket refuses isn't taken from the others.
+	// Last, so that a failure that a client's bucket refuses isn't taken from
+	// the network's bucket.
 	t.charges = append(t.charges, charge{bucket{kind: kindClients, network: network}, len(clients)})
 	if err := l.refusal(t.charges); err != nil {
 		return nil, err
@@ -45,9 +47,10 @@ func (t *Trial) charge(b bucket) {
 	t.charges[i].n++
 }
 
-// Succeeded says that a secret was right. It returns a [Refusal] when it must not be
-// told so, because others that were judged at the same time were too many wrong
-// ones. It asks no store, but waits for it while such a failure is being counted.
+// Succeeded records that a secret was right. It returns a [Refusal] when the
+// caller must not tell so, because too many secrets that were judged at the
+// same time were wrong. It doesn't ask the store itself, but waits for it while
+// such a failure is being counted.
 func (t *Trial) Succeeded(ctx context.Context) error {
 	if t == nil {
 		return nil
@@ -55,9 +58,9 @@ func (t *Trial) Succeeded(ctx context.Context) error {
 	return t.limiter.room(ctx, t.charges)
 }
 
-// Failed says that all secrets were wrong. It reports whether no more will be looked
-// at for now. A [Refusal] is what to answer in place of a failure: others were
-// faster, and left nothing.
+// Failed records that all secrets were wrong. It reports whether no more will
+// be judged for now. If it returns a [Refusal], answer with that instead of the
+// failure: others were faster and left nothing.
 func (t *Trial) Failed(ctx context.Context) (last bool, err error) {
 	if t == nil {
 		return false, nil
