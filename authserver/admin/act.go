@@ -10,13 +10,13 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// maxAct bounds an act that is under way.
+// maxAct bounds the time of an act.
 const maxAct = 20 * time.Second
 
-// act does what changes something. The event, of which the caller gives what is
-// done and to whom, is kept before it is done; else it isn't done. An act that
-// was begun goes on when its client goes away: it must not end between the record
-// and the grants.
+// act runs do, which changes something, after it has kept the audit event. If
+// the event can't be kept, act doesn't run do. The caller fills in what is done
+// and to whom; act fills in the rest. An act that has begun goes on when its
+// client hangs up, or it could end between the record and the grants.
 func (a *API) act(ctx context.Context, ev storage.AuditEvent, do func(context.Context) error) error {
 	ctx, cancel := unhurried(ctx)
 	defer cancel()
@@ -36,19 +36,19 @@ func (a *API) act(ctx context.Context, ev storage.AuditEvent, do func(context.Co
 	return err
 }
 
-// unhurried is a context for what has to be done to its end: it doesn't end with the
-// request, nor with the time that a request may wait for the store. An admin who ends
-// grants wants it done, however slow the store is, and not to be told to begin again.
-// Each call is bounded all the same, and a store that doesn't answer fails the next
-// ones at once.
+// unhurried returns a context for work that has to be finished. It doesn't end
+// with the request, and has no budget for waiting for the store: an admin who
+// ends grants wants that done however slow the store is. Each call of the store
+// is bounded all the same, and if the store doesn't answer, further calls fail
+// at once.
 func unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(storage.WithBudget(context.WithoutCancel(ctx), nil), maxAct)
 }
 
-// errUnaudited: what nobody could account for isn't done.
+// errUnaudited: an act that can't be kept in the audit isn't done.
 var errUnaudited = errUnavailable.saying("It wasn't done, because it couldn't be written to the audit. Repeat the request.")
 
-// by fills in who acts, and when.
+// by fills in the actor and the time.
 func (a *API) by(ctx context.Context, ev storage.AuditEvent) storage.AuditEvent {
 	who := a.cfg.Actor(ctx)
 	ev.Time = a.now()
@@ -57,15 +57,14 @@ func (a *API) by(ctx context.Context, ev storage.AuditEvent) storage.AuditEvent 
 	return ev
 }
 
-// endGrants ends the grants of the target, because of what was done, and says so in
-// a receipt. They are dead when it returns; their records are cleared away in the
-// background.
+// endGrants ends the grants of the target and makes a receipt of it. The grants
+// are dead when it returns; their records are cleared away in the background.
 //
-// What changed a record calls it after that: a sign-in that began before the
-// revocation fails, and one that begins after it reads the changed record; see
-// storage.Revocations. On an error the grants may still be good, so whoever
-// repeats the request has to come here again, whether or not there is anything
-// left to change.
+// Call it after the change of a record: a sign-in that began before the
+// revocation fails, and a later one reads the changed record; see
+// storage.Revocations. On an error the grants may still be good. So a repeated
+// request has to call endGrants again, even if the record needs no change any
+// more.
 func (a *API) endGrants(ctx context.Context, e Ending) error {
 	e.ID, e.By = storage.NewReceiptID(a.now()), a.who(ctx)
 	if _, _, err := a.sweeper.End(ctx, e); err != nil {
@@ -75,17 +74,17 @@ func (a *API) endGrants(ctx context.Context, e Ending) error {
 	return nil
 }
 
-// endUser is what endGrants does of a user.
+// endUser is the Ending of a user's grants.
 func endUser(cause storage.AuditAction, u storage.User) Ending {
 	return Ending{Target: storage.Target{UserID: u.ID}, Username: u.Name, Cause: cause}
 }
 
-// endClient is what endGrants does of a client.
+// endClient is the Ending of a client's grants.
 func endClient(cause storage.AuditAction, c storage.Client) Ending {
 	return Ending{Target: storage.Target{ClientID: c.ID}, Cause: cause}
 }
 
-// who is who acts, for a receipt.
+// who names the actor for a receipt.
 func (a *API) who(ctx context.Context) string {
 	who := a.cfg.Actor(ctx)
 	if who.Local {

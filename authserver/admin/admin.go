@@ -16,100 +16,102 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// Config says what the API works on. Store, Passwords, Keys, Scopes, Actor and Audit
-// are required; every other field has a useful zero value.
+// Config configures an API. Store, Passwords, Keys, Scopes, Actor, Guard and
+// Audit are required; every other field has a useful zero value.
 type Config struct {
 	Store     storage.Store
 	Passwords *passhash.Hasher
 	Keys      *opaque.Keys
 
-	// Policy is what a password has to meet.
+	// Policy is the rule for new passwords.
 	Policy passhash.Policy
 
-	// Tokens has the keys by which a token tells its grant. Without it nobody can
-	// end a grant by its token.
+	// Tokens has the keys that find the grant of a token. Without it nobody can
+	// inspect a token, or end a grant by its token.
 	Tokens opaque.Source
 
-	// Legacy has the tokens that another server issued. Default none.
+	// Legacy finds the tokens that another server issued. Default none.
 	Legacy Legacy
 
-	// Scopes that the server knows: those that a client may have. DefaultScopes
-	// are those of a client that is made without any.
+	// Scopes are the scopes that a client may have. A client that is made
+	// without scopes gets DefaultScopes.
 	Scopes, DefaultScopes []string
 
-	// Strict is that of authserver.Config: no client may be given the password grant.
+	// Strict is as in authserver.Config: no client may be given the password grant.
 	Strict bool
 
-	// Path is the issuer's, such as /tenant, without a slash at its end: the API is
-	// found below it, and at the root as well. Default none.
+	// Path is the path of the issuer, such as /tenant, without a slash at its end.
+	// The API is served below it, and at the root as well. Default none.
 	Path string
 
-	// Throttle is what limits the guessing of passwords. Default nothing does.
+	// Throttle limits the guessing of passwords. Default: no limit.
 	Throttle *throttle.Limiter
 
-	// Actor tells who is acting, from the context of the request. It is called
-	// by many goroutines at once.
+	// Actor returns who is acting, from the context of the request. It must be
+	// safe for concurrent use.
 	Actor func(context.Context) Actor
 
-	// Guard lets through the requests of those who may use the API, and answers the
-	// others. It is asked once more after what a request had to wait for. Needed:
-	// [Anybody] where whoever reaches the handler may do everything.
+	// Guard returns a handler that passes on the requests of those who may use the
+	// API, and answers the others itself. A request that waited for events passes
+	// it once more. Use [Anybody] if everybody who reaches the handler may do
+	// everything.
 	Guard func(http.Handler) http.Handler
 
 	// Audit keeps the event, and returns once it is kept. It is called before each
-	// act that changes something, with the outcome storage.Accepted; on an error
-	// the act isn't done and the answer is 503. When the act fails it is called
-	// again, with storage.Failure. It must be safe for concurrent use.
+	// change, with the outcome storage.Accepted; if it fails, the change isn't
+	// made and the answer is 503. When the change fails it is called again, with
+	// storage.Failure. It must be safe for concurrent use.
 	Audit func(context.Context, storage.AuditEvent) error
 
-	// Tell is told what users did themselves, which is done whether or not the event
-	// can be kept, and returns at once. It must be safe for concurrent use. Default:
-	// Audit, of whose errors Note is told.
+	// Tell is called with events of what users did themselves. These are done
+	// whether or not the event can be kept, so Tell returns at once. It must be safe
+	// for concurrent use. Default: Audit, with its errors passed to Note.
 	Tell func(context.Context, storage.AuditEvent)
 
-	// ClientChanged is told the id of a client whose record was changed, or may have
-	// been, for who remembers clients in the same process; before its grants are
-	// ended and the act is answered. It must be safe for concurrent use. Default:
-	// nobody is told.
+	// ClientChanged is called with the id of a client whose record was changed, or
+	// may have been, so that caches in the same process can forget the client. It is
+	// called before the client's grants are ended and the request is answered. It
+	// must be safe for concurrent use. Default: not called.
 	ClientChanged func(id string)
 
-	// Revoked is told of each revocation, once its grants are dead, the act that
-	// caused it. It must be safe for concurrent use. Default: nobody is told.
+	// Revoked is called for each revocation, once its grants are dead, with the
+	// act that caused it. It must be safe for concurrent use. Default: not
+	// called.
 	Revoked func(cause storage.AuditAction)
 
-	// Note is told, once for each request that wasn't answered as asked, why, with
-	// the context of the request; and why work in the background failed, with a
-	// context of no request. The error holds no secret. It must be safe for
-	// concurrent use. Default: nobody is told.
+	// Note is called with the error of each request that wasn't answered as asked,
+	// and the context of the request; and with each error of the work in the
+	// background, and a context of no request. The error holds no secret. Note
+	// must be safe for concurrent use. Default: not called.
 	Note func(context.Context, error)
 
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
 
-// Legacy has the tokens that another server issued, see authserver.Legacy. Every
-// storage.ErrNotFound may be wrapped.
+// Legacy finds the tokens that another server issued: see authserver.Legacy.
+// Every storage.ErrNotFound may be wrapped.
 type Legacy interface {
 	// AccessGrant returns the grant that a live access token stands for, or
 	// storage.ErrNotFound.
 	AccessGrant(ctx context.Context, text string) (storage.Grant, error)
 
-	// RefreshGrant returns the grant that a live refresh token stands for; of a token
-	// that moved only its id; or storage.ErrNotFound.
+	// RefreshGrant returns the grant that a live refresh token stands for, or
+	// storage.ErrNotFound. If the token moved, only the grant's id is returned.
 	RefreshGrant(ctx context.Context, text string) (g storage.Grant, moved bool, err error)
 
-	// Forget makes the token, and what was issued with it, unknown.
+	// Forget makes the token, and the tokens issued with it, unknown.
 	Forget(ctx context.Context, text string) error
 
-	// EndGrant makes sure that no token becomes the grant any more.
+	// EndGrant makes sure that no legacy token can create the grant any more.
 	EndGrant(ctx context.Context, id storage.GrantID) error
 }
 
-// Actor is who does something. Without a user a client acts for itself; Local is
-// the machine's own operator, on the store itself.
+// Actor is who is acting: a user through a client, a client for itself if there
+// is no user, or, if Local, the operator of the machine directly on the store.
 type Actor struct {
 	Username, UserID string
-	ClientID         string // that the user acts through, or that acts itself
+	ClientID         string // the client that the user acts through, or that acts for itself
 	Address          netip.Addr
 	RequestID        string
 	Local            bool
@@ -126,12 +128,12 @@ type API struct {
 	waiting     context.Context // ends when requests may no longer wait
 }
 
-// Anybody is a Guard that lets everybody through, as of an API that only its own process
+// Anybody is a Guard that lets everybody through, for an API that only its own process
 // calls.
 func Anybody(next http.Handler) http.Handler { return next }
 
-// New returns an API, or an error that names every fault of c. [API.Close] ends
-// the work that it does in the background.
+// New returns an API, or an error that lists every fault of c. Call [API.Close]
+// to end its work in the background.
 func New(c Config) (*API, error) {
 	if c.Note == nil {
 		c.Note = func(context.Context, error) {}
@@ -186,12 +188,13 @@ func validate(c Config) error {
 	return errors.Join(errs...)
 }
 
-// Wait returns when the work in the background is done. Nobody may begin an act
+// Wait returns when the work in the background is done. No request may begin
 // meanwhile.
 func (a *API) Wait() { a.sweeper.Wait() }
 
-// Close ends the work in the background and waits for it. What it leaves undone
-// of a sweep, its receipt tells of; the grants are dead all the same.
+// Close ends the work in the background and waits for it. If it interrupts a
+// sweep, the grants are dead all the same, and the receipt tells what is left
+// to do.
 func (a *API) Close() {
 	a.stopWaiting()
 	a.sweeper.Close()

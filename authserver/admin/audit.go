@@ -14,29 +14,29 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// auditList is a page of the trail, in order. One may hold fewer events than the
-// limit, even none, while there is more.
+// auditList is a page of the trail, in order. A page may hold fewer events than
+// the limit, even none, although there are more.
 type auditList struct {
 	Events   []storage.AuditEvent `json:"events"`
-	Next     string               `json:"next"`               // for after; what was sent when nothing was there
-	Previous string               `json:"previous,omitempty"` // for before; only of pages towards the beginning
+	Next     string               `json:"next"`               // value for after; unchanged if there was no later event
+	Previous string               `json:"previous,omitempty"` // value for before; only in pages that go towards the beginning
 }
 
 const (
-	// maxWait is the longest that a request may wait for an event. It stays below
-	// what proxies grant an answer.
+	// maxWait is the longest that a request may wait for an event. Common time
+	// limits of proxies are longer.
 	maxWait = 25 * time.Second
 
-	// auditPoll is how often the store is asked meanwhile.
+	// auditPoll is how often a waiting request asks the store.
 	auditPoll = 500 * time.Millisecond
 
-	// maxAuditScans bounds the pages of the store that are looked at for one answer.
+	// maxAuditScans bounds how many pages of the store are read for one answer.
 	maxAuditScans = 10
 )
 
-// listAudit answers with the latest events, those before a cursor or those after
-// it; with wait an answer without events waits for one. The id of an event is a
-// cursor.
+// listAudit answers with the latest events, or with those before or after a
+// cursor. With wait, it waits for an event if there is none. The id of an event
+// is a cursor.
 func (a *API) listAudit(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	limit, err := limitOf(q)
@@ -58,7 +58,7 @@ func (a *API) listAudit(w http.ResponseWriter, r *http.Request) error {
 	prolong(w, wait)
 	query.After = page.Next
 	page, err = a.awaitEvents(r.Context(), query, limit, wait)
-	// Whoever asked may have lost access meanwhile, perhaps by the very events found.
+	// The caller may have lost access meanwhile, perhaps by the very events found.
 	answer := a.endpoint(func(w http.ResponseWriter, _ *http.Request) error { return writeEvents(w, query, page, err) })
 	a.cfg.Guard(answer).ServeHTTP(w, r)
 	return nil
@@ -100,7 +100,7 @@ func auditQueryOf(q url.Values) (storage.AuditQuery, error) {
 	return query, err
 }
 
-// auditUser is the name as the trail has it, or an id as it is.
+// auditUser returns a name in the form that the trail has, or an id unchanged.
 func auditUser(text string) (string, error) {
 	if text == "" || strings.HasPrefix(text, storage.UserIDPrefix) {
 		return text, nil
@@ -128,7 +128,8 @@ func waitOf(q url.Values) (time.Duration, error) {
 	return wait, nil
 }
 
-// findEvents looks at several pages of the store until one has an event.
+// findEvents reads up to maxAuditScans pages of the store until one has an
+// event.
 func (a *API) findEvents(ctx context.Context, q storage.AuditQuery, limit int) (storage.AuditPage, error) {
 	page, err := a.cfg.Store.ListAudit(ctx, q, limit)
 	if q.After != "" {
@@ -138,7 +139,7 @@ func (a *API) findEvents(ctx context.Context, q storage.AuditQuery, limit int) (
 		}
 		return page, err
 	}
-	next := page.Next // after the first page that was looked at
+	next := page.Next // after the first page that was read
 	for scans := 1; err == nil && scans < maxAuditScans && len(page.Events) == 0 && page.Previous != ""; scans++ {
 		q.Before = page.Previous
 		page, err = a.cfg.Store.ListAudit(ctx, q, limit)
@@ -147,8 +148,8 @@ func (a *API) findEvents(ctx context.Context, q storage.AuditQuery, limit int) (
 	return page, err
 }
 
-// awaitEvents looks again and again, until there is an event, the time is over,
-// the client is gone or the server stops.
+// awaitEvents polls until there is an event, the time is over, the client hangs
+// up or the server stops.
 func (a *API) awaitEvents(ctx context.Context, q storage.AuditQuery, limit int, wait time.Duration) (storage.AuditPage, error) {
 	late := time.NewTimer(wait)
 	defer late.Stop()
@@ -172,15 +173,15 @@ func (a *API) awaitEvents(ctx context.Context, q storage.AuditQuery, limit int, 
 	}
 }
 
-// prolong gives the connection the time to wait. The deadline for reading counts
-// as well: when it passes, net/http takes the client for gone.
+// prolong extends the deadlines of the connection by the wait. The deadline for
+// reading matters too: when it passes, net/http cancels the request.
 func prolong(w http.ResponseWriter, wait time.Duration) {
 	const slack = 10 * time.Second
 	c, end := http.NewResponseController(w), time.Now().Add(wait+slack)
-	// A writer that can't, in a process without a connection, has no deadline either.
+	// Errors don't matter: a writer without a connection has no deadlines.
 	_, _ = c.SetReadDeadline(end), c.SetWriteDeadline(end)
 }
 
-// StopWaiting has requests that wait for something answered at once, and lets no
-// other wait, for a server that is about to shut down.
+// StopWaiting ends the waits of requests at once, and lets no further request
+// wait, for a server that is about to shut down.
 func (a *API) StopWaiting() { a.stopWaiting() }

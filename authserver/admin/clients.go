@@ -14,29 +14,29 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Client is an OAuth client as the API shows one: without the hashes of its
+// Client is an OAuth client as the API shows it, without the hashes of its
 // secrets. The lists are never null.
 type Client struct {
 	ClientID       string    `json:"client_id"`
-	Public         bool      `json:"public"` // RFC 6749 section 2.1; without a secret
+	Public         bool      `json:"public"` // has no secret, RFC 6749 section 2.1
 	GrantTypes     []string  `json:"grant_types"`
 	Scopes         []string  `json:"scopes"`
 	RedirectURIs   []string  `json:"redirect_uris"`
-	Audiences      []string  `json:"audiences"`                 // resource servers that its tokens may be for, RFC 8707; none: all
-	Origins        []string  `json:"origins"`                   // of pages in browsers that it runs on
-	Introspect     bool      `json:"introspect"`                // may ask about tokens, RFC 7662
+	Audiences      []string  `json:"audiences"`                 // resource servers that its tokens may be for, RFC 8707; empty: all
+	Origins        []string  `json:"origins"`                   // origins of the pages in browsers that it runs on
+	Introspect     bool      `json:"introspect"`                // may introspect tokens, RFC 7662
 	AccessLifetime int64     `json:"access_lifetime,omitempty"` // seconds; 0: the server's
 	Created        time.Time `json:"created"`
 
-	// PreviousSecretExpires is when the secret before the current one ends; zero
-	// when there is none that is still good.
+	// PreviousSecretExpires is when the secret before the current one expires;
+	// zero when there is none that is still good.
 	PreviousSecretExpires time.Time `json:"previous_secret_expires,omitzero"`
 }
 
 // NewClient is the answer to the creation of a client.
 type NewClient struct {
 	Client
-	Secret string `json:"client_secret,omitempty"` // when it was made here; it can't be read again
+	Secret string `json:"client_secret,omitempty"` // if the server made it; it can't be read again
 }
 
 func (a *API) shownClient(c storage.Client) Client {
@@ -79,16 +79,17 @@ func (a *API) writeClient(w http.ResponseWriter, c storage.Client) error {
 
 var errNoClient = errNotFound.saying("There is no client of that id.")
 
-// client is the client that the path names.
+// client returns the client that the path names.
 func (a *API) client(r *http.Request) (storage.Client, error) {
 	id := r.PathValue("client_id")
 	if !validClientID(id) {
-		return storage.Client{}, errNoClient // none can have that id
+		return storage.Client{}, errNoClient // no client can have that id
 	}
 	return a.loadClient(r.Context(), id)
 }
 
-// loadClient is to clients what loadUser is to users.
+// loadClient returns the client of that id, or errNoClient and a client that
+// has only the id.
 func (a *API) loadClient(ctx context.Context, id string) (storage.Client, error) {
 	c, err := a.cfg.Store.LoadClient(ctx, id)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -127,8 +128,8 @@ func (a *API) listClients(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-// createClient makes a client, and the secret of a confidential one unless it is
-// brought along.
+// createClient makes a client. A confidential client gets the secret in the
+// request, or else a new one.
 func (a *API) createClient(w http.ResponseWriter, r *http.Request) error {
 	c := storage.Client{Created: a.now(), Revision: 1}
 	var p clientPatch
@@ -176,7 +177,8 @@ var errClientExists = func() *problem {
 	return p
 }()
 
-// refuseUsername keeps a client from looking like a user (RFC 9700 section 4.15).
+// refuseUsername fails if id is the name of a user, so that no client looks
+// like a user (RFC 9700 section 4.15).
 func (a *API) refuseUsername(ctx context.Context, id string) error {
 	name, err := passhash.Username(id)
 	if err != nil {
@@ -195,7 +197,7 @@ func (a *API) refuseUsername(ctx context.Context, id string) error {
 }
 
 // newSecret makes a secret of 256 bits, or takes the one that was brought. It
-// returns its verifier, and the secret itself when it was made here.
+// returns the verifier, and the secret too if newSecret made it.
 func newSecret(brought *string) (storage.SecretVerifier, string) {
 	if brought != nil {
 		return storage.NewSecretVerifier(*brought), ""

@@ -12,7 +12,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// clientPatch is what PATCH changes; nil stays as it is.
+// clientPatch is a change by PATCH; what is nil stays as it is.
 type clientPatch struct {
 	grants, scopes, redirects, audiences, origins *[]string
 	introspect                                    *bool
@@ -26,8 +26,8 @@ func (p *clientPatch) members() members {
 	}
 }
 
-// apply returns the client changed. A lifetime that is out of bounds may come out
-// as anything: see clientFaults.
+// apply returns the changed client. If the lifetime is out of bounds the result
+// may be any: see clientFaults.
 func (p clientPatch) apply(c storage.Client) storage.Client {
 	for _, l := range []struct{ from, to *[]string }{
 		{p.grants, &c.Grants}, {p.scopes, &c.Scopes}, {p.redirects, &c.RedirectURIs}, {p.audiences, &c.Audiences}, {p.origins, &c.Origins},
@@ -45,9 +45,9 @@ func (p clientPatch) apply(c storage.Client) storage.Client {
 	return c
 }
 
-// narrows reports whether the client loses a right that tokens of before still
-// have: a grant type, a scope, or a resource server. Without any audience it may
-// have tokens for all of them.
+// narrows reports whether the client loses a right that its earlier tokens
+// have: a grant type, a scope, or a resource server. A client without audiences
+// may have tokens for all resource servers.
 func narrows(before, after storage.Client) bool {
 	lost := func(before, after []string) bool {
 		return slices.ContainsFunc(before, func(s string) bool { return !slices.Contains(after, s) })
@@ -56,8 +56,8 @@ func narrows(before, after storage.Client) bool {
 		len(before.Audiences) == 0 && len(after.Audiences) > 0 || len(after.Audiences) > 0 && lost(before.Audiences, after.Audiences)
 }
 
-// patchClient changes a client. When it loses a right its grants are ended: a token
-// must not have what nobody could be given any more.
+// patchClient changes a client. If the client loses a right its grants are
+// ended: no token may have a right that the client couldn't get any more.
 func (a *API) patchClient(w http.ResponseWriter, r *http.Request) error {
 	c, err := a.client(r)
 	if err != nil {
@@ -90,10 +90,10 @@ func (a *API) patchClient(w http.ResponseWriter, r *http.Request) error {
 	return a.writeClient(w, c)
 }
 
-// endNarrowed ends the grants of a client that lost rights, and takes the mark
-// away that says so. The mark is for a revocation that fails, or a process that
-// dies before it: then it stays, and any change of the client ends the grants,
-// though it takes nothing away itself.
+// endNarrowed ends the grants of a client that lost rights, and then removes
+// the mark Narrowed. If the revocation fails, or the process dies before it,
+// the mark stays. Then the next change of the client ends the grants, even if
+// it takes no right away itself.
 func (a *API) endNarrowed(ctx context.Context, c storage.Client) (storage.Client, error) {
 	if err := a.endGrants(ctx, endClient(storage.ActClientUpdate, c)); err != nil {
 		return c, err
@@ -102,13 +102,13 @@ func (a *API) endNarrowed(ctx context.Context, c storage.Client) (storage.Client
 	err := a.cfg.Store.UpdateClient(ctx, c)
 	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
 		c.Narrowed = true
-		return c, nil // somebody else changes it: the mark stays, which does no harm
+		return c, nil // somebody else changed the client: the mark stays, which does no harm
 	}
 	c.Revision++
 	return c, err
 }
 
-// detail names what is changed, for the audit.
+// detail names the changed fields, for the audit.
 func (p clientPatch) detail() string {
 	var names []string
 	for name, to := range p.members() {
@@ -120,7 +120,7 @@ func (p clientPatch) detail() string {
 	return strings.Join(names, ", ")
 }
 
-// changeClient is to a client what changeUser is to a user.
+// changeClient does for a client what changeUser does for a user.
 func (a *API) changeClient(ctx context.Context, r *http.Request, was storage.Client, change func(storage.Client) storage.Client) (storage.Client, error) {
 	const tries = 5
 	var err error
@@ -140,7 +140,7 @@ func (a *API) changeClient(ctx context.Context, r *http.Request, was storage.Cli
 			return c, a.confirmClient(ctx, c)
 		}
 		err = a.cfg.Store.UpdateClient(ctx, next)
-		a.cfg.ClientChanged(next.ID) // on an error too: it may have been changed
+		a.cfg.ClientChanged(next.ID) // on an error too: the record may have been changed
 		if err == nil {
 			next.Revision++
 			return next, nil
@@ -152,18 +152,20 @@ func (a *API) changeClient(ctx context.Context, r *http.Request, was storage.Cli
 	return storage.Client{}, err
 }
 
-// confirmClient is to a client what confirmUser is to a user.
+// confirmClient does for a client what confirmUser does for a user.
 func (a *API) confirmClient(ctx context.Context, c storage.Client) error {
 	c.Revision = 0
 	return confirmed(a.cfg.Store.UpdateClient(ctx, c))
 }
 
-// maxOverlap is how long a secret may stay good beside its successor, in seconds.
+// maxOverlap is how long a secret may stay good beside its successor, in
+// seconds.
 const maxOverlap = 7 * 24 * 60 * 60
 
-// rotateSecret gives the client another secret. With an overlap the one before
-// stays good for so long; what was before that one is not. Without, whoever
-// knows the old one is shut out: the client's grants end.
+// rotateSecret gives the client a new secret. With an overlap, the current
+// secret stays good for that time, and the one before it ends. Without an
+// overlap, both end and so do the client's grants: whoever knows an old secret
+// is shut out.
 func (a *API) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 	c, err := a.client(r)
 	if err != nil {
@@ -204,8 +206,8 @@ func (a *API) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, NewSecret{made, c.PreviousUntil})
 }
 
-// replaceSecret changes the record, unless keepPrevious refuses what became of it
-// meanwhile.
+// replaceSecret changes the record, unless keepPrevious refuses it as the
+// record is by then.
 func (a *API) replaceSecret(ctx context.Context, r *http.Request, c storage.Client, verifier storage.SecretVerifier, overlap int64) (storage.Client, error) {
 	var refused error
 	c, err := a.changeClient(ctx, r, c, func(c storage.Client) storage.Client {
@@ -229,10 +231,10 @@ func (a *API) replaceSecret(ctx context.Context, r *http.Request, c storage.Clie
 	return c, err
 }
 
-// keepPrevious refuses a rotation with an overlap while one is under way: who
-// repeats a request whose answer got lost, or runs the same job twice, would end
-// the secret that everybody has. With the ETag of now it is on purpose; without an
-// overlap all of them are to end.
+// keepPrevious refuses a rotation with an overlap while an earlier overlap
+// lasts. A repeated request, after a lost answer or in a job that runs twice,
+// would end the secret that everybody still uses. A request with the current
+// ETag does so on purpose, and one without an overlap means to end all secrets.
 func (a *API) keepPrevious(r *http.Request, c storage.Client, overlap int64) error {
 	if overlap == 0 || !a.now().Before(c.PreviousUntil) || namesTag(r) {
 		return nil
@@ -250,11 +252,11 @@ var (
 // NewSecret is the answer to the rotation of a client's secret.
 type NewSecret struct {
 	Secret          string    `json:"client_secret,omitempty"`   // when it was made here; it can't be read again
-	PreviousExpires time.Time `json:"previous_expires,omitzero"` // zero: at once
+	PreviousExpires time.Time `json:"previous_expires,omitzero"` // zero: ended already
 }
 
-// deleteClient takes the client's rights away first and forgets it last, for the
-// reason that deleteUser gives.
+// deleteClient takes the client's rights away first and deletes its record
+// last, for the reason that deleteUser gives.
 func (a *API) deleteClient(w http.ResponseWriter, r *http.Request) error {
 	c, err := a.client(r)
 	if errors.Is(err, errNoClient) {

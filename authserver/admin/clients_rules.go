@@ -14,13 +14,13 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// The rules for clients. What a client has already stays allowed, so that one made
-// under other rules, or with scopes that are no longer configured, can be changed
-// in its other fields.
+// The rules for clients. A value that a client has already stays allowed. So a
+// client that was made under other rules, or with scopes that are no longer
+// configured, can be changed in its other fields.
 
 const (
 	longestClientID = 128
-	leastSecret     = 24 // characters: secrets are kept as a fast hash, so they must not be guessable
+	leastSecret     = 24 // characters: the hash of a secret is fast, so the secret must not be guessable
 	longestSecret   = 512
 
 	maxAccessLifetime = 24 * time.Hour
@@ -77,7 +77,7 @@ func rotationFaults(c storage.Client, overlap int64, brought *string) (faults []
 	return faults
 }
 
-// clientFaults is what is wrong with the client after the change p.
+// clientFaults returns what is wrong with the client after the change p.
 func (a *API) clientFaults(before, after storage.Client, p clientPatch) []FieldError {
 	var faults []FieldError
 	for _, l := range []struct {
@@ -99,7 +99,7 @@ func (a *API) clientFaults(before, after storage.Client, p clientPatch) []FieldE
 	return append(faults, kindFaults(after)...)
 }
 
-// kindFaults is what a client of its kind may not have.
+// kindFaults returns what a client of its kind may not have.
 func kindFaults(c storage.Client) (faults []FieldError) {
 	if len(c.Grants) == 0 && !c.Introspect {
 		faults = append(faults, FieldError{"grant_types", "is empty: a client needs one, or introspect"})
@@ -149,10 +149,11 @@ func (a *API) scopeFault(s string) string {
 	return "isn't one that the server knows: " + strings.Join(a.cfg.Scopes, ", ")
 }
 
-// redirectFault: a redirection URI is absolute and without a fragment (RFC 6749
-// section 3.1.2). Plain http is for apps on the user's own device (RFC 9700
-// section 2.6), and a scheme of an app's own has a dot in it (RFC 8252 section
-// 8.4), which neither javascript nor data has.
+// redirectFault returns what is wrong with a redirection URI. It must be
+// absolute and without a fragment (RFC 6749 section 3.1.2). Plain http is only
+// for apps on the user's own device (RFC 9700 section 2.6). An app's own scheme
+// must have a dot in it (RFC 8252 section 8.4), which rules out javascript and
+// data.
 func redirectFault(c storage.Client, s string) string {
 	u, err := url.Parse(s)
 	switch {
@@ -189,10 +190,10 @@ func originFault(s string) string {
 
 var originForm = regexp.MustCompile(`^([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?$`)
 
-// validOrigin reports whether a browser could spell an origin so in the header
+// validOrigin reports whether s is an origin as browsers write it in the header
 // Origin (RFC 6454 section 6.2): in lower case, without a path, and without the
-// port that goes without saying. Plain http is for this machine alone: what the
-// network can write must not read tokens.
+// scheme's default port. Plain http is allowed for loopback hosts only: a page
+// that the network can change must not read tokens.
 func validOrigin(s string) bool {
 	parts := originForm.FindStringSubmatch(s)
 	if parts == nil {

@@ -18,13 +18,13 @@ import (
 // maxBody is the largest body that is read, in bytes.
 const maxBody = 32 << 10
 
-// members are the members that a body may have, by name, with where their values
-// go: a *string, *bool, *int64 or *[]string; or a pointer to such a pointer, which
-// stays nil when the member is absent.
+// members are the members that a body may have, by name, with the places for
+// their values: a *string, *bool, *int64 or *[]string; or a pointer to such a
+// pointer, which stays nil when the member is absent.
 type members map[string]any
 
-// decode reads the body: a JSON object (RFC 8259) with some of the members, each
-// at most once and of its type, and nothing else. Every fault names its field.
+// decode reads the body: a JSON object (RFC 8259) with any of the members, each
+// at most once and of its type, and no others. Every fault names its field.
 func decode(w http.ResponseWriter, r *http.Request, into members) error {
 	body, err := readBody(w, r)
 	if err != nil {
@@ -57,7 +57,8 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 }
 
 // jsonMediaType reports whether the body is declared as JSON, once and not
-// compressed. RFC 8259 has no charset, but UTF-8 is what it would say.
+// compressed. RFC 8259 defines no charset parameter, but charset=utf-8 is
+// accepted.
 func jsonMediaType(h http.Header) bool {
 	types := h.Values("Content-Type")
 	if len(types) != 1 || h.Get("Content-Encoding") != "" {
@@ -112,7 +113,8 @@ func nextMember(d *json.Decoder) (name string, value json.RawMessage, err error)
 	return t.(string), value, err
 }
 
-// setMember returns what is wrong with the member, "" when it was set.
+// setMember sets the member. It returns what is wrong with it, or "" if it was
+// set.
 func setMember(name string, value json.RawMessage, into members, seen map[string]bool) string {
 	to, known := into[name]
 	switch {
@@ -122,7 +124,7 @@ func setMember(name string, value json.RawMessage, into members, seen map[string
 		return "is there twice"
 	}
 	seen[name] = true
-	// Package json takes null for any type, and leaves the value as it is.
+	// Package json accepts null for any type, and leaves the value unchanged.
 	if string(value) == "null" || json.Unmarshal(value, to) != nil || hasNull(to, value) {
 		return "has to be " + kind(to)
 	}
@@ -132,7 +134,7 @@ func setMember(name string, value json.RawMessage, into members, seen map[string
 	return ""
 }
 
-// hasNull: null in a list would be an empty text.
+// hasNull reports whether a list has a null, which would become an empty text.
 func hasNull(to any, value json.RawMessage) bool {
 	switch to.(type) {
 	case *[]string, **[]string:
@@ -142,8 +144,8 @@ func hasNull(to any, value json.RawMessage) bool {
 	return false
 }
 
-// cleanTexts: package json reads half a surrogate pair as U+FFFD, so that two
-// texts would be one.
+// cleanTexts reports whether no text has U+FFFD. Package json reads half a
+// surrogate pair as U+FFFD, so that different texts would become the same.
 func cleanTexts(to any) bool {
 	clean := func(s string) bool { return !strings.ContainsRune(s, utf8.RuneError) }
 	switch to := to.(type) {
@@ -173,8 +175,8 @@ func kind(to any) string {
 	panic("admin: a member of another type")
 }
 
-// fieldName is the name of an unknown field as it is sent back: cut, and without
-// what isn't visible.
+// fieldName returns the name of an unknown field as it is sent back: cut, and
+// without invisible characters.
 func fieldName(name string) string {
 	const longest = 64
 	visible := strings.Map(func(r rune) rune {
@@ -189,5 +191,5 @@ func fieldName(name string) string {
 	return visible
 }
 
-// element is the name of an element of a list.
+// element returns the name of an element of a list.
 func element(field string, i int) string { return field + "[" + strconv.Itoa(i) + "]" }

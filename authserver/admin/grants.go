@@ -11,21 +11,21 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Grant is a grant as the API shows it: who holds access, through what, from where
-// and until when. Of its tokens, nothing.
+// Grant is a grant as the API shows it: who holds access, through which client,
+// from where and until when. It shows nothing of its tokens.
 type Grant struct {
 	ID             string            `json:"id"`
 	Type           storage.GrantType `json:"grant_type"`
 	UserID         string            `json:"user_id,omitempty"`
-	Username       string            `json:"username,omitempty"` // as it was at the sign-in
+	Username       string            `json:"username,omitempty"` // at the sign-in
 	ClientID       string            `json:"client_id"`
 	Scope          string            `json:"scope"`
-	Audience       []string          `json:"audience,omitempty"`       // none: every resource server
+	Audience       []string          `json:"audience,omitempty"`       // absent: every resource server
 	Created        time.Time         `json:"created"`                  // when the user signed in
-	Issued         time.Time         `json:"issued"`                   // when the tokens were that are good now
+	Issued         time.Time         `json:"issued"`                   // when the current tokens were issued
 	AccessExpires  time.Time         `json:"access_expires"`           // of the access token
-	RefreshExpires time.Time         `json:"refresh_expires,omitzero"` // of the refresh token, if nobody uses it
-	Expires        time.Time         `json:"expires"`                  // of all of it, however often it is refreshed
+	RefreshExpires time.Time         `json:"refresh_expires,omitzero"` // of the refresh token, if it isn't used
+	Expires        time.Time         `json:"expires"`                  // of the whole grant, however often it is refreshed
 	Address        string            `json:"address,omitempty"`        // of the sign-in
 	UserAgent      string            `json:"user_agent,omitempty"`
 }
@@ -54,8 +54,8 @@ func shownGrant(g storage.Grant) Grant {
 
 var errNoGrant = errNotFound.saying("There is no such grant: it never was, has expired or was ended.")
 
-// grant is the live grant that the path names, or errNoGrant and one that has only the
-// id.
+// grant returns the live grant that the path names, or errNoGrant and a grant that has
+// only the id.
 func (a *API) grant(r *http.Request) (storage.Grant, error) {
 	id, err := storage.ParseGrantID(r.PathValue("id"))
 	if err != nil {
@@ -76,12 +76,12 @@ func (a *API) getGrant(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, shownGrant(g))
 }
 
-// deleteGrant ends one grant. One that is dead is none.
+// deleteGrant ends one grant. A dead grant counts as none.
 func (a *API) deleteGrant(w http.ResponseWriter, r *http.Request) error {
 	g, err := a.grant(r)
 	if errors.Is(err, errNoGrant) {
-		// The grant may be dead and yet to be swept, and counted then: what is deleted
-		// is none, beside it.
+		// A dead grant that is yet to be swept must stay, or the sweep wouldn't count
+		// it. So this deletes a grant of the same partition that doesn't exist.
 		return deleted(w, r, func(ctx context.Context) error {
 			return a.cfg.Store.DeleteGrant(ctx, storage.GrantID{g.ID.Partition()})
 		})
@@ -103,27 +103,27 @@ func (a *API) deleteGrant(w http.ResponseWriter, r *http.Request) error {
 	return writeNothing(w)
 }
 
-// aboutGrant is the audit event of an act on the grant, of which only the id may
-// be known.
+// aboutGrant is the audit event of an act on the grant. Of the grant only the
+// id need be set.
 func aboutGrant(action storage.AuditAction, g storage.Grant, receipt string) storage.AuditEvent {
 	return storage.AuditEvent{
 		Action: action, Username: g.Username, UserID: g.UserID, ClientID: g.ClientID, GrantID: g.ID.String(), Object: receipt,
 	}
 }
 
-// single is an order to end one grant.
+// single describes one grant to end.
 type single struct {
-	receipt string          // its id
-	id      storage.GrantID // of the grant
+	receipt string          // id of the receipt
+	id      storage.GrantID // id of the grant
 	lives   bool            // there was such a grant
-	grant   storage.Grant   // as it was, if it lived
-	legacy  string          // another server's token that stands for it
+	grant   storage.Grant   // the grant, if it lives
+	legacy  string          // another server's token that stands for the grant
 	cause   storage.AuditAction
 }
 
-// endOne ends one grant, and makes sure of it. Other servers' tokens are told
-// first: were the grant gone first, they would become it again. Once it is gone
-// nothing fails any more, whatever becomes of the receipt.
+// endOne ends one grant and verifies that. It forgets the legacy tokens first:
+// if it deleted the grant first, they could create it again. Once the grant is
+// deleted endOne returns no error, even if it can't keep the receipt.
 func (a *API) endOne(ctx context.Context, s single) (storage.Receipt, error) {
 	if err := a.forget(ctx, s); err != nil {
 		return storage.Receipt{}, errUnendedOne.because(err)

@@ -17,16 +17,16 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// grantList is a page of grants. One may hold fewer than the limit, even none, while
-// there is a next one.
+// grantList is a page of grants. A page may hold fewer than the limit, even
+// none, although there is a next page.
 type grantList struct {
 	Grants []Grant `json:"grants"`
 	Next   string  `json:"next,omitempty"`
 }
 
-// listGrants lists live grants: of a user or of a client in the order of the store,
-// of all client by client. One that lives from the first page to the last is
-// listed exactly once, whatever comes and goes meanwhile.
+// listGrants lists live grants: those of a user or a client in the order of the
+// store, all grants client by client. A grant that lives from the first page to
+// the last is listed exactly once, whatever comes and goes meanwhile.
 func (a *API) listGrants(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	limit, err := limitOf(q)
@@ -46,7 +46,7 @@ func (a *API) listGrants(w http.ResponseWriter, r *http.Request) error {
 	}
 	err = p.fill(r.Context())
 	if errors.Is(err, storage.ErrNotFound) {
-		return errGrantCursor // the store doesn't know what is in it
+		return errGrantCursor // the store doesn't know the cursor within
 	}
 	if err != nil {
 		return err
@@ -63,16 +63,16 @@ func (a *API) listGrants(w http.ResponseWriter, r *http.Request) error {
 
 var errGrantCursor = wrong("cursor", "isn't one that this list gave")
 
-// grantFilter says which grants are listed; what is zero doesn't matter.
+// grantFilter says which grants are listed. A zero field filters nothing.
 type grantFilter struct {
 	target        storage.Target // zero: all
-	client        string         // beside a user
-	before, after time.Time      // of the sign-in: before it; at it or after it
+	client        string         // set only together with a user
+	before, after time.Time      // bounds of the sign-in: before is exclusive, after inclusive
 	network       netip.Prefix   // of the sign-in's address
 }
 
-// grantFilterOf reads the query. A user or a client that doesn't exist is 404, as
-// for a revocation: an empty list would say that nobody there has access.
+// grantFilterOf reads the query. An unknown user or client is 404, as for a
+// revocation: an empty list would say that it exists and has no grants.
 func (a *API) grantFilterOf(ctx context.Context, q url.Values) (f grantFilter, err error) {
 	if f.before, err = queryTime(q, "issued_before"); err != nil {
 		return f, err
@@ -99,14 +99,14 @@ func (a *API) grantFilterOf(ctx context.Context, q url.Values) (f grantFilter, e
 	return f, nil
 }
 
-// list names the list in its cursors, so that nobody goes on in the list of another
-// target or with another filter.
+// list names the list in its cursors, so that no cursor works for another
+// target or filter.
 func (f grantFilter) list() string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %d %d %s", f.target.UserID, f.target.ClientID, f.client, mark(f.before), mark(f.after), f.network))
 	return "grants " + hex.EncodeToString(sum[:8])
 }
 
-// mark tells times of a filter apart, none included.
+// mark gives different values for different times, and nil for none.
 func mark(t time.Time) []int64 {
 	if t.IsZero() {
 		return nil
@@ -114,11 +114,11 @@ func mark(t time.Time) []int64 {
 	return []int64{t.Unix(), int64(t.Nanosecond())}
 }
 
-// userNamed is the user of that name, however it is spelt.
+// userNamed returns the user of that name, in any case or width.
 func (a *API) userNamed(ctx context.Context, name string) (storage.User, error) {
 	kept, err := passhash.Username(name)
 	if err != nil {
-		return storage.User{}, errNoUser // nobody can have that name
+		return storage.User{}, errNoUser // no user can have that name
 	}
 	return a.loadUser(ctx, kept)
 }
@@ -137,12 +137,12 @@ func queryTime(q url.Values, name string) (time.Time, error) {
 
 const notTime = "has to be a time as in RFC 3339, such as 2026-11-25T12:00:00Z"
 
-// rfc3339 is the form of RFC 3339 section 5.6, of which package time takes more: hours
-// of one digit, a comma for the point, and offsets of a day.
+// rfc3339 is the form of RFC 3339 section 5.6. Package time accepts more: hours of one
+// digit, a comma for the point, and offsets of a day.
 var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
 
-// parseTime reads a time. One before 1970 is as good as 1970, when there was no
-// grant, and is never the zero time, which means none.
+// parseTime reads a time. A time before 1970 becomes 1970, when there were no
+// grants either. So the result is never the zero time, which means none.
 func parseTime(text string) (time.Time, bool) {
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if !rfc3339.MatchString(text) {
@@ -181,13 +181,13 @@ func (f grantFilter) passes(g storage.Grant) bool {
 }
 
 const (
-	maxLooks = 3000 // grants that are looked at for one page
+	maxLooks = 3000 // grants that are read for one page
 	maxSteps = 50   // calls of the store for one page
-	grabbed  = 500  // grants of one call, when a filter may refuse most
+	grabbed  = 500  // grants in one call of the store, when the filter may drop most
 )
 
-// grantPage gathers a page, from a place on: a client, when all are listed, and a
-// cursor of the store's.
+// grantPage gathers a page from a position on: the client, when all grants are
+// listed, and the store's cursor.
 type grantPage struct {
 	*API
 	filter       grantFilter
@@ -196,10 +196,11 @@ type grantPage struct {
 
 	client, inner string
 	found         []storage.Grant
-	over          bool // there is nothing more
+	over          bool // the list has ended
 }
 
-// fill gathers until the page is full, enough was looked at, or all is over.
+// fill gathers until the page is full, enough grants were read, or the list has
+// ended.
 func (p *grantPage) fill(ctx context.Context) error {
 	all := p.filter.target == (storage.Target{})
 	if all && p.client == "" {
@@ -229,7 +230,7 @@ func (p *grantPage) fill(ctx context.Context) error {
 	return nil
 }
 
-// nextClient goes on with the grants of the next client.
+// nextClient moves on to the grants of the next client.
 func (p *grantPage) nextClient(ctx context.Context) error {
 	p.steps--
 	clients, err := p.cfg.Store.ListClients(ctx, p.client, 1)
@@ -242,9 +243,9 @@ func (p *grantPage) nextClient(ctx context.Context) error {
 	return nil
 }
 
-// take makes one step in the list of the target. When more pass the filter than the
-// page has room for, it asks again for just as many as there is room: the cursor
-// after those is the store's to give.
+// take makes one step in the list of the target. If more grants pass the filter
+// than the page has room for, it asks the store again for just as many as fit,
+// because only the store can give the cursor after those.
 func (p *grantPage) take(ctx context.Context, t storage.Target) (ended bool, err error) {
 	room := p.limit - len(p.found)
 	size := room
@@ -268,8 +269,8 @@ func (p *grantPage) take(ctx context.Context, t storage.Target) (ended bool, err
 	}
 }
 
-// pass returns those that pass the filter, and how many grants it takes to have as
-// many as there is room for.
+// pass returns the grants that pass the filter, and how many of grants it takes
+// to fill the room.
 func (p *grantPage) pass(grants []storage.Grant, room int) (passed []storage.Grant, upTo int) {
 	for i, g := range grants {
 		if !p.filter.passes(g) {

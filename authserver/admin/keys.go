@@ -12,11 +12,11 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// Key is a deployment key as the API shows it: of what it is, nothing.
+// Key is a deployment key as the API shows it, without the key itself.
 type Key struct {
 	ID        int             `json:"id"` // 0 to 255
 	Created   time.Time       `json:"created"`
-	MintsFrom time.Time       `json:"mints_from"` // each node some seconds later
+	MintsFrom time.Time       `json:"mints_from"` // each node begins some seconds later
 	State     opaque.KeyState `json:"state"`
 }
 
@@ -28,7 +28,7 @@ func aboutKey(action storage.AuditAction, id byte) storage.AuditEvent {
 	return storage.AuditEvent{Action: action, Object: strconv.Itoa(int(id))}
 }
 
-// listKeys lists all keys, the newest first: there are 256 at most.
+// listKeys lists all keys, the newest first. There are 256 at most.
 func (a *API) listKeys(w http.ResponseWriter, r *http.Request) error {
 	infos, err := a.cfg.Keys.List(r.Context())
 	if err != nil {
@@ -43,7 +43,7 @@ func (a *API) listKeys(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, list)
 }
 
-// rotateKey makes the key that is going to mint.
+// rotateKey makes the next key to mint tokens under.
 func (a *API) rotateKey(w http.ResponseWriter, r *http.Request) error {
 	if err := decodeOptional(w, r, members{}); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (a *API) rotateKey(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusCreated, keyOf(made))
 }
 
-// deleteKey deletes a key, and with it what was minted under it.
+// deleteKey deletes a key. The tokens that were minted under it end with it.
 func (a *API) deleteKey(w http.ResponseWriter, r *http.Request) error {
 	id, err := strconv.ParseUint(r.PathValue("id"), 10, 8)
 	if err != nil {
@@ -88,7 +88,7 @@ func (a *API) deleteKey(w http.ResponseWriter, r *http.Request) error {
 	return writeNothing(w)
 }
 
-// keyProblem says of a conflict what to do.
+// keyProblem turns a conflict into a problem that says what to do.
 func keyProblem(err error) error {
 	detail, inUse := "", (*opaque.KeyInUseError)(nil)
 	switch {

@@ -11,12 +11,14 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// OwnPasswordPath is where users change their password, below the issuer's path.
+// OwnPasswordPath is the path, below the issuer's, at which users change their
+// own password.
 const OwnPasswordPath = "/users/me/password"
 
-// OwnPassword answers POST OwnPasswordPath: the user whom Config.Actor tells
-// changes the password, with the old one, and all the user's grants end. It isn't
-// for admins, so it is no part of Handler, and takes the token of any user.
+// OwnPassword returns the handler of POST OwnPasswordPath. The user that
+// Config.Actor returns changes the own password by giving the old one, and all
+// the user's grants end. The route isn't for admins: it is no part of Handler,
+// and any user may use it.
 func (a *API) OwnPassword() http.Handler {
 	wrongMethod := errMethod.allowing([]string{http.MethodPost})
 	return a.endpoint(func(w http.ResponseWriter, r *http.Request) error {
@@ -30,10 +32,10 @@ func (a *API) OwnPassword() http.Handler {
 	})
 }
 
-// changeOwnPassword refuses what it can before it hashes. The record is changed
-// only as it was when the old password was judged; then the grants are ended, as
-// endGrants says. So a sign-in with the old password either fails, or its grant is
-// one of those.
+// changeOwnPassword refuses what it can before it hashes. It changes the record
+// only if that is unchanged since the old password was judged, and then ends
+// the grants: see endGrants. So a sign-in with the old password either fails,
+// or its grant is ended.
 func (a *API) changeOwnPassword(w http.ResponseWriter, r *http.Request) error {
 	u, err := a.self(r.Context())
 	if err != nil {
@@ -66,7 +68,8 @@ func (a *API) changeOwnPassword(w http.ResponseWriter, r *http.Request) error {
 	return writeNothing(w)
 }
 
-// tell tells the audit what a user did, which isn't refused for it, as acts are.
+// tell records in the audit what a user did. Unlike an act, this is done even
+// if the event can't be kept.
 func (a *API) tell(ctx context.Context, ev storage.AuditEvent, err error) {
 	ev.Outcome = storage.Success
 	if err != nil {
@@ -75,7 +78,7 @@ func (a *API) tell(ctx context.Context, ev storage.AuditEvent, err error) {
 	a.cfg.Tell(ctx, a.by(ctx, ev))
 }
 
-// self is the user who asks, as the record is now.
+// self returns the current record of the acting user.
 func (a *API) self(ctx context.Context) (storage.User, error) {
 	who := a.cfg.Actor(ctx)
 	if who.UserID == "" {
@@ -116,8 +119,8 @@ func (a *API) passwordChange(w http.ResponseWriter, r *http.Request, u storage.U
 	return passwordChange{*older, *newer}, a.checkPassword("new_password", u.Name, *newer)
 }
 
-// replacePassword judges the old password, replaces it and ends the grants. Once it is
-// being replaced, the rest is an act, which isn't hurried.
+// replacePassword judges the old password, replaces it and ends the grants. From the
+// replacement on its context is unhurried.
 func (a *API) replacePassword(ctx context.Context, u storage.User, p passwordChange) error {
 	if err := a.judgePassword(ctx, u, p.old); err != nil {
 		return err
@@ -142,8 +145,8 @@ func (a *API) replacePassword(ctx context.Context, u storage.User, p passwordCha
 	return nil
 }
 
-// judgePassword returns nil when the password is the user's. It is limited as that of
-// a sign-in is, and together with those.
+// judgePassword returns nil when the password is the user's. It shares the
+// limits on guesses with the sign-ins.
 func (a *API) judgePassword(ctx context.Context, u storage.User, password string) error {
 	place, err := a.cfg.Throttle.Begin(ctx, throttle.Attempt{
 		Username: u.Name, Password: password, Network: throttle.NetworkOf(a.cfg.Actor(ctx).Address),
@@ -174,7 +177,7 @@ func (a *API) verifyHash(ctx context.Context, hash, password string, place *thro
 	return a.cfg.Passwords.Verify(ctx, hash, password)
 }
 
-// errHalfDone: repeating the request may not help, as the old password may be
-// another by now.
+// errHalfDone: repeating the request may not help, because the password may be
+// changed already.
 var errHalfDone = errUnavailable.saying("The password may be changed, while who is signed in may still be so. " +
 	"Sign in anew, with the one that is good, and change it once more.")

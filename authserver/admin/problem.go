@@ -15,24 +15,24 @@ import (
 )
 
 // Problem is the body of an error response, RFC 9457 section 3. Its texts are
-// fixed: of the request they hold at most the names of fields.
+// fixed: they hold nothing of the request but names of fields.
 type Problem struct {
 	Type      string       `json:"type"` // ProblemType and the code
 	Title     string       `json:"title"`
 	Status    int          `json:"status"`
 	Detail    string       `json:"detail,omitempty"`
-	Errors    []FieldError `json:"errors,omitempty"` // one for each field that is wrong
+	Errors    []FieldError `json:"errors,omitempty"` // one for each wrong field
 	RequestID string       `json:"request_id,omitempty"`
 }
 
-// FieldError is what is wrong with a member of the body or with a parameter of
+// FieldError tells what is wrong with a member of the body or a parameter of
 // the query.
 type FieldError struct {
 	Field  string `json:"field"`
 	Detail string `json:"detail"`
 }
 
-// ProblemType is what the types of problems begin with.
+// ProblemType is the beginning of every problem type.
 const ProblemType = "urn:grantd:problem:"
 
 // problem is a Problem as an error.
@@ -42,7 +42,7 @@ type problem struct {
 	title      string
 	detail     string
 	fields     []FieldError
-	madeUp     []string // of fields, the names that the API doesn't know
+	madeUp     []string // the names in fields that the API doesn't know
 	allow      string   // the Allow header, for 405
 	retryAfter int      // seconds, the Retry-After header; 0 sends none
 	cause      error    // logged, never sent
@@ -80,8 +80,9 @@ var (
 	errServer = &problem{status: http.StatusInternalServerError, code: "server_error", title: "The server met an unexpected condition"}
 )
 
-// Error tells the code and, for the log, the fields and the cause. Names that the
-// API doesn't know aren't told: a token or a password may have got in their place.
+// Error returns the code, the fields and the cause, for the log. It leaves out
+// field names that the API doesn't know, because one may be a misplaced token
+// or password.
 func (p *problem) Error() string {
 	text := p.code
 	for _, f := range p.fields {
@@ -101,7 +102,7 @@ func (p *problem) Error() string {
 // Unwrap returns the cause.
 func (p *problem) Unwrap() error { return p.cause }
 
-// because returns a copy of p whose cause, shown only in the log, is err.
+// because returns a copy of p with the cause err, which only the log shows.
 func (p *problem) because(err error) *problem {
 	c := *p
 	c.cause = err
@@ -121,7 +122,7 @@ func (p *problem) allowing(methods []string) *problem {
 	return &c
 }
 
-// wrong returns errFields with what is wrong with one field.
+// wrong returns errFields with one wrong field.
 func wrong(field, detail string) *problem { return wrongFields([]FieldError{{field, detail}}) }
 
 func wrongFields(fields []FieldError) *problem {
@@ -130,7 +131,7 @@ func wrongFields(fields []FieldError) *problem {
 	return &c
 }
 
-// hiding returns a copy of p that keeps these names of its fields from the log.
+// hiding returns a copy of p that keeps these field names out of the log.
 func (p *problem) hiding(madeUp []string) *problem {
 	c := *p
 	c.madeUp = madeUp
@@ -188,7 +189,7 @@ func writeJSON(w http.ResponseWriter, status int, body any) error {
 func write(w http.ResponseWriter, status int, mediaType string, body any) {
 	b, err := json.Marshal(body)
 	if err != nil {
-		panic(err) // only texts, numbers, times and lists of them are ever passed
+		panic(err) // callers pass only texts, numbers, times and lists of them
 	}
 	h := w.Header()
 	h.Set("Content-Type", mediaType)

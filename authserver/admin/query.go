@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// checkQuery refuses parameters that aren't known, are there twice, or are empty:
-// a script whose variable is unset must not list everything.
+// checkQuery refuses parameters that are unknown, repeated or empty. A script
+// whose variable is unset must not list everything.
 func checkQuery(r *http.Request, known []string) error {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -44,7 +44,7 @@ func checkQuery(r *http.Request, known []string) error {
 	return wrongFields(faults).hiding(madeUp)
 }
 
-// queryBool returns what the parameter says, nil when it is absent.
+// queryBool returns the value of the parameter, nil when it is absent.
 func queryBool(q url.Values, name string) (*bool, error) {
 	switch q.Get(name) {
 	case "":
@@ -63,8 +63,8 @@ const (
 	maxLimit     = 1000
 )
 
-// pageOf reads limit and cursor. list is the name of the list, so that nobody
-// goes on in another one.
+// pageOf reads limit and cursor. list is the name of the list: cursors of other
+// lists are refused.
 func pageOf(q url.Values, list string) (after string, limit int, err error) {
 	limit, err = limitOf(q)
 	if err != nil || q.Get("cursor") == "" {
@@ -89,7 +89,7 @@ func limitOf(q url.Values) (int, error) {
 	return int(limit), nil
 }
 
-// newCursor is where a list goes on after position, as clients see it. It is base64url,
+// newCursor returns the cursor that continues a list after position. It is base64url,
 // and hides nothing.
 func newCursor(list, position string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(list + "\x00" + position))

@@ -39,8 +39,8 @@ func (a *API) listReceipts(w http.ResponseWriter, r *http.Request) error {
 
 var errNoReceipt = errNotFound.saying("There is no such receipt. Receipts are kept for some weeks.")
 
-// getReceipt tells how far a revocation has come, and with verify=true looks again
-// whether anything survived it.
+// getReceipt shows how far a revocation has come. With verify=true it looks
+// again for grants that survived it.
 func (a *API) getReceipt(w http.ResponseWriter, r *http.Request) error {
 	verify, err := queryBool(r.URL.Query(), "verify")
 	if err != nil {
@@ -69,7 +69,7 @@ func (a *API) getReceipt(w http.ResponseWriter, r *http.Request) error {
 const maxVerify = 20 * time.Second
 
 var (
-	// errVerifying: it goes on when its request is over.
+	// errVerifying: the verification goes on after its request.
 	errVerifying = later("There are many grants to look at. The receipt will tell what was found.")
 
 	// errAsked: nothing was begun.
@@ -82,8 +82,8 @@ func later(detail string) *problem {
 	return p
 }
 
-// verify looks for survivors. That may take longer than a request may, so it goes
-// on in the background.
+// verify looks for survivors in the background, because that may take longer
+// than a request may.
 func (a *API) verify(ctx context.Context, r storage.Receipt) (storage.Receipt, error) {
 	v := a.sweeper.ask(r)
 	if v == nil {

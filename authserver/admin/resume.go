@@ -10,7 +10,7 @@ import (
 )
 
 // Resume finishes the sweeps whose processes died, one after the other, until ctx
-// ends. It is worth calling every minute, on every node: one takes what is left.
+// ends. Call it every minute on every node: one node takes over each sweep.
 func (s *Sweeper) Resume(ctx context.Context) error {
 	s.resuming.Lock()
 	defer s.resuming.Unlock()
@@ -20,7 +20,7 @@ func (s *Sweeper) Resume(ctx context.Context) error {
 	}
 	for _, r := range open {
 		if s.now().Sub(r.Sweeping) < lease {
-			continue // somebody sweeps
+			continue // another sweep is alive
 		}
 		if err := s.takeOver(ctx, r); err != nil {
 			return fmt.Errorf("clearing away ended grants: %w", err)
@@ -29,7 +29,8 @@ func (s *Sweeper) Resume(ctx context.Context) error {
 	return s.sweepStrays(ctx, open)
 }
 
-// Expire deletes the receipts from before that time, and returns how many.
+// Expire deletes the receipts from before that time, and returns how many it
+// deleted.
 func (s *Sweeper) Expire(ctx context.Context, before time.Time) (int, error) {
 	n := 0
 	for {
@@ -61,11 +62,13 @@ func (s *Sweeper) takeOver(ctx context.Context, r storage.Receipt) error {
 	return err
 }
 
-// skew is how much the clocks of nodes may differ when a receipt gets its id.
+// skew is how much the clocks of nodes may differ when they make ids of
+// receipts.
 const skew = 10 * time.Minute
 
-// openReceipts are those that aren't complete. A complete one stays so, so that
-// all are looked at only once, and then those since the oldest that was open.
+// openReceipts returns the receipts that aren't complete. A complete receipt
+// stays complete, so only the first call reads all of them; later calls read
+// those since the oldest that was open.
 func (s *Sweeper) openReceipts(ctx context.Context) ([]storage.Receipt, error) {
 	var open []storage.Receipt
 	last := ""
@@ -95,9 +98,10 @@ func (s *Sweeper) openReceipts(ctx context.Context) ([]storage.Receipt, error) {
 	}
 }
 
-// sweepStrays sweeps floors that no open receipt tells of: of a process that died
-// before it kept one, or of a grantd that kept none. One that has just been raised
-// may yet get its receipt, so it is left until the next time.
+// sweepStrays sweeps floors without an open receipt: their process died before
+// it kept the receipt, or was an older grantd without receipts. A new floor may
+// still get its receipt, so a call sweeps only floors that the call before saw
+// too.
 func (s *Sweeper) sweepStrays(ctx context.Context, open []storage.Receipt) error {
 	unswept, err := s.store.Unswept(ctx)
 	if err != nil {
@@ -121,8 +125,8 @@ func (s *Sweeper) sweepStrays(ctx context.Context, open []storage.Receipt) error
 	return nil
 }
 
-// told reports whether one of the receipts is of the floors, or of floors that
-// these took the place of.
+// told reports whether a receipt covers the floors of r: it has the same target
+// and floors as high.
 func told(open []storage.Receipt, r storage.Revocation) bool {
 	for _, receipt := range open {
 		if receipt.Target == r.Target && epochs(receipt.Revocation()) >= epochs(r) {
@@ -132,7 +136,7 @@ func told(open []storage.Receipt, r storage.Revocation) bool {
 	return false
 }
 
-// epochs tells revocations of one target apart: a later one has more.
+// epochs returns a number that grows with each revocation of a target.
 func epochs(r storage.Revocation) uint64 {
 	var sum uint64
 	for _, epoch := range r.Epochs {

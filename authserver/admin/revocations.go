@@ -15,8 +15,8 @@ import (
 type Receipt struct {
 	ID           string              `json:"id"`
 	Target       ReceiptTarget       `json:"target"`
-	IssuedBefore time.Time           `json:"issued_before,omitzero"` // only grants created before it; zero: all
-	Requested    time.Time           `json:"requested"`              // from then on the grants are dead
+	IssuedBefore time.Time           `json:"issued_before,omitzero"` // only grants created before it were ended; zero: all
+	Requested    time.Time           `json:"requested"`              // the grants are dead from then on
 	By           string              `json:"by"`
 	Cause        storage.AuditAction `json:"cause"`  // the act that ended the grants
 	Status       string              `json:"status"` // sweeping or complete
@@ -25,7 +25,7 @@ type Receipt struct {
 	Verified     *Verification       `json:"verified,omitempty"`
 }
 
-// ReceiptTarget is whose grants were ended; one of them is set.
+// ReceiptTarget says whose grants were ended; exactly one field is set.
 type ReceiptTarget struct {
 	User   string `json:"user,omitempty"`
 	Client string `json:"client,omitempty"`
@@ -33,15 +33,15 @@ type ReceiptTarget struct {
 	All    bool   `json:"all,omitempty"`
 }
 
-// ReceiptGrants is what was ended, as far as the sweep has come.
+// ReceiptGrants describes the ended grants, as far as the sweep has come.
 type ReceiptGrants struct {
-	Expected *int      `json:"expected,omitempty"` // no fewer than there were; absent: nobody counted
-	Ended    int       `json:"ended"`              // of a single grant: it lived when it was looked at; others may have ended it at the same instant
-	Oldest   time.Time `json:"oldest,omitzero"`    // when the first of them was created
+	Expected *int      `json:"expected,omitempty"` // at least as many as there were; absent: not counted
+	Ended    int       `json:"ended"`              // 1 for a single grant that lived when it was looked up; somebody else may have ended it at the same instant
+	Oldest   time.Time `json:"oldest,omitzero"`    // when the first ended grant was created
 	Newest   time.Time `json:"newest,omitzero"`
 }
 
-// Verification is what a look for survivors found.
+// Verification is the result of a look for survivors.
 type Verification struct {
 	At        time.Time `json:"at"`
 	Survivors int       `json:"survivors"`
@@ -93,8 +93,8 @@ func (q *revocationRequest) members() members {
 	}
 }
 
-// check tells what is wrong with the request, before anything is looked up, and returns
-// the instant of issued_before.
+// check returns the time of issued_before, or what is wrong with the request. It looks
+// nothing up.
 func (q *revocationRequest) check() (before time.Time, err error) {
 	var named []string
 	for _, m := range []struct {
@@ -128,7 +128,7 @@ func (q *revocationRequest) check() (before time.Time, err error) {
 	return before, nil
 }
 
-// revoke ends grants: one, by its id or by a token of it, or all of a user, of a
+// revoke ends one grant, by its id or by a token, or all grants of a user, of a
 // client, or of everybody. They are dead when it answers.
 func (a *API) revoke(w http.ResponseWriter, r *http.Request) error {
 	var q revocationRequest
@@ -163,12 +163,12 @@ func (a *API) revoke(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, status, shownReceipt(receipt))
 }
 
-// briefly is how long a revocation takes at least, to wait for its sweep: a small
-// one is complete by then.
+// briefly is how long a revocation may take while it waits for its sweep: most
+// small sweeps are complete by then.
 const briefly = 15 * time.Millisecond
 
-// revokeMany ends the grants of those whom the request names; its results are those
-// of Sweeper.End.
+// revokeMany ends the grants of the user, the client or everybody. Its results
+// are those of Sweeper.End.
 func (a *API) revokeMany(ctx context.Context, id string, q revocationRequest, before time.Time) (receipt storage.Receipt, done <-chan storage.Receipt, err error) {
 	e := Ending{ID: id, By: a.who(ctx), Cause: storage.ActRevocation, Target: storage.Target{All: true}}
 	ev := storage.AuditEvent{Action: storage.ActRevocation, Object: id, Detail: "all"}
@@ -221,9 +221,9 @@ func (a *API) revokeOne(ctx context.Context, id string, q revocationRequest) (st
 	return receipt, err
 }
 
-// named is the grant that the request names by its id or by a token. Any token that
-// was ever issued for the grant names it, whether it is good or was replaced:
-// whoever found one wants to see its grant ended.
+// named returns the grant that the request names by its id or by a token. Every
+// token that was ever issued for the grant names it, also one that was
+// replaced: whoever found a token wants to end its grant.
 func (a *API) named(ctx context.Context, q revocationRequest) (s single, err error) {
 	if q.grant != nil {
 		if s.id, err = storage.ParseGrantID(*q.grant); err != nil {
@@ -243,13 +243,13 @@ func (a *API) named(ctx context.Context, q revocationRequest) (s single, err err
 	case errors.Is(err, opaque.ErrInvalid):
 		return a.namedLegacy(ctx, *q.token)
 	case err != nil:
-		return s, err // nobody can tell now
+		return s, err // the token can't be judged now
 	}
 	s.id = token.Grant
 	return a.living(ctx, s)
 }
 
-// living adds the grant, if it lives.
+// living adds the grant to s, if it lives.
 func (a *API) living(ctx context.Context, s single) (single, error) {
 	g, err := a.cfg.Store.LoadGrant(ctx, s.id)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -261,8 +261,8 @@ func (a *API) living(ctx context.Context, s single) (single, error) {
 
 var errNoToken = wrong("token", "is no access or refresh token of this server")
 
-// namedLegacy is the grant that another server's token stands for. It may not be
-// kept yet, and lives all the same.
+// namedLegacy returns the grant that another server's token stands for. The
+// grant counts as living even if it isn't in the store yet.
 func (a *API) namedLegacy(ctx context.Context, text string) (single, error) {
 	s := single{legacy: text}
 	if a.cfg.Legacy == nil {

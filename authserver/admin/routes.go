@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// Root is what the paths of the API begin with, below the issuer's path.
+// Root is the beginning of the API's paths, below the issuer's path.
 const Root = "/admin/v1"
 
-// Route is one of the things that the API answers.
+// Route is a method and a pattern that the API answers.
 type Route struct {
 	Method  string
-	Pattern string   // as of http.ServeMux, from Root on, without the issuer's path
-	Query   []string // the parameters that it takes; others are refused
+	Pattern string   // for http.ServeMux, from Root on, without the issuer's path
+	Query   []string // the parameters that it accepts; others are refused
 	handle  handlerFunc
 }
 
-// handlerFunc answers a request, or returns the error that it is to be answered
-// with. The query of the request has passed checkQuery.
+// handlerFunc answers a request, or returns the error to answer with. The query
+// of the request has passed checkQuery.
 type handlerFunc func(http.ResponseWriter, *http.Request) error
 
 // routes is everything that the API answers.
@@ -52,12 +52,13 @@ func (a *API) routes() []Route {
 	}
 }
 
-// Routes returns the table of what the API answers. A route for GET answers HEAD too.
+// Routes returns the table of routes. A route for GET answers HEAD too.
 func (a *API) Routes() []Route { return a.routes() }
 
-// Paths are the patterns that [API.Handler] answers, for a mux before it: each
-// pattern of the table, and everything else below Root, at the root and below
-// Config.Path. They have no method: the answer to a wrong one is a problem too.
+// Paths returns the patterns that [API.Handler] answers, for a mux in front of
+// it: each pattern of the table, and everything else below Root, at the root
+// and below Config.Path. They have no method, because the answer to a wrong
+// method is a problem too.
 func (a *API) Paths() []string {
 	var paths []string
 	for _, base := range slices.Compact([]string{"", a.cfg.Path}) {
@@ -74,8 +75,8 @@ func (a *API) Paths() []string {
 // Handler serves the API, at Paths, behind its guard.
 func (a *API) Handler() http.Handler { return a.cfg.Guard(a.handler) }
 
-// NotFound answers 404, as the API does where there is nothing, for who finds before
-// it that a path below Root is none.
+// NotFound returns a handler that answers 404 as the API does, for a caller
+// that rejects a path below Root itself.
 func (a *API) NotFound() http.Handler { return a.resource(nil) }
 
 func (a *API) mux() http.Handler {
@@ -90,7 +91,7 @@ func (a *API) mux() http.Handler {
 	return mux
 }
 
-// resource answers what has one pattern, each method by its own route.
+// resource returns the handler of one pattern, with a route for each method.
 func (a *API) resource(routes []Route) http.Handler {
 	if len(routes) == 0 {
 		return a.endpoint(func(http.ResponseWriter, *http.Request) error { return errNotFound })
@@ -119,9 +120,9 @@ func (r Route) answers(method string) bool {
 	return r.Method == method || r.Method == http.MethodGet && method == http.MethodHead
 }
 
-// endpoint runs a handler, and writes the error if there was one. What it answers
-// isn't for caches. A body that says that it is too large is refused before it is
-// sent, where that is possible.
+// endpoint runs a handler, and writes its error if there is one. Its answers
+// may not be cached. It refuses a body whose declared length is too large
+// before the body is sent, where that is possible.
 func (a *API) endpoint(handle handlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")

@@ -10,33 +10,33 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Sweeper ends grants and clears away what was ended, with a receipt for each
-// revocation. It is safe for concurrent use; any number of them, on any nodes, may
-// work on one store.
+// Sweeper ends grants and clears away their records, with a receipt for each
+// revocation. It is safe for concurrent use; any number of Sweepers, on any
+// nodes, may work on one store.
 //
-// The grants are dead before there is a receipt: see storage.Revocations. The sweep
-// goes on in the background and tells the receipt how far it has come. When it
-// dies with its process, [Sweeper.Resume] of any node takes the receipt over.
+// The grants are dead before there is a receipt: see storage.Revocations. The
+// sweep goes on in the background and writes its progress into the receipt. If
+// its process dies, [Sweeper.Resume] on any node takes the receipt over.
 type Sweeper struct {
 	store storage.Store
 	note  func(context.Context, error)
 	now   func() time.Time
 
-	working    context.Context // of the sweeps, which outlive the requests that began them
+	working    context.Context // of the sweeps; they outlive the requests that began them
 	stop       context.CancelFunc
 	background sync.WaitGroup
 
-	looking chan struct{} // full when enough verifications are under way
+	looking chan struct{} // one element for each verification that is looking
 	asking  sync.Mutex
-	asked   map[string]*verification // by the receipt's id: those under way or waiting
+	asked   map[string]*verification // those under way or waiting, by the receipt's id
 
 	resuming sync.Mutex
-	open     time.Time                 // no receipt from before is open; zero: not known
+	open     time.Time                 // no receipt from before this time is open; zero: not known
 	strays   map[storage.Target]uint64 // see sweepStrays
 }
 
-// NewSweeper returns a sweeper. note is told what fails in the background, with a
-// context of no request; now is the clock.
+// NewSweeper returns a sweeper. It calls note with the errors of the work in
+// the background, and a context of no request. now is the clock.
 func NewSweeper(store storage.Store, note func(context.Context, error), now func() time.Time) *Sweeper {
 	s := &Sweeper{
 		store: store, note: note, now: func() time.Time { return now().UTC() },
@@ -55,8 +55,8 @@ const (
 // meanwhile.
 func (s *Sweeper) Wait() { s.background.Wait() }
 
-// Close ends the sweeps in the background and waits for them. What they leave
-// undone, the receipts tell of; the grants are dead all the same.
+// Close ends the sweeps in the background and waits for them. The grants are
+// dead all the same, and the receipts tell what is left to do.
 func (s *Sweeper) Close() {
 	s.stop()
 	s.background.Wait()
@@ -67,14 +67,14 @@ type Ending struct {
 	ID       string         // of the receipt
 	Target   storage.Target // whose grants
 	Username string         // of Target.UserID
-	By       string         // who asked for it: see storage.Receipt
+	By       string         // the actor: see storage.Receipt
 	Cause    storage.AuditAction
 }
 
-// End ends the grants. They are dead when it returns. What it returns is the
-// receipt as it is then, and a channel that gives it as it is when the sweep has
-// ended, well or not. A receipt that can't be kept fails nothing: the sweep begins
-// without, and keeps it when it ends.
+// End ends the grants. They are dead when it returns. It returns the receipt as
+// it is then, and a channel that gives the receipt as it is when the sweep has
+// ended, well or not. It is no error if the receipt can't be kept: the sweep
+// runs without it, and tries to keep it at its end.
 //
 // On an error the grants may still be good: repeating the call is safe.
 func (s *Sweeper) End(ctx context.Context, e Ending) (storage.Receipt, <-chan storage.Receipt, error) {
@@ -105,19 +105,19 @@ func (s *Sweeper) End(ctx context.Context, e Ending) (storage.Receipt, <-chan st
 }
 
 // keep keeps a new receipt and reports whether it could. The grants are dead
-// without it, so nobody is told that ending them failed; the log is.
+// without a receipt, so the error goes to the log only.
 func (s *Sweeper) keep(ctx context.Context, r storage.Receipt) bool {
 	err := s.store.CreateReceipt(ctx, r)
-	if err == nil || errors.Is(err, storage.ErrExists) { // kept by a call whose answer was lost
+	if err == nil || errors.Is(err, storage.ErrExists) { // an earlier call kept it, and its answer was lost
 		return true
 	}
 	s.note(s.working, fmt.Errorf("keeping the receipt: %w", err))
 	return false
 }
 
-// count counts the target's grants while they are being revoked, for nobody should
-// have to wait for it: -1 when that fails, or when it is of everybody, which may
-// take a while. Then the sweep does.
+// count counts the target's grants while they are being revoked, so that the
+// count takes no extra time. It gives -1 if that fails, and for all grants,
+// which may take a while; then the sweep counts.
 func (s *Sweeper) count(ctx context.Context, t storage.Target) <-chan int {
 	counted := make(chan int, 1)
 	if t.All {
@@ -134,15 +134,16 @@ func (s *Sweeper) count(ctx context.Context, t storage.Target) <-chan int {
 	return counted
 }
 
-// verification is one look for survivors, for all who ask for it while it goes on.
+// verification is one look for survivors, shared by all who ask for it while it
+// goes on.
 type verification struct {
-	done    chan struct{} // closed at the end; the rest is read after that
+	done    chan struct{} // closed at the end; read the other fields only after that
 	receipt storage.Receipt
 	err     error
 }
 
-// ask verifies in the background, or joins the verification of the receipt that is
-// under way. It returns nil when too many others are.
+// ask starts a verification in the background, or joins the one of this receipt
+// that is under way. It returns nil when too many others are under way.
 func (s *Sweeper) ask(r storage.Receipt) *verification {
 	s.asking.Lock()
 	defer s.asking.Unlock()
@@ -164,7 +165,8 @@ func (s *Sweeper) ask(r storage.Receipt) *verification {
 	return v
 }
 
-// verify counts what survived the revocation, and puts it into the receipt.
+// verify counts the grants that survived the revocation, and writes the count
+// into the receipt.
 func (s *Sweeper) verify(ctx context.Context, r storage.Receipt) (storage.Receipt, error) {
 	select {
 	case s.looking <- struct{}{}:
@@ -203,16 +205,16 @@ const (
 	// beat is how often a sweep shows a sign of life.
 	beat = 10 * time.Second
 
-	// lease is after how long without one a sweep counts as dead. It leaves room
-	// for clocks that differ.
+	// lease is the time without a sign of life after which a sweep counts as
+	// dead. It leaves room for clocks that differ.
 	lease = time.Minute
 
 	// maxPasses is how often a sweep looks again when something survived.
 	maxPasses = 3
 )
 
-// run sweeps what the receipt is of, verifies that nothing survived, and completes
-// the receipt. When that fails others may go on at once.
+// run sweeps the grants of the receipt, verifies that none survived, and
+// completes the receipt. If that fails, others may take over at once.
 func (s *Sweeper) run(ctx context.Context, r storage.Receipt) (storage.Receipt, error) {
 	w := &sweep{Sweeper: s, receipt: r}
 	alive, rest := context.WithCancel(ctx)
@@ -227,24 +229,25 @@ func (s *Sweeper) run(ctx context.Context, r storage.Receipt) (storage.Receipt, 
 	const patience = time.Second
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	_ = w.update(last, func(r *storage.Receipt) { r.Sweeping = time.Time{} }) // or the lease runs out
+	_ = w.update(last, func(r *storage.Receipt) { r.Sweeping = time.Time{} }) // if this fails too, the lease runs out
 	return w.receipt, err
 }
 
-// sweep is one run, and the receipt as it was last kept.
+// sweep is one run, with the receipt as last kept.
 type sweep struct {
 	*Sweeper
 	mu      sync.Mutex
 	receipt storage.Receipt
 }
 
-// errComplete: another sweep was faster, and completed the receipt.
+// errComplete: another sweep was faster and completed the receipt.
 var errComplete = errors.New("the receipt is complete")
 
-// sweep goes through the grants, and once more if something survived, which is
-// only to be feared of a Redis Cluster that moves slots. The store counts anew
-// for each pass, because it forgets the count with the floor. began is the receipt
-// as it was: what it is of never changes, and the beat changes the rest meanwhile.
+// sweep goes through the grants, and again if some survived, which can happen
+// only in a Redis Cluster that moves slots. The store counts anew for each
+// pass, because it forgets the count with the floor. began is the receipt as it
+// was at the beginning: its target never changes, and the beat changes the rest
+// meanwhile.
 func (w *sweep) sweep(ctx context.Context, began storage.Receipt) error {
 	if err := w.expect(ctx, began); err != nil {
 		return err
@@ -272,7 +275,7 @@ func (w *sweep) sweep(ctx context.Context, began storage.Receipt) error {
 	})
 }
 
-// expect counts what there is to end, if nobody did.
+// expect counts the grants to end, if nobody has counted them.
 func (w *sweep) expect(ctx context.Context, began storage.Receipt) error {
 	if began.Expected >= 0 {
 		return nil
@@ -284,9 +287,8 @@ func (w *sweep) expect(ctx context.Context, began storage.Receipt) error {
 	return w.update(ctx, func(r *storage.Receipt) { r.Expected = n })
 }
 
-// tell puts the count into the receipt. After a sweep that had ended, and whose
-// receipt didn't learn of it, the store begins at nothing: it is never counted
-// down.
+// tell writes the count into the receipt, but never lowers it: if an earlier
+// sweep ended and its receipt wasn't told, the store counts from zero again.
 func (w *sweep) tell(ctx context.Context, swept storage.Swept) error {
 	return w.update(ctx, func(r *storage.Receipt) {
 		if swept.Grants > r.Swept.Grants {
@@ -296,8 +298,8 @@ func (w *sweep) tell(ctx context.Context, swept storage.Swept) error {
 	})
 }
 
-// beat shows signs of life until ctx ends. That one fails matters only if they all
-// do, and then another takes over, which does no harm.
+// beat shows signs of life until ctx ends. A failure matters only if all fail;
+// then another sweep takes over, which does no harm.
 func (w *sweep) beat(ctx context.Context) {
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
@@ -311,8 +313,9 @@ func (w *sweep) beat(ctx context.Context) {
 	}
 }
 
-// update changes the receipt, again when another sweep or a verification was
-// faster. A receipt that was deleted meanwhile needs no change.
+// update changes the receipt, and tries again when another sweep or a
+// verification was faster. A receipt that was deleted meanwhile needs no
+// change.
 func (w *sweep) update(ctx context.Context, change func(*storage.Receipt)) error {
 	const tries = 5
 	w.mu.Lock()

@@ -8,18 +8,18 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Throttled is where wrong passwords for a user came from.
+// Throttled is a network from which wrong passwords for a user came.
 type Throttled struct {
-	Network  string     `json:"network"`         // an address with the length of its prefix, or elsewhere
-	Failures int        `json:"failures"`        // that aren't forgotten yet
-	Until    *time.Time `json:"until,omitempty"` // from there no password is looked at before; left out when one is
+	Network  string     `json:"network"`         // an address with its prefix length, or elsewhere
+	Failures int        `json:"failures"`        // not forgotten yet
+	Until    *time.Time `json:"until,omitempty"` // no password from there is judged before; absent: judged now
 }
 
 // elsewhere stands for all networks that the user hasn't signed in from.
 const elsewhere = "elsewhere"
 
-// getThrottle tells where wrong passwords for the user came from lately, and what
-// is refused because of them.
+// getThrottle lists the networks from which wrong passwords for the user came
+// lately, and until when each is refused.
 func (a *API) getThrottle(w http.ResponseWriter, r *http.Request) error {
 	u, err := a.user(r)
 	if err != nil {

@@ -9,11 +9,11 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// TokenInfo is what a token is.
+// TokenInfo describes a token.
 type TokenInfo struct {
-	Kind   string `json:"kind"`            // access, refresh, or unknown when it is none of this server's
-	Active bool   `json:"active"`          // false: it was replaced, has expired or was ended
-	Grant  *Grant `json:"grant,omitempty"` // that it is of, while that lives
+	Kind   string `json:"kind"`            // access, refresh, or unknown if it isn't a token of this server
+	Active bool   `json:"active"`          // false: the token was replaced, has expired or was ended
+	Grant  *Grant `json:"grant,omitempty"` // the token's grant, while it lives
 }
 
 // The kinds of tokens.
@@ -23,9 +23,9 @@ const (
 	kindUnknown = "unknown"
 )
 
-// inspectToken says what a token is. Unlike introspection (RFC 7662), which tells
-// resource servers of access tokens that are good, it knows of both kinds, and
-// also when they are good no more: whoever found one wants to know whose it is.
+// inspectToken describes a token. Introspection (RFC 7662) tells resource
+// servers only about active access tokens. This route describes both kinds,
+// active or not: whoever found a token wants to know whose it is.
 func (a *API) inspectToken(w http.ResponseWriter, r *http.Request) error {
 	var text string
 	if err := decode(w, r, members{"token": &text}); err != nil {
@@ -54,12 +54,12 @@ func (a *API) tokenInfo(ctx context.Context, text string) (TokenInfo, error) {
 	case errors.Is(err, opaque.ErrInvalid):
 		return a.legacyToken(ctx, text)
 	case err != nil:
-		return TokenInfo{}, err // nobody can tell now
+		return TokenInfo{}, err // the token can't be judged now
 	}
 	return a.ownToken(ctx, token)
 }
 
-// ownToken is what a token is that was issued here.
+// ownToken describes a token that this server issued.
 func (a *API) ownToken(ctx context.Context, token opaque.Token) (TokenInfo, error) {
 	info := TokenInfo{Kind: kindAccess}
 	if token.Kind == opaque.Refresh {
@@ -78,7 +78,7 @@ func (a *API) ownToken(ctx context.Context, token opaque.Token) (TokenInfo, erro
 	return info, nil
 }
 
-// legacyToken is what a token is that another server issued.
+// legacyToken describes a token that another server issued.
 func (a *API) legacyToken(ctx context.Context, text string) (TokenInfo, error) {
 	if a.cfg.Legacy == nil {
 		return TokenInfo{Kind: kindUnknown}, nil

@@ -12,13 +12,13 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// User is a user as the API shows one: without the password's hash.
+// User is a user as the API shows it, without the password's hash.
 type User struct {
 	ID          string    `json:"id"`
-	Username    string    `json:"username"` // as it is compared: Alice is alice
+	Username    string    `json:"username"` // in the form that is compared: alice for Alice
 	Admin       bool      `json:"admin"`    // may be granted the scope "admin"
 	Disabled    bool      `json:"disabled"`
-	HasPassword bool      `json:"has_password"` // without one nobody can sign in
+	HasPassword bool      `json:"has_password"` // without one the user can't sign in
 	Created     time.Time `json:"created"`
 }
 
@@ -47,16 +47,17 @@ func (a *API) writeUser(w http.ResponseWriter, status int, u storage.User) error
 
 var errNoUser = errNotFound.saying("There is no user of that name.")
 
-// user is the user that the path names.
+// user returns the user that the path names.
 func (a *API) user(r *http.Request) (storage.User, error) {
 	name, err := passhash.Username(r.PathValue("username"))
 	if err != nil {
-		return storage.User{}, errNoUser // nobody can have that name
+		return storage.User{}, errNoUser // no user can have that name
 	}
 	return a.loadUser(r.Context(), name)
 }
 
-// loadUser returns the user of that name, or errNoUser and one that has only the name.
+// loadUser returns the user of that name, or errNoUser and a user that has only the
+// name.
 func (a *API) loadUser(ctx context.Context, name string) (storage.User, error) {
 	u, err := a.cfg.Store.LoadUser(ctx, name)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -73,7 +74,8 @@ func (a *API) getUser(w http.ResponseWriter, r *http.Request) error {
 	return writeTagged(w, r, userTag(u), shownUser(u))
 }
 
-// createUser makes a user. One without a password can't sign in until one is set.
+// createUser makes a user. A user without a password can't sign in until one is
+// set.
 func (a *API) createUser(w http.ResponseWriter, r *http.Request) error {
 	var username string
 	var password *string
@@ -118,8 +120,8 @@ func (a *API) createUser(w http.ResponseWriter, r *http.Request) error {
 	return a.writeUser(w, http.StatusCreated, u)
 }
 
-// refuseClientID keeps a user from looking like a client, as refuseUsername does
-// the other way round.
+// refuseClientID fails if name is the id of a client, so that no user looks
+// like a client: see refuseUsername.
 func (a *API) refuseClientID(ctx context.Context, name string) error {
 	_, err := a.cfg.Store.LoadClient(ctx, name)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -139,7 +141,8 @@ var errUserExists = func() *problem {
 	return p
 }()
 
-// newUsername is the name as it is kept. Those that no path can name are refused.
+// newUsername returns the name in the form that is kept. It refuses names that
+// no path can hold.
 func newUsername(name string) (string, error) {
 	if name == "" {
 		return "", wrong("username", "is missing")

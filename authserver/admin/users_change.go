@@ -9,8 +9,9 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// patchUser changes what an admin may change. Disabling, and taking admin away,
-// end the user's grants, also when the record is so already: see endGrants.
+// patchUser changes the fields that an admin may change. Disabling a user or
+// taking admin away ends the user's grants, even if the record was so already:
+// see endGrants.
 func (a *API) patchUser(w http.ResponseWriter, r *http.Request) error {
 	u, err := a.user(r)
 	if err != nil {
@@ -41,7 +42,7 @@ func (a *API) patchUser(w http.ResponseWriter, r *http.Request) error {
 	return a.writeUser(w, http.StatusOK, u)
 }
 
-// userPatch is what PATCH changes; nil stays as it is.
+// userPatch is a change by PATCH; what is nil stays as it is.
 type userPatch struct{ admin, disabled *bool }
 
 func (p userPatch) apply(u storage.User) storage.User {
@@ -75,9 +76,10 @@ func (p userPatch) detail() string {
 	return strings.Join(parts, ", ")
 }
 
-// changeUser changes the record and returns it, again when somebody else changed
-// it meanwhile, as a sign-in does that renews a hash; unless the request has a
-// precondition, which then fails. What is so already isn't written.
+// changeUser changes the record and returns it. If somebody else changed it
+// meanwhile, such as a sign-in that renewed a hash, changeUser tries again; if
+// the request has a precondition, that fails then. A record that needs no
+// change isn't written.
 func (a *API) changeUser(ctx context.Context, r *http.Request, was storage.User, change func(storage.User) storage.User) (storage.User, error) {
 	const tries = 5
 	var err error
@@ -107,15 +109,16 @@ func (a *API) changeUser(ctx context.Context, r *http.Request, was storage.User,
 	return storage.User{}, err
 }
 
-// confirmUser waits for replicas, where the store does, to have what an earlier try of
-// the request did to the record, which is as it should be, or gone. An update of a
-// revision that no record has does nothing, and is confirmed like any other.
+// confirmUser is for a record that an earlier try of the request changed or deleted
+// already. It waits until replicas have that, where the store waits for replicas. To
+// do so it updates a revision that no record has: that changes nothing, and is
+// confirmed like any other update.
 func (a *API) confirmUser(ctx context.Context, u storage.User) error {
 	u.Revision = 0
 	return confirmed(a.cfg.Store.UpdateUser(ctx, u))
 }
 
-// confirmed is the outcome of an update that was to change nothing.
+// confirmed returns the outcome of an update that was meant to change nothing.
 func confirmed(err error) error {
 	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
 		return nil
@@ -123,11 +126,11 @@ func confirmed(err error) error {
 	return err
 }
 
-// errReplaced: what was to be changed isn't there any more, but its namesake is.
+// errReplaced: the record was deleted, and another of the same name was made.
 var errReplaced = errConflict.saying("It was deleted and made anew meanwhile.")
 
 // setPassword gives the user a new password and ends the user's grants: whoever
-// knows the old one has to sign in anew.
+// signed in with the old password is signed out.
 func (a *API) setPassword(w http.ResponseWriter, r *http.Request) error {
 	u, err := a.user(r)
 	if err != nil {
@@ -166,9 +169,9 @@ func (a *API) setPassword(w http.ResponseWriter, r *http.Request) error {
 	return writeNothing(w)
 }
 
-// deleteUser disables the user first and forgets it last: were the record gone
-// first, its id would be lost with it, and nobody could repeat a revocation that
-// failed.
+// deleteUser disables the user first and deletes the record last. If the record
+// went first, the user's id would be lost, and nobody could repeat a failed
+// revocation.
 func (a *API) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	u, err := a.user(r)
 	if errors.Is(err, errNoUser) {
@@ -202,15 +205,16 @@ func (a *API) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	return writeNothing(w)
 }
 
-// keepAdmin refuses what would leave no admin who can sign in. Two admins who do
-// it to each other at the same instant get through; grantd init is the way back,
-// and whoever is at the store itself may do it for that reason.
+// keepAdmin refuses a change that would leave no admin who can sign in. Two
+// admins who disable each other at the same instant get through. A local actor
+// may do it, because grantd init on the store is the way back.
 func (a *API) keepAdmin(ctx context.Context, before, after storage.User) error {
 	who := a.cfg.Actor(ctx)
 	if who.Local || !before.CanAdmin() || after.CanAdmin() {
 		return nil
 	}
-	// Whoever acts is an admin, so that everybody is seldom looked at.
+	// The actor is mostly another admin, so the search through all users is
+	// seldom needed.
 	if who.Username != "" && who.Username != before.Name {
 		u, err := a.cfg.Store.LoadUser(ctx, who.Username)
 		if err == nil && u.CanAdmin() {

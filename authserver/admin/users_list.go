@@ -9,15 +9,15 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// userList is a page of users. One may hold fewer than the limit, even none, while
-// there is a next one.
+// userList is a page of users. A page may hold fewer than the limit, even none,
+// although there is a next page.
 type userList struct {
 	Users []User `json:"users"`
 	Next  string `json:"next,omitempty"`
 }
 
-// maxScan is how many users are looked at for one page, so that a filter that
-// hardly any of them pass costs no more than others.
+// maxScan bounds how many users are read for one page, so that a filter that
+// hardly any user passes costs no more than others.
 const maxScan = 5000
 
 func (a *API) listUsers(w http.ResponseWriter, r *http.Request) error {
@@ -44,7 +44,7 @@ func (a *API) listUsers(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-// userFilter says which users are listed; nil doesn't matter.
+// userFilter says which users are listed. A nil or empty field filters nothing.
 type userFilter struct {
 	prefix          string // of the name
 	id              string
@@ -70,8 +70,8 @@ func (f userFilter) passes(u storage.User) bool {
 		(f.admin == nil || *f.admin == u.Admin) && (f.disabled == nil || *f.disabled == u.Disabled)
 }
 
-// start is what every name with the prefix is greater than, and no other name is
-// that stands before them: it ends in a byte that is in no UTF-8 text.
+// start returns a text just below every name with the prefix, and above all
+// names before them. It ends in a byte that is in no UTF-8 text.
 func (f userFilter) start() string {
 	last := len(f.prefix) - 1
 	if last < 0 {
@@ -80,13 +80,13 @@ func (f userFilter) start() string {
 	return f.prefix[:last] + string([]byte{f.prefix[last] - 1, 0xff})
 }
 
-// ended: no name from this one on has the prefix.
+// ended reports whether no name from this one on has the prefix.
 func (f userFilter) ended(name string) bool {
 	return len(name) < len(f.prefix) && name > f.prefix || len(name) >= len(f.prefix) && name[:len(f.prefix)] > f.prefix
 }
 
 // findUsers returns up to limit users with a name greater than after, and the
-// name that the next page begins after, "" when there is none.
+// name after which the next page begins, "" when there is none.
 func (a *API) findUsers(ctx context.Context, f userFilter, after string, limit int) (found []storage.User, next string, err error) {
 	size := limit + 1
 	if f.id != "" || f.admin != nil || f.disabled != nil {

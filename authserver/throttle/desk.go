@@ -32,8 +32,8 @@ func (t turn) enterAtOnce() bool {
 	}
 }
 
-// enterLater is enter for a guess that has waited before, at a store that isn't slow: the
-// first 50 ms of waiting don't count as a wait for the store.
+// enterLater is enter for a guess that has waited before, at a store that isn't slow:
+// only what it waits beyond slow counts as a wait for the store.
 func (t turn) enterLater(ctx context.Context) error {
 	if t.enterAtOnce() {
 		return nil
