@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// AuditQuery says which events to list. Its texts are compared whole; empty ones
-// ask for nothing.
+// AuditQuery says which events to list. Texts are compared as a whole; an empty
+// field filters nothing.
 type AuditQuery struct {
-	// After and Before are cursors, of which one may be set: what comes after an
-	// event, from there on, or before it, from there back. Without them the list is
-	// of the latest events.
+	// After and Before are cursors; at most one may be set. After lists the events
+	// next after an event, Before those last before it. Without them the list has
+	// the latest events.
 	After, Before string
 
-	Action AuditAction // this one, and those that are named below it: refresh finds refresh.retry too
-	User   string      // name or id of who acted, or of whom it concerns
+	Action AuditAction // this action and those below it: refresh finds refresh.retry too
+	User   string      // name or id of the user who acted, or whom the act concerns
 	Client string      // id of the client that acted, that the act came through or that it concerns
 }
 
@@ -22,17 +22,17 @@ type AuditQuery struct {
 type AuditPage struct {
 	Events []AuditEvent // in order
 
-	// Next is the cursor After which what follows this page is found, now or
-	// later. It is the query's After when there was nothing after it. Of an empty
-	// page of the latest events it is the beginning of the trail.
+	// Next is the value of After for the events that follow this page, now or
+	// later. It is the query's After if nothing followed that. For an empty page
+	// of the latest events it is the beginning of the trail.
 	Next string
 
-	// Previous is the cursor Before which what precedes this page is found, "" when
-	// nothing does. A page after a cursor has none: the id of any event is one.
+	// Previous is the value of Before for the events that precede this page, "" if
+	// none do. It is empty in a page of After: use the id of an event there.
 	Previous string
 }
 
-// Matches reports whether the event is one that q asks for, wherever it is.
+// Matches reports whether q asks for the event, whatever its position.
 func (q AuditQuery) Matches(e AuditEvent) bool {
 	below, named := strings.CutPrefix(string(e.Action), string(q.Action))
 	return named && (q.Action == "" || below == "" || below[0] == '.') &&
@@ -40,10 +40,10 @@ func (q AuditQuery) Matches(e AuditEvent) bool {
 		(q.Client == "" || q.Client == e.ActorClient || q.Client == e.ClientID)
 }
 
-// filtered: not every event is asked for.
+// filtered reports whether q asks for some events only.
 func (q AuditQuery) filtered() bool { return q.Action != "" || q.User != "" || q.Client != "" }
 
-// Scan returns how many events a store has to look at for a page of up to limit
+// Scan returns how many events a store has to read for a page of up to limit
 // events.
 func (q AuditQuery) Scan(limit int) int {
 	if q.filtered() {
@@ -52,9 +52,9 @@ func (q AuditQuery) Scan(limit int) int {
 	return min(max(limit, 0), AuditScan)
 }
 
-// Page makes the page of up to limit events out of those that a store found when
-// it looked at q.Scan(limit) events: first the nearest to the cursor. origin is the
-// cursor After which the whole trail is.
+// Page makes the page of up to limit events from found: the q.Scan(limit)
+// events that a store read, or fewer if there are no more, the nearest to the
+// cursor first. origin is the cursor before the whole trail.
 func (q AuditQuery) Page(found []AuditEvent, limit int, origin string) AuditPage {
 	var p AuditPage
 	seen := 0

@@ -8,8 +8,8 @@ import (
 	"github.com/grantd/grantd/internal/jsonobject"
 )
 
-// EncodeAudit returns the records of the events, the JSON of each without its id,
-// and a digest of them all: equal for the same events only.
+// EncodeAudit returns the records of the events, the JSON of each without its
+// id, and a digest of them all, which only the same events share.
 func EncodeAudit(events []AuditEvent) (records [][]byte, digest []byte) {
 	h := sha256.New()
 	for _, e := range events {
@@ -20,7 +20,7 @@ func EncodeAudit(events []AuditEvent) (records [][]byte, digest []byte) {
 	return records, h.Sum(nil)[:16]
 }
 
-// DecodeAudit reads a record, of the event with that id.
+// DecodeAudit reads the record of the event with that id.
 func DecodeAudit(id string, record []byte) (AuditEvent, error) {
 	var e AuditEvent
 	if err := json.Unmarshal(record, &e); err != nil {
@@ -30,7 +30,7 @@ func DecodeAudit(id string, record []byte) (AuditEvent, error) {
 	return e, nil
 }
 
-// appendAuditRecord writes what json.Marshal would, but for the id.
+// appendAuditRecord writes what json.Marshal would, but without the id.
 func appendAuditRecord(b []byte, e AuditEvent) []byte {
 	o := jsonobject.Begin(b)
 	o.Text("time", e.Time.UTC().Format(time.RFC3339Nano))

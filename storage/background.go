@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// Background is what goes on though the requests that began it may wait no longer, and has
-// to end before the store is closed. The zero Background is ready for use. It is safe for
-// concurrent use.
+// Background runs work that goes on when the requests that began it can't wait any longer,
+// and that has to end before the store is closed. The zero Background is ready for use. It
+// is safe for concurrent use.
 type Background struct {
 	mu      sync.Mutex
 	running int
-	idle    chan struct{} // closed when nothing is under way any more; nil before anything was
+	idle    chan struct{} // closed when nothing is under way any more; nil before the first work
 }
 
-// Finish does something to its end, however long the caller waits for it: in the
-// background, with a context that is the caller's but for its end and its budget, and ends
-// after the limit. The caller waits as long as ctx and its budget allow; after that Finish
-// returns an error that wraps ErrUnavailable and the cause, and nobody learns any more what
-// do returned.
+// Finish runs do in the background to its end. The context of do has the values of ctx, but
+// neither its end nor its budget; it ends after limit. The caller waits as long as ctx and
+// its budget allow. After that Finish returns an error that wraps ErrUnavailable and the
+// cause, and the result of do is lost.
 //
-// So do must leave alone what is the caller's, and the request's: by then others may use it.
+// So do must not use memory of the caller or of the request: it may be in use for something
+// else by then.
 func (b *Background) Finish(ctx context.Context, limit time.Duration, do func(context.Context) error) error {
 	finished := b.Go(ctx, limit, do)
 	waiting, done := Wait(ctx)
@@ -35,7 +35,8 @@ func (b *Background) Finish(ctx context.Context, limit time.Duration, do func(co
 	}
 }
 
-// Go is Finish for a caller who doesn't wait. What do returns can be received, once.
+// Go is Finish for a caller that doesn't wait. The result of do can be received
+// once.
 func (b *Background) Go(ctx context.Context, limit time.Duration, do func(context.Context) error) (finished <-chan error) {
 	outcome := make(chan error, 1)
 	b.begin()
@@ -65,8 +66,8 @@ func (b *Background) end() {
 	}
 }
 
-// Wait returns nil as soon as nothing is under way, and the error of ctx when that ends
-// first. What is begun meanwhile is waited for only while there is something else.
+// Wait returns nil as soon as nothing is under way, or the error of ctx if that ends
+// first. It waits for work that is begun meanwhile only as long as there is other work.
 func (b *Background) Wait(ctx context.Context) error {
 	b.mu.Lock()
 	running, idle := b.running, b.idle

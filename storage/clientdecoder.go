@@ -6,19 +6,19 @@ import (
 	"sync"
 )
 
-// maxDecoded bounds the clients that a ClientDecoder keeps; with one more it begins anew.
+// maxDecoded bounds the clients that a ClientDecoder keeps. For one more it forgets all.
 const maxDecoded = 1024
 
-// ClientDecoder decodes the JSON of clients, each text once as long as it keeps it: a
-// token request loads its client every time, and decoding takes longer than reading. The
-// same text is the same client, so nothing that it keeps can be stale. The zero
+// ClientDecoder decodes the JSON of clients, and remembers the client of each text:
+// every token request loads its client, and decoding takes longer than reading. The same
+// text is always the same client, so nothing that it remembers can be stale. The zero
 // ClientDecoder is ready for use. It is safe for concurrent use.
 type ClientDecoder struct {
 	mu      sync.RWMutex
 	decoded map[string]Client // by their text
 }
 
-// Decode reads the client, or returns what DecodeRecord does.
+// Decode reads the client. Its errors are those of DecodeRecord.
 func (d *ClientDecoder) Decode(text []byte, c *Client) error {
 	d.mu.RLock()
 	kept, found := d.decoded[string(text)]
@@ -42,7 +42,7 @@ func (d *ClientDecoder) keep(text string, c Client) {
 	d.decoded[text] = c
 }
 
-// clone is the client with nothing shared.
+// clone returns a deep copy of the client.
 func (c Client) clone() Client {
 	for _, v := range []*SecretVerifier{&c.Secret, &c.PreviousSecret} {
 		v.Salt, v.Hash = bytes.Clone(v.Salt), bytes.Clone(v.Hash)

@@ -7,6 +7,6 @@
 // [Grants]; [Revocations] ends many grants at once; [Users], [Clients] and
 // [Keys] hold what a grant refers to.
 //
-// The package knows no database and no HTTP, and no module but this one. Stores live
-// in packages beside it; each proves itself with storagetest.Run.
+// The package imports no database, no HTTP and no other module. Stores live in
+// packages beside it; each is tested with storagetest.Run.
 package storage

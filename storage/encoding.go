@@ -35,7 +35,7 @@ import (
 //	address     length-prefixed, 0, 4 or 16 bytes
 //	user agent  the rest
 //
-// The id isn't part of it: it is the key that the record stands under.
+// The id isn't part of it: it is the key of the record.
 const grantVersion = 1
 
 const (
@@ -53,21 +53,21 @@ var grantTypes = [...]GrantType{1: Password, 2: ClientCredentials}
 
 // Faults of records.
 var (
-	// ErrEncoding: what was to be written isn't a record, or what was read isn't
-	// one of a version that this package knows.
+	// ErrEncoding: the value to write isn't a valid record, or the bytes read
+	// aren't a record of a version that this package knows.
 	ErrEncoding = errors.New("storage: record can't be encoded or decoded")
 
-	// ErrUnreadable is ErrEncoding of what the store holds, and ErrUnavailable:
-	// while a deployment is brought to a newer version, another process may be able
-	// to read the record. So nobody is told that it isn't there, or gets in
-	// without it.
+	// ErrUnreadable is ErrEncoding for a record that the store holds. It is
+	// ErrUnavailable too: while a deployment is being updated, another process may
+	// be able to read the record. So nobody is told that the record doesn't exist,
+	// or gets in without it.
 	ErrUnreadable = fmt.Errorf("%w: %w", ErrUnavailable, ErrEncoding)
 )
 
 // AppendGrant appends the binary form of g, without its id, to b. It returns
-// ErrEncoding when g isn't a grant that DecodeGrant would give back: an unknown
-// type, times out of order or centuries apart, or no generation. The zone of an
-// IPv6 address isn't kept.
+// ErrEncoding when DecodeGrant couldn't give g back: it has an unknown type,
+// times out of order or centuries apart, or no generation. The zone of an IPv6
+// address isn't kept.
 func AppendGrant(b []byte, g Grant) ([]byte, error) {
 	kind := slices.Index(grantTypes[:], g.Type)
 	refresh := g.Refresh != Digest{}
@@ -101,7 +101,7 @@ func AppendGrant(b []byte, g Grant) ([]byte, error) {
 	return append(b, g.UserAgent...), nil
 }
 
-// presence are the flags of the fields that only some grants need.
+// presence returns the flags for the fields that only some grants need.
 func presence(g Grant) (flags byte) {
 	if g.Refresh != (Digest{}) {
 		flags |= flagRefresh
@@ -118,7 +118,7 @@ func presence(g Grant) (flags byte) {
 	return flags
 }
 
-// appendTimes appends the instants of g, and reports whether they can be read
+// appendTimes appends the times of g, and reports whether they can be read
 // again.
 func appendTimes(b []byte, g Grant) ([]byte, bool) {
 	e := times{b: b}
@@ -132,10 +132,10 @@ func appendTimes(b []byte, g Grant) ([]byte, bool) {
 	return e.b, !e.bad
 }
 
-// times appends instants as milliseconds since another.
+// times appends times as milliseconds since another time.
 type times struct {
 	b   []byte
-	bad bool // an instant was before its base, or too long after it
+	bad bool // a time was before its base, or too long after it
 }
 
 func (e *times) span(from, to time.Time) {
@@ -193,8 +193,8 @@ func (d *decoder) times(g *Grant, flags byte) {
 	g.End = d.after(g.Created)
 }
 
-// texts takes the rest. One conversion serves them all: they are slices of one
-// string.
+// texts reads the rest. The texts are slices of one string, so one conversion
+// is enough.
 func (d *decoder) texts(g *Grant, flags byte) {
 	d.text = string(d.b)
 	g.ClientID, g.UserID, g.Username = d.string(), d.string(), d.string()
@@ -210,7 +210,7 @@ func (d *decoder) texts(g *Grant, flags byte) {
 }
 
 // decoder takes fields off the front of b, then of text. After a fault it
-// yields zeros; bad is looked at once, at the end.
+// returns zeros; its user checks bad once, at the end.
 type decoder struct {
 	b    []byte
 	text string
@@ -260,7 +260,7 @@ func (d *decoder) grantType() GrantType {
 	return grantTypes[code]
 }
 
-// maxSpan is 292 years, what a time.Duration holds.
+// maxSpan is 292 years, the most that a time.Duration can hold.
 const maxSpan = math.MaxInt64 / int64(time.Millisecond)
 
 func (d *decoder) after(from time.Time) time.Time {
@@ -283,7 +283,7 @@ func (d *decoder) string() string {
 	return s
 }
 
-// stringIf is the next text if the flag says that there is one.
+// stringIf returns the next text if the flag is set, else otherwise.
 func (d *decoder) stringIf(flag byte, otherwise string) string {
 	if flag == 0 {
 		return otherwise
@@ -335,9 +335,9 @@ func DecodeRetry(b []byte) (Retry, error) {
 }
 
 // DecodeRecord reads the JSON of a user, a client, a receipt or a key into the
-// record. It returns ErrUnreadable for what isn't that, or has a member that this
-// version doesn't know: a newer one may have put a restriction there, which must
-// be neither overlooked nor lost by a change.
+// record. It returns ErrUnreadable for anything else, and for a member that
+// this version doesn't know: it may be a restriction of a newer version, which
+// must be neither overlooked nor lost by a change.
 func DecodeRecord[T User | Client | Receipt | Key](b []byte, record *T) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()

@@ -6,8 +6,9 @@ import (
 	"crypto/subtle"
 )
 
-// NewSecretVerifier makes the verifier of a client secret. That of an empty one recognises
-// nothing: who has no secret doesn't authenticate (RFC 6749 section 2.2).
+// NewSecretVerifier makes the verifier of a client secret. The verifier of an empty secret
+// recognises nothing: a client without a secret doesn't authenticate (RFC 6749 section
+// 2.2).
 func NewSecretVerifier(secret string) SecretVerifier {
 	if secret == "" {
 		return SecretVerifier{}
@@ -17,8 +18,8 @@ func NewSecretVerifier(secret string) SecretVerifier {
 	return SecretVerifier{Salt: salt, Hash: hashSecret(salt, secret)}
 }
 
-// Verify reports whether secret is the one, in time that doesn't depend on
-// where they differ.
+// Verify reports whether secret is the right one. Its time doesn't depend on
+// where a wrong secret differs.
 func (v SecretVerifier) Verify(secret string) bool {
 	same := subtle.ConstantTimeCompare(v.Hash, hashSecret(v.Salt, secret)) == 1
 	return same && len(v.Hash) > 0

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// What callers of a store branch on. Stores wrap them; compare with errors.Is.
+// The errors that callers of a store branch on. Stores wrap them; compare with
+// errors.Is.
 var (
 	// ErrNotFound: there is no such record. For a grant it doesn't tell
 	// whether it never existed, has expired or was revoked.
@@ -23,8 +24,8 @@ var (
 	// the creation of its grant. Begin again, from the user's record on.
 	ErrRevoked = errors.New("storage: a revocation came between")
 
-	// ErrUnavailable: the store can't answer now. It says nothing of the
-	// record: whether a write took place is unknown, and every write of this
+	// ErrUnavailable: the store can't answer now. It says nothing about the
+	// record. A write may or may not have taken place; every write of this
 	// package is safe to repeat.
 	ErrUnavailable = errors.New("storage: unavailable")
 )
@@ -46,11 +47,11 @@ type Store interface {
 	// Ping returns nil when the store can answer.
 	Ping(ctx context.Context) error
 
-	// Health tells how the store fares. It asks the store, which takes about as
-	// long as two other calls.
+	// Health returns the state of the store. It asks the store, which takes
+	// about as long as two other calls.
 	Health(ctx context.Context) Health
 
-	// Close releases what the store holds. Nothing may be called after it.
+	// Close releases the store's resources. No method may be called after it.
 	io.Closer
 }
 
@@ -67,18 +68,19 @@ type Grants interface {
 	LoadGrant(ctx context.Context, id GrantID) (Grant, error)
 
 	// SwapGrant replaces old by next in one step, and keeps r beside it until
-	// r.Until (a zero r.Until keeps nothing and ends an earlier window). What
-	// old.CheckSuccessor returns of next is returned, and nothing done.
-	// Of any number of concurrent calls with the same old exactly one
+	// r.Until (a zero r.Until keeps nothing and ends an earlier window). If
+	// old.CheckSuccessor(next) fails, SwapGrant does nothing and returns its
+	// error. Of any number of concurrent calls with the same old exactly one
 	// succeeds; the others get ErrConflict, and ErrNotFound once the grant is
-	// gone (RFC 9700 section 4.14.2). Repeating a call that succeeded
-	// succeeds, as long as nobody swapped after it. old may have been loaded long
-	// ago: it is a conflict unless its access token is still that of the grant.
+	// gone (RFC 9700 section 4.14.2). Repeating a call that succeeded succeeds,
+	// as long as nobody swapped after it. old may have been loaded long ago:
+	// the call is a conflict unless old's access token is still that of the
+	// grant.
 	SwapGrant(ctx context.Context, old, next Grant, r Retry) error
 
-	// LoadRetry returns what the last swap kept, or ErrNotFound once the retry
-	// window is closed. A store whose writes wait for replicas has this wait as
-	// well: the answer is one that a failover doesn't undo.
+	// LoadRetry returns the Retry that the last swap kept, or ErrNotFound once
+	// the retry window is closed. In a store whose writes wait for replicas
+	// this call waits too, so that a failover doesn't undo its answer.
 	LoadRetry(ctx context.Context, id GrantID) (Retry, error)
 
 	// DeleteGrant ends the grant and with it every token that addresses it
@@ -86,10 +88,10 @@ type Grants interface {
 	DeleteGrant(ctx context.Context, id GrantID) error
 }
 
-// User is a resource owner. Its ID is one of NewUserID, so that it is no client's, and
-// its Name as passhash.Username returns it. Stores check neither.
+// User is a resource owner. Its ID comes from NewUserID, so no client has it. Its Name
+// is in the form that passhash.Username returns. Stores check neither.
 type User struct {
-	ID       string    `json:"id"`                 // never changes and is never used again; the "sub" of the user's tokens
+	ID       string    `json:"id"`                 // never changes and is never reused; the "sub" of the user's tokens
 	Name     string    `json:"name"`               // as compared: RFC 8265 UsernameCaseMapped
 	Password string    `json:"password,omitempty"` // its hash, a PHC or crypt string; empty: can't sign in
 	Disabled bool      `json:"disabled,omitempty"`
@@ -113,8 +115,8 @@ type Users interface {
 	// creation differ), ErrNotFound when there is none of that name.
 	UpdateUser(ctx context.Context, u User) error
 
-	// DeleteUser forgets the user. An unknown name is no error. The user's
-	// grants are another matter: see Revocations.
+	// DeleteUser deletes the user. An unknown name is no error. It doesn't end
+	// the user's grants: see Revocations.
 	DeleteUser(ctx context.Context, name string) error
 
 	// ListUsers returns up to limit users whose name is greater than after, by
@@ -124,35 +126,35 @@ type Users interface {
 
 // Client is an OAuth 2.0 client, RFC 6749 section 2.
 //
-// Its ID is visible ASCII without spaces, doesn't begin with UserIDPrefix, and holds no
-// colon, which ends the user-id of Basic credentials (RFC 7617 section 2). Stores check
+// Its ID is visible ASCII without spaces, doesn't begin with UserIDPrefix, and has no
+// colon, which ends the user-id in Basic credentials (RFC 7617 section 2). Stores check
 // none of that.
 //
-// Its Audiences are the resource identifiers that it may ask for (RFC 8707). Without
-// any it may ask for those that the server knows. One that may introspect sees
-// only the tokens that are for its Audiences or for every resource server;
-// without any it sees all.
+// Its Audiences are the resource identifiers that it may ask for (RFC 8707).
+// Without any it may ask for those that the server knows. A client that may
+// introspect sees only tokens for its Audiences or for every resource server;
+// without Audiences it sees all tokens.
 type Client struct {
 	ID             string         `json:"id"`
 	Public         bool           `json:"public,omitempty"` // RFC 6749 section 2.1; a public client has no secret
 	Secret         SecretVerifier `json:"secret,omitzero"`
-	PreviousSecret SecretVerifier `json:"previous_secret,omitzero"` // the one before, good as well before PreviousUntil
+	PreviousSecret SecretVerifier `json:"previous_secret,omitzero"` // the one before, also good before PreviousUntil
 	PreviousUntil  time.Time      `json:"previous_until,omitzero"`
-	Grants         []string       `json:"grants"` // values of grant_type that it may use
-	Scopes         []string       `json:"scopes"` // that it may be granted
+	Grants         []string       `json:"grants"` // values of grant_type that the client may use
+	Scopes         []string       `json:"scopes"` // that the client may be granted
 	RedirectURIs   []string       `json:"redirect_uris,omitempty"`
 	Audiences      []string       `json:"audiences,omitempty"`
-	Origins        []string       `json:"origins,omitempty"`         // of pages in browsers that it runs on, as the header Origin spells them
-	Introspect     bool           `json:"introspect,omitempty"`      // may introspect tokens (RFC 7662), as a resource server does
+	Origins        []string       `json:"origins,omitempty"`         // of the pages in browsers that it runs on, in the form of the header Origin
+	Introspect     bool           `json:"introspect,omitempty"`      // may introspect tokens (RFC 7662), like a resource server
 	AccessLifetime time.Duration  `json:"access_lifetime,omitempty"` // of its access tokens; zero: the server's default
-	Narrowed       bool           `json:"narrowed,omitempty"`        // lost rights, and its grants of before aren't known to be ended yet
+	Narrowed       bool           `json:"narrowed,omitempty"`        // lost rights, and its earlier grants may not be ended yet
 	Created        time.Time      `json:"created"`
 	Revision       uint64         `json:"revision"` // counts changes, from 1; the store sets it
 }
 
-// VerifySecret reports whether secret is the client's own at that time: the
-// current one, or the previous one before its end. A public client has none. It
-// takes as long for one as for the other.
+// VerifySecret reports whether secret is valid for the client at that time: the
+// current secret, or the previous one before its end. A public client has no
+// secret. The time that it takes doesn't tell which secret matched.
 func (c Client) VerifySecret(secret string, now time.Time) bool {
 	current, previous := c.Secret.Verify(secret), c.PreviousSecret.Verify(secret)
 	return current || previous && now.Before(c.PreviousUntil)
@@ -174,11 +176,11 @@ type Clients interface {
 	// LoadClient returns the client of that id, or ErrNotFound.
 	LoadClient(ctx context.Context, id string) (Client, error)
 
-	// UpdateClient is to a client what UpdateUser is to a user.
+	// UpdateClient does for a client what UpdateUser does for a user.
 	UpdateClient(ctx context.Context, c Client) error
 
-	// DeleteClient forgets the client. An unknown id is no error. Its grants
-	// are another matter: see Revocations.
+	// DeleteClient deletes the client. An unknown id is no error. It doesn't
+	// end the client's grants: see Revocations.
 	DeleteClient(ctx context.Context, id string) error
 
 	// ListClients returns up to limit clients whose id is greater than after,
@@ -186,15 +188,15 @@ type Clients interface {
 	ListClients(ctx context.Context, after string, limit int) ([]Client, error)
 }
 
-// Key is a deployment key, sealed under the deployment secret, which the store
-// never holds: whoever reads the store can't use its keys.
+// Key is a deployment key, sealed under the deployment secret. The store never
+// holds the secret, so whoever reads the store can't use its keys.
 type Key struct {
 	ID      byte      `json:"id"` // of the tokens minted under it
 	Sealed  []byte    `json:"sealed"`
 	Created time.Time `json:"created"`
 }
 
-// Keys keeps the deployment keys. Which of them mints is told in opaque.Loader.
+// Keys keeps the deployment keys. See opaque.Loader for which of them mints.
 type Keys interface {
 	// CreateKey keeps k, or returns ErrExists when the id is taken.
 	CreateKey(ctx context.Context, k Key) error
@@ -202,7 +204,7 @@ type Keys interface {
 	// ListKeys returns all keys, by id.
 	ListKeys(ctx context.Context) ([]Key, error)
 
-	// DeleteKey forgets the key: tokens minted under it are no longer
+	// DeleteKey deletes the key: tokens minted under it are no longer
 	// recognised. An unknown id is no error.
 	DeleteKey(ctx context.Context, id byte) error
 }

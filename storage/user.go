@@ -5,8 +5,8 @@ import (
 	"encoding/base64"
 )
 
-// UserIDPrefix begins the id of every user and of no client, so that nobody who
-// reads the sub of a token takes one for the other (RFC 9700 section 4.15).
+// UserIDPrefix begins the id of every user and of no client, so that the sub of
+// a token can't be mistaken (RFC 9700 section 4.15).
 const UserIDPrefix = "usr_"
 
 // CanAdmin reports whether the user is an admin who can sign in.
