@@ -11,10 +11,10 @@
 //
 // The tag lets a server refuse mistyped and invented tokens without asking the
 // store, and tell a genuine old token from a forgery (RFC 9700 section
-// 4.14.2). It doesn't make a token valid: the store holds a digest of the only
-// valid one. So neither the deployment keys nor the store alone are enough to
-// make a token that is accepted.
+// 4.14.2). The tag alone doesn't make a token valid: the store holds a digest
+// of the only valid one. So neither the deployment keys alone nor the store
+// alone is enough to make a token that is accepted.
 //
-// 57 is a multiple of 3: no character of the text has idle bits, and no two
-// texts stand for the same token.
+// 57 is a multiple of 3, so no character of the text has unused bits, and no
+// two texts stand for the same token.
 package opaque

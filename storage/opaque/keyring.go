@@ -30,7 +30,7 @@ type Keyring struct {
 	keys   [256]*key
 	mintID byte
 	blinds *prf // of the key with the lowest id
-	old    bool // there may be keys that aren't among these
+	old    bool // newer keys may be missing
 }
 
 // key holds what is derived from a deployment key: one sub-key for each use.
@@ -54,7 +54,7 @@ func newPRF(key []byte) *prf {
 	return &prf{sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, key)} }}}
 }
 
-// sum is the HMAC of the parts, joined.
+// sum returns the HMAC of the joined parts.
 func (p *prf) sum(parts ...[]byte) [sha256.Size]byte {
 	m := p.macs.Get().(*mac)
 	defer p.macs.Put(m)
@@ -69,7 +69,7 @@ func (p *prf) sum(parts ...[]byte) [sha256.Size]byte {
 }
 
 // NewKeyring returns a keyring that mints under the first key and recognises
-// tokens of all of them. No two may have the same id.
+// tokens of all the keys. No two keys may have the same id.
 func NewKeyring(mint Key, more ...Key) (*Keyring, error) {
 	r := &Keyring{mintID: mint.ID}
 	lowest := mint
@@ -113,17 +113,17 @@ func (k *key) tagged(kind Kind, raw *[rawLen]byte) bool {
 	return subtle.ConstantTimeCompare(want[:], raw[tagAt:]) == 1
 }
 
-// errOutdated: there may be a new key that made the token.
+// errOutdated: a newer key may have made the token.
 var errOutdated = fmt.Errorf("%w: the deployment keys are out of date, and the token's isn't among them", storage.ErrUnavailable)
 
-// outdated is r when nobody knows which keys there are now.
+// outdated returns a copy of r for when the current keys aren't known.
 func (r *Keyring) outdated() *Keyring {
 	again := *r
 	again.old = true
 	return &again
 }
 
-// unknown is what to say of a token under a key that isn't there.
+// unknown returns the error for a token under a key that r lacks.
 func (r *Keyring) unknown() error {
 	if r.old {
 		return errOutdated
@@ -131,29 +131,32 @@ func (r *Keyring) unknown() error {
 	return ErrInvalid
 }
 
-// MintID is the id of the key that new tokens are made under.
+// MintID returns the id of the key under which new tokens are made.
 func (r *Keyring) MintID() byte { return r.mintID }
 
-// Blind is a digest of a text that must not be found in the store, such as a name
-// that somebody typed: without the deployment keys nobody can tell which text it
-// is of, nor try some. Each kind has digests of its own. All nodes make the
-// same one, until the key with the lowest id is another.
+// Blind returns a digest of a text that must not be in the store, such as a
+// name that somebody typed. Without the deployment keys nobody can find the
+// text, not even by trying texts. The same text has a different digest in each
+// kind. All nodes make the same digest as long as the key with the lowest id
+// stays the same.
 func (r *Keyring) Blind(kind byte, text string) [sha256.Size]byte {
 	return r.blinds.sum([]byte{kind}, []byte(text))
 }
 
-// Mint makes a token with a random secret, and the digest to keep of it.
+// Mint makes a token with a random secret. It returns the token's text and the
+// digest to keep.
 func (r *Keyring) Mint(kind Kind, grant storage.GrantID, generation uint32) (string, storage.Digest) {
 	t := Token{Kind: kind, KeyID: r.mintID, Grant: grant, Generation: generation}
 	rand.Read(t.secret[:]) // never fails since Go 1.24
 	return t.text(r.keys[r.mintID]), t.Digest()
 }
 
-// Successor makes the token of that kind which follows the spent refresh token:
-// always the same one for the same key and mix, and not to be foreseen by who
-// lacks the spent token, the mix or the deployment key. So a client that lost
-// the answer to a refresh can be given the same pair again, while the store
-// keeps only digests. When the keyring has no such key it returns what Parse does.
+// Successor makes the token of that kind that follows the spent refresh token.
+// The same key and mix always give the same token, and nobody can compute it
+// without the spent token, the mix and the deployment key. So a client that
+// lost the answer to a refresh can get the same pair again, while the store
+// keeps only digests. If the keyring has no such key, Successor returns the
+// error of Parse.
 func (r *Keyring) Successor(spent Token, kind Kind, keyID byte, mix [16]byte) (string, storage.Digest, error) {
 	k := r.keys[keyID]
 	if k == nil {
@@ -161,7 +164,7 @@ func (r *Keyring) Successor(spent Token, kind Kind, keyID byte, mix [16]byte) (s
 	}
 	t := Token{Kind: kind, KeyID: keyID, Grant: spent.Grant, Generation: spent.Generation + 1}
 
-	// HKDF-Expand (RFC 5869 section 2.3), of which one block is enough.
+	// HKDF-Expand (RFC 5869 section 2.3); one block is enough.
 	var generation [4]byte
 	binary.BigEndian.PutUint32(generation[:], t.Generation)
 	block := k.successors.sum([]byte{byte(kind)}, spent.Grant[:], generation[:], spent.secret[:], mix[:], []byte{1})

@@ -10,15 +10,15 @@ import (
 	"fmt"
 )
 
-// MinSecretLen is the least length of a deployment secret, in bytes.
+// MinSecretLen is the minimum length of a deployment secret, in bytes.
 const MinSecretLen = 32
 
-// ErrSealed is returned when a key can't be unsealed: the deployment secret is
-// not the one that it was sealed under, or the store was tampered with.
+// ErrSealed is returned when a key can't be unsealed: it was sealed under
+// another deployment secret, or the store was tampered with.
 var ErrSealed = errors.New("opaque: the deployment secret does not open the store's keys")
 
-// Sealer seals deployment keys for the store, under the deployment secret that
-// the store never sees (AES-256-GCM).
+// Sealer seals deployment keys for the store (AES-256-GCM), under the
+// deployment secret, which the store never sees.
 type Sealer struct{ aead cipher.AEAD }
 
 // NewSealer returns a sealer for the deployment secret, which must have at

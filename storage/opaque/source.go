@@ -2,11 +2,11 @@ package opaque
 
 import "context"
 
-// Source gives the keyring to use now. A Keyring is a Source of itself; a
-// Loader gets it from a store.
+// Source gives the keyring to use now. A Keyring is a Source of itself. A
+// Loader is a Source that reads the keys from a store.
 type Source interface {
 	// Keyring returns the keyring, or an error that wraps
-	// storage.ErrUnavailable when it can't be had now.
+	// storage.ErrUnavailable when it isn't available now.
 	Keyring(ctx context.Context) (*Keyring, error)
 }
 

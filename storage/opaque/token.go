@@ -10,7 +10,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Kind is what a token is for. A token of one kind never parses as another.
+// Kind is the kind of a token. A token of one kind never parses as another.
 type Kind byte
 
 // The kinds of token.
@@ -60,14 +60,14 @@ type Token struct {
 	secret     [secretLen]byte
 }
 
-// String tells the kind and the grant, never the secret, in whatever a Token is
-// printed into.
+// String returns the kind and the grant, never the secret, so that no output of
+// a Token shows it.
 func (t Token) String() string { return t.Kind.prefix() + "[redacted] of grant " + t.Grant.String() }
 
 // GoString is String.
 func (t Token) GoString() string { return t.String() }
 
-// Digest is what a store keeps of the token.
+// Digest returns the digest that a store keeps of the token.
 func (t Token) Digest() storage.Digest {
 	var in [1 + rawLen]byte
 	in[0] = byte(t.Kind)
@@ -83,10 +83,11 @@ func (t Token) put(raw *[rawLen]byte) {
 	copy(raw[secretAt:], t.secret[:])
 }
 
-// Parse reads a token of that kind. It asks no store: a nil error says that the
-// token is genuine, not that it is valid. Anything else is ErrInvalid, unless the
-// keyring is out of date and lacks the key of the token: then nobody can tell, and
-// the error wraps storage.ErrUnavailable (see Loader).
+// Parse reads a token of that kind. It asks no store: a nil error means that
+// the token is genuine, not that it is valid. For anything else Parse returns
+// ErrInvalid. If the keyring is out of date and lacks the key of the token,
+// Parse can't judge it, and the error wraps storage.ErrUnavailable (see
+// Loader).
 func (r *Keyring) Parse(kind Kind, text string) (Token, error) {
 	if len(text) != TextLen || text[:prefixLen] != kind.prefix() {
 		return Token{}, ErrInvalid
@@ -111,7 +112,7 @@ func (r *Keyring) Parse(kind Kind, text string) (Token, error) {
 	}, nil
 }
 
-// ParseAny is Parse for whoever takes tokens of both kinds.
+// ParseAny is Parse for tokens of either kind.
 func (r *Keyring) ParseAny(text string) (Token, error) {
 	t, err := r.Parse(Access, text)
 	if errors.Is(err, ErrInvalid) {
@@ -120,8 +121,8 @@ func (r *Keyring) ParseAny(text string) (Token, error) {
 	return t, err
 }
 
-// Current reports whether the token is the grant's of its kind, and not expired. That
-// the grant lives is for its store to tell.
+// Current reports whether the token is the grant's current token of its kind
+// and hasn't expired. It doesn't tell whether the grant lives: the store does.
 func (t Token) Current(g storage.Grant, now time.Time) bool {
 	digest, expiry := g.Access, g.AccessExpiry
 	if t.Kind == Refresh {
@@ -130,8 +131,8 @@ func (t Token) Current(g storage.Grant, now time.Time) bool {
 	return digest.Equal(t.Digest()) && now.Before(expiry)
 }
 
-// decode reads the base64url text. Package base64 skips line breaks, so the
-// count matters: with one in it, the text has fewer bytes to give.
+// decode reads the base64url text. Package base64 skips line breaks, so decode
+// checks the count: a text with a line break gives fewer bytes.
 func decode(raw *[rawLen]byte, text string) bool {
 	var src [TextLen - prefixLen]byte
 	copy(src[:], text)
@@ -139,7 +140,7 @@ func decode(raw *[rawLen]byte, text string) bool {
 	return err == nil && n == rawLen
 }
 
-// text spells the token, with the tag of k.
+// text returns the text of the token, with the tag of k.
 func (t Token) text(k *key) string {
 	var raw [rawLen]byte
 	t.put(&raw)

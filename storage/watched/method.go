@@ -43,7 +43,7 @@ const (
 	ListAudit
 	TrimAudit
 
-	// Methods is how many there are.
+	// Methods is the number of methods.
 	Methods = iota
 )
 
@@ -87,5 +87,5 @@ var methodNames = [Methods]string{
 	TrimAudit:     "trim_audit",
 }
 
-// String is the method's name as metrics spell it: load_grant for LoadGrant.
+// String returns the method's name in metrics: load_grant for LoadGrant.
 func (m Method) String() string { return methodNames[m] }

@@ -7,7 +7,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Health implements storage.Store. That the store is down is told as its failure.
+// Health implements storage.Store. If the store is down, the call is noted as
+// failed.
 func (s *store) Health(ctx context.Context) storage.Health {
 	w := begin(ctx)
 	h := s.Store.Health(w.ctx)

@@ -1,5 +1,5 @@
-// Package watched tells of every call of a store how long it took and what came
-// of it, and keeps requests within their budgets of waiting for the store. Start
+// Package watched reports the time and the outcome of every call of a store,
+// and keeps requests within their budgets of waiting for the store. Start
 // reading at [Watch].
 package watched
 
@@ -12,7 +12,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Call is a call of a store that is over.
+// Call is a finished call of a store.
 type Call struct {
 	Method Method
 	Began  time.Time
@@ -20,13 +20,12 @@ type Call struct {
 	Err    error // what the store returned
 }
 
-// Watch returns the store as it is, but that note is told of each call, after it
-// and before its caller goes on, with the context of the call. note must be safe
-// for concurrent use, and quick: the caller waits for it. Nothing is allocated for
-// it. Nil: nobody is told.
+// Watch returns a store that works like s and calls note after each call, with
+// the context of the call. note must be safe for concurrent use, and quick,
+// because the caller waits for it. Nothing is allocated for it. It may be nil.
 //
-// A call whose context has a [storage.Budget] is counted there and bounded by it:
-// what it leaves no time for returns storage.ErrSpent.
+// If the context of a call has a [storage.Budget], the call is counted there
+// and bounded by it: a call that the budget ends returns storage.ErrSpent.
 func Watch(s storage.Store, note func(context.Context, Call)) storage.Store {
 	if note == nil {
 		note = func(context.Context, Call) {}
@@ -34,14 +33,14 @@ func Watch(s storage.Store, note func(context.Context, Call)) storage.Store {
 	return &store{Store: s, note: note}
 }
 
-// store has every method of a storage.Store but Close; TestEveryMethodIsWatched and
-// TestEveryMethodIsBoundedByTheBudget see to that.
+// store wraps every method of a storage.Store but Close.
+// TestEveryMethodIsWatched and TestEveryMethodIsBoundedByTheBudget check that.
 type store struct {
 	storage.Store
 	note func(context.Context, Call)
 }
 
-// wait is that for a call that is under way.
+// wait is the wait for a call that is under way.
 type wait struct {
 	began  time.Time
 	budget *storage.Budget
@@ -55,16 +54,16 @@ func begin(ctx context.Context) wait {
 	return w
 }
 
-// beginLong is begin for the methods that take several round trips to a store elsewhere.
-// Those that seldom do bound themselves from the second on. Sweep and Survivors may take
-// long at a store that is well.
+// beginLong is begin for the methods that take several round trips to a remote store.
+// Methods that seldom do so bound themselves from the second round trip on. Sweep and
+// Survivors aren't among them, because they may take long even at a healthy store.
 func beginLong(ctx context.Context) wait {
 	w := wait{began: time.Now(), budget: storage.BudgetOf(ctx)}
 	w.ctx, w.cancel = w.budget.BoundLong(ctx, w.began)
 	return w
 }
 
-// end returns err, with why if the budget ended the call.
+// end returns err, wrapped with storage.ErrSpent if the budget ended the call.
 func (s *store) end(ctx context.Context, m Method, w wait, err error) error {
 	took := time.Since(w.began)
 	w.budget.Spend(took)
