@@ -6,8 +6,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// around is a hook that gives every command and every pipeline a context of its own,
-// made of the caller's, and ends it after.
+// around is a hook that gives every command and every pipeline a context
+// derived from the caller's, and ends that context afterwards.
 type around func(context.Context) (of context.Context, end func())
 
 // DialHook implements redis.Hook.

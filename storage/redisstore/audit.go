@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// auditKey is the stream of all events, each with one field, auditField. Its key
-	// and those of the marks share a slot.
+	// auditKey is the key of the stream of all events, each with one field,
+	// auditField. It shares a slot with the keys of the marks.
 	auditKey   = "grantd:{audit}"
 	auditField = "e"
 
@@ -50,7 +50,7 @@ func (s *Store) ListAudit(ctx context.Context, q storage.AuditQuery, limit int) 
 			return storage.AuditPage{}, storage.ErrNotFound
 		}
 	}
-	// COUNT 0 would be all.
+	// COUNT 0 would return all events.
 	if limit < 1 {
 		return q.Page(nil, 0, auditOrigin), nil
 	}
@@ -59,7 +59,7 @@ func (s *Store) ListAudit(ctx context.Context, q storage.AuditQuery, limit int) 
 	switch {
 	case q.After != "":
 		cmd = s.client.XRangeN(ctx, auditKey, "("+q.After, "+", count)
-	case q.Before == auditOrigin: // Redis takes nothing to be before it for an error
+	case q.Before == auditOrigin: // Redis answers an error, because no id can be before it
 		return q.Page(nil, limit, auditOrigin), nil
 	case q.Before != "":
 		cmd = s.client.XRevRangeN(ctx, auditKey, "("+q.Before, "-", count)
@@ -90,7 +90,8 @@ func auditEvents(ctx context.Context, cmd *redis.XMessageSliceCmd) ([]storage.Au
 	return events, nil
 }
 
-// streamID reports whether the text is an id of a stream as Redis spells it.
+// streamID reports whether the text is a stream id in the form that Redis
+// writes.
 func streamID(text string) bool {
 	first, second, found := strings.Cut(text, "-")
 	for _, part := range []string{first, second} {
@@ -99,10 +100,10 @@ func streamID(text string) bool {
 			return false
 		}
 	}
-	return found && text != "18446744073709551615-18446744073709551615" // nothing can be after it
+	return found && text != "18446744073709551615-18446744073709551615" // no id can be after it
 }
 
-// TrimAudit implements storage.Audit. It goes by when events happened and not by
+// TrimAudit implements storage.Audit. It compares the times of the events, not
 // their ids, which have the time of Redis.
 func (s *Store) TrimAudit(ctx context.Context, before time.Time, keep int) error {
 	if err := s.client.XTrimMaxLen(ctx, auditKey, int64(max(keep, 0))).Err(); err != nil {
@@ -131,7 +132,8 @@ func (s *Store) TrimAudit(ctx context.Context, before time.Time, keep int) error
 
 // dropAudit forgets the events up to the one with that id.
 func (s *Store) dropAudit(ctx context.Context, id string) error {
-	// The least id after it; the second part of an id never gets that far.
+	// The least id after it. The second part of an id never reaches its
+	// maximum.
 	ms, seq, _ := strings.Cut(id, "-")
 	n, err := strconv.ParseUint(seq, 10, 64)
 	if err != nil {

@@ -12,62 +12,62 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// few is how many callers at once are no crowd: each of their commands goes out
-// by itself, so that they never wait for each other.
+// few is how many concurrent callers still send each command by itself, so that
+// they never wait for each other. More callers are a crowd.
 const few = 8
 
-// maxWaiting bounds the commands that wait; one more fails at once. They are more than
-// a Redis that is well has to work off at a time. One that can't keep up is not asked
-// for what has waited too long already: see batcher.next.
+// maxWaiting bounds the commands that wait; one more fails at once. It is more than a
+// healthy Redis ever lets pile up. If Redis can't keep up, commands that have waited
+// for too long aren't sent: see batcher.next.
 const maxWaiting = 16384
 
 var errCrowded = errors.New("redisstore: too many commands are waiting")
 
-// batcher sends commands to one server so that those that come concurrently share
-// round trips. A few callers send each their own, at no cost. In a crowd
-// one pipeline is under way at a time, and what comes meanwhile leaves together
-// when it lands. So Redis and this process handle fewer packets the busier they
-// are.
+// batcher sends commands to one server so that concurrent commands share round
+// trips. A few callers send their commands one by one, at no cost. In a crowd
+// one pipeline is under way at a time, and the commands that come meanwhile
+// leave together when it returns. So the busier Redis and this process are, the
+// fewer packets each command needs.
 //
-// A pipeline whose connection breaks is repeated as a whole, so every command
-// has to be safe to repeat, as the scripts are.
+// If the connection of a pipeline breaks, the whole pipeline is repeated. So
+// every command has to be safe to repeat, as the scripts are.
 type batcher struct {
 	client   redis.UniversalClient
-	tripped  *atomic.Int32 // not 0 while the server's circuit is open; nil: nobody looks
+	tripped  *atomic.Int32 // not 0 while the server's circuit is open; nil: not checked
 	replicas int           // see WithReplicas
 
 	mu      sync.Mutex
 	alone   int     // commands under way by themselves
 	flying  int     // commands under way in the pipeline
-	crowd   int     // how many were at it together lately
-	leading bool    // fly runs, or will
-	waiting []*seat // in the order that they came in
+	crowd   int     // how many commands were under way or waiting at once lately
+	leading bool    // fly runs, or is about to
+	waiting []*seat // in the order in which they came
 }
 
 // seat is a command that waits for its answer.
 type seat struct {
 	cmd  redis.Cmder
 	came time.Time
-	done chan struct{} // takes one answer, so that nobody waits for a caller who is gone
+	done chan struct{} // buffers one signal, so that fly doesn't wait for a caller that is gone
 	gone bool          // its caller gave up; guarded by batcher.mu
 }
 
-// seats are free. One whose caller gave up isn't used again.
+// seats are free seats. A seat whose caller gave up isn't used again.
 var seats = sync.Pool{New: func() any { return &seat{done: make(chan struct{}, 1)} }}
 
-// board sends the command, alone or with others, and waits for its answer,
-// which is left in it. It returns an error when there was no room or the caller
-// gave up: then the command may still be under way and must not be looked at.
+// board sends the command, alone or with others, and waits until its answer is
+// in it. It returns an error when there was no room or the caller gave up: then
+// the command may still be under way, and nobody may read it.
 //
-// A command that is to be confirmed goes alone, since WAIT would hold up the others.
-// While the circuit is open nobody waits for a flight.
+// A command that replicas have to confirm goes alone, since WAIT would hold up
+// the others. While the circuit is open no command waits for a pipeline.
 func (b *batcher) board(ctx context.Context, cmd redis.Cmder) error {
 	if b.replicas > 0 && confirming(ctx) {
 		_ = b.client.Process(ctx, cmd) // its error is the command's
 		return nil
 	}
 	if b.tripped != nil && b.tripped.Load() > 0 {
-		_ = b.client.Process(ctx, cmd) // refused by the circuit, which knows why
+		_ = b.client.Process(ctx, cmd) // the circuit refuses it, with the reason
 		return nil
 	}
 	s, err := b.seat(cmd)
@@ -90,10 +90,10 @@ func (b *batcher) board(ctx context.Context, cmd redis.Cmder) error {
 	}
 }
 
-// goAlone sends the command by itself. One whose caller has less time than a call may
-// take is left to be answered when the caller gave up. Cutting it off would cost its
-// connection, and then, when Redis is slow, the next caller waits twice: for Redis to
-// greet a new one first.
+// goAlone sends the command by itself. If the caller has less time than a call
+// may take, the command goes on after the caller gave up. To cut it off would
+// cost its connection, and the next caller of a slow Redis would wait twice:
+// first for the greeting on a new connection.
 func (b *batcher) goAlone(ctx context.Context, cmd redis.Cmder) error {
 	send := func(ctx context.Context) {
 		_ = b.client.Process(ctx, cmd) // its error is the command's
@@ -118,7 +118,7 @@ func (b *batcher) goAlone(ctx context.Context, cmd redis.Cmder) error {
 	}
 }
 
-// seat returns a seat in the next pipeline, or none when the command may go by
+// seat returns a seat in the next pipeline, or nil when the command may go by
 // itself.
 func (b *batcher) seat(cmd redis.Cmder) (*seat, error) {
 	b.mu.Lock()
@@ -141,9 +141,10 @@ func (b *batcher) seat(cmd redis.Cmder) (*seat, error) {
 	return s, nil
 }
 
-// fly sends those who wait until nobody does. It has no caller's context: none
-// may end the others' command. Who waits longer than callTimeout, all in all, is
-// answered with an error: no flight takes longer, so nobody needs a timer.
+// fly sends the waiting commands until none is left. It doesn't use a caller's
+// context, because no caller may end the commands of others. A command that
+// takes longer than callTimeout in all gets an error from the pipeline's
+// deadline, so no caller needs a timer.
 func (b *batcher) fly() {
 	for batch, late := b.next(); batch != nil; batch, late = b.next() {
 		ctx, cancel := context.WithDeadline(context.WithValue(context.Background(), flight{}, true), late)
@@ -162,12 +163,13 @@ func (b *batcher) fly() {
 	}
 }
 
-// next takes those who wait, and says when their answer is due. Who gave up
-// isn't sent, nor who has waited for half of callTimeout: a flight that leaves with
-// little time left fails as a whole, and costs its connection, though Redis does the
-// work. A crowd that doesn't come again is forgotten one by one.
+// next takes the next batch of waiting commands, and returns when their answers
+// are due. It drops commands whose caller gave up, and refuses those that have
+// waited for half of callTimeout: a pipeline that leaves with little time left
+// fails as a whole, and costs its connection, though Redis does the work. Each
+// call lowers crowd by one, so a crowd that is gone is forgotten after a while.
 func (b *batcher) next() (batch []*seat, late time.Time) {
-	runtime.Gosched() // callers that are ready to run come along
+	runtime.Gosched() // lets callers that are ready to run join
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.flying = 0

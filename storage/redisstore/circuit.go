@@ -12,60 +12,63 @@ import (
 )
 
 const (
-	// callTimeout bounds one round trip with all its retries, so that a caller
-	// without a deadline has an answer within a second when Redis stalls, also on
-	// a machine that is busy.
+	// callTimeout bounds one round trip with all its retries. When Redis stalls,
+	// a caller without a deadline gets an answer within a second, even on a busy
+	// machine.
 	callTimeout = 700 * time.Millisecond
 
-	// ioTimeout leaves room for one retry inside callTimeout. Where replicas are waited
-	// for answers may take longer: see newClient.
+	// ioTimeout leaves room for one retry inside callTimeout. Calls that wait for
+	// replicas may take longer: see newClient.
 	ioTimeout = 400 * time.Millisecond
 
-	// probeEvery is the pause before Redis is asked again whether it answers.
+	// probeEvery is the pause between two probes of a silent Redis.
 	probeEvery = 100 * time.Millisecond
 
 	// maxFlying bounds the commands and pipelines to one server that are under
-	// way or wait for a connection, with what greets it on a new one; one more
-	// fails at once.
+	// way or wait for a connection, including the greetings on new connections.
+	// One more fails at once.
 	maxFlying = 1024
 
-	// maxBroken is how many calls in a row may end with a connection that broke
-	// before the server counts as gone: those of before its restart all do, once.
+	// maxBroken is how many calls in a row may fail because of a broken
+	// connection before the server counts as gone. After a restart of the server,
+	// each older connection breaks once.
 	maxBroken = 8
 )
 
 var errOpen = errors.New("redisstore: Redis didn't answer lately, and isn't asked until it does")
 
-// circuit is a hook around all commands to one Redis server: of a Cluster every
-// node has its own, so that one that is gone doesn't take the others along. It
-// gives each call a deadline, bounds how many there are at once, and, when the
-// server doesn't answer, has them fail without asking: else every request would
-// wait in vain for as long as a call may take, once for each of its calls.
+// circuit is a hook around all commands to one Redis server. In a Cluster every
+// node has its own circuit, so that a dead node doesn't affect the others. A
+// circuit gives each call a deadline, and bounds how many run at once. When the
+// server doesn't answer, it makes calls fail without sending them: else every
+// request would wait in vain for as long as a call may take, once for each of
+// its calls.
 //
-// The circuit opens when a call failed for want of an answer and no other call was
-// answered since it began. What a server answers, an error too, is an answer; that
-// a caller gave up says nothing. A goroutine then sends PING, one at a time, until
-// that is answered. Callers are no probes: their calls would wait in vain.
+// The circuit opens when a call got no answer and no other call was answered
+// since it began. An error from the server is an answer too. A caller that gave
+// up says nothing about the server. While the circuit is open, a goroutine
+// sends PING, one at a time, until one is answered. Callers' commands aren't
+// used as probes, because they would wait in vain.
 //
-// Where all is well a call costs it three atomic operations, which the commands
-// of a batch share.
+// When all is well a circuit costs three atomic operations for each call; the
+// commands of a batch share them.
 type circuit struct {
 	client   *redis.Client
-	replicas int           // that confirmed calls wait for
-	tripped  *atomic.Int32 // how many circuits are open, with those to other servers
-	reroute  func()        // looks anew which servers there are
-	waits    chan struct{} // holds one for each confirmed call under way
+	replicas int           // how many replicas confirmed calls wait for
+	tripped  *atomic.Int32 // how many circuits are open, of all servers together
+	reroute  func()        // reloads the list of servers
+	waits    chan struct{} // one element for each confirmed call under way
 
 	open    atomic.Bool
-	refusal atomic.Pointer[error] // errOpen, with why it opened
-	answers atomic.Uint64         // counts
-	broken  atomic.Int32          // calls in a row
+	refusal atomic.Pointer[error] // errOpen with the cause
+	answers atomic.Uint64         // number of answered calls
+	broken  atomic.Int32          // calls in a row whose connection broke
 	flying  atomic.Int32
 }
 
-// newCircuit is that of the client. Confirmed calls get half of its connections:
-// while replicas are missing each holds one for as long as it waits, and the rest
-// is for those that wait for nobody.
+// newCircuit returns a circuit for the client. Confirmed calls get at most half
+// of its connections: while replicas are missing each holds one for as long as
+// it waits. The rest is for calls that don't wait for replicas.
 func newCircuit(client *redis.Client, replicas int, tripped *atomic.Int32, reroute func()) *circuit {
 	return &circuit{
 		client: client, replicas: replicas, tripped: tripped, reroute: reroute,
@@ -73,11 +76,12 @@ func newCircuit(client *redis.Client, replicas int, tripped *atomic.Int32, rerou
 	}
 }
 
-// probing marks the context of the call that tries an open circuit.
+// probing marks the context of the probe of an open circuit.
 type probing struct{}
 
-// flight marks the context of a pipeline of many callers: its deadline is that of the
-// one who waited longest, and no caller's leaving.
+// flight marks the context of a pipeline of many callers. Its deadline comes
+// from the command that waited longest. When it ends, that doesn't mean that a
+// caller left.
 type flight struct{}
 
 // DialHook implements redis.Hook.
@@ -106,7 +110,7 @@ func (c *circuit) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	}
 }
 
-// fail gives an error that kept the commands from being sent to each of them.
+// fail sets err on each command if it kept them from being sent.
 func fail(cmds []redis.Cmder, err error) error {
 	if errors.Is(err, errOpen) || errors.Is(err, errCrowded) {
 		for _, cmd := range cmds {
@@ -116,7 +120,7 @@ func fail(cmds []redis.Cmder, err error) error {
 	return err
 }
 
-// call makes a call, unless that is of no use now.
+// call makes a call, unless the circuit is open or too many are under way.
 func (c *circuit) call(ctx context.Context, do func(context.Context) error) error {
 	if c.open.Load() && ctx.Value(probing{}) == nil {
 		return *c.refusal.Load()
@@ -135,7 +139,7 @@ func (c *circuit) call(ctx context.Context, do func(context.Context) error) erro
 		if c.broken.Load() > 0 {
 			c.broken.Store(0)
 		}
-	case c.answers.Load() != seen: // others are answered
+	case c.answers.Load() != seen: // other calls were answered
 	case gaveUp(ctx) && time.Since(began) < c.patience(ctx): // the server had no time to answer
 	case !errors.Is(err, redis.ErrClosed) && (silent(err) || c.broken.Add(1) >= maxBroken):
 		c.trip(err)
@@ -143,8 +147,9 @@ func (c *circuit) call(ctx context.Context, do func(context.Context) error) erro
 	return err
 }
 
-// patience is how long a call has to have waited when its caller gives up, for the server
-// to be at fault. A flight leaves with twice that left, unless this process stood still.
+// patience returns how long a call must have waited, when its caller gives up, before the
+// server is at fault. A batch leaves with at least twice that time left, unless this
+// process stood still.
 func (c *circuit) patience(ctx context.Context) time.Duration {
 	if ctx.Value(flight{}) != nil {
 		return callTimeout / 4
@@ -152,8 +157,8 @@ func (c *circuit) patience(ctx context.Context) time.Duration {
 	return c.client.Options().ReadTimeout
 }
 
-// gaveUp reports whether the caller waits no longer. Its deadline is one of the
-// connection as well, which may notice a moment before the context does.
+// gaveUp reports whether the caller has stopped waiting. The connection has the
+// same deadline, and may notice it a moment before the context does.
 func gaveUp(ctx context.Context) bool {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		return true
@@ -161,7 +166,7 @@ func gaveUp(ctx context.Context) bool {
 	return ctx.Err() != nil
 }
 
-// within is a context that ends at the deadline at the latest.
+// within returns a context that ends at the deadline at the latest.
 func within(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
 	if d, ok := ctx.Deadline(); ok && !d.After(deadline) {
 		return ctx, func() {}
@@ -169,14 +174,14 @@ func within(ctx context.Context, deadline time.Time) (context.Context, context.C
 	return context.WithDeadline(ctx, deadline)
 }
 
-// answered reports whether the error is one that Redis answered, or none.
+// answered reports whether Redis answered: err is nil or an error from Redis.
 func answered(err error) bool {
 	var answer redis.Error
 	return err == nil || errors.As(err, &answer)
 }
 
-// silent reports whether the error is that nothing came back in time, or that
-// nobody listens, rather than that a connection broke.
+// silent reports whether nothing came back in time or nobody listens, rather
+// than that a connection broke.
 func silent(err error) bool {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" || errors.Is(err, redis.ErrPoolTimeout) {
@@ -186,8 +191,9 @@ func silent(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout() // context.DeadlineExceeded is one
 }
 
-// trip opens the circuit because of the error, until the server answers. The error
-// is told as a text: what wraps it would be taken for a call that was made.
+// trip opens the circuit because of err, until the server answers. The refusal
+// has err as a text only: if it wrapped err, a refusal would look like a call
+// that was made.
 func (c *circuit) trip(err error) {
 	refusal := fmt.Errorf("%w: %s", errOpen, err.Error())
 	c.refusal.Store(&refusal)
@@ -213,8 +219,8 @@ func (c *circuit) probe() {
 	}
 }
 
-// bounded gives every command and every pipeline of a Cluster, which may take
-// several calls, a deadline of callTimeout.
+// bounded gives every command and every pipeline to a Cluster a deadline of
+// callTimeout, because it may take several calls.
 func bounded(ctx context.Context) (context.Context, func()) {
 	return within(ctx, time.Now().Add(callTimeout))
 }

@@ -10,19 +10,19 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-const maxRetries = 2 // after which a caller is better served by an error
+const maxRetries = 2 // after these an error serves the caller better
 
-// NewClient returns what a store talks to Redis with, for another package that
-// has keys of its own there. All that Open says of URLs, deadlines and the logger
-// holds. Its calls are within the budget of their request: see storage.Budget.
+// NewClient returns a client as a Store uses it, for another package with its
+// own keys in Redis. What Open says about URLs, deadlines and the logger holds
+// for it too. Its calls stay within the budget of their request: see
+// storage.Budget.
 func NewClient(url string) (redis.UniversalClient, error) {
 	client, _, err := newClient(url, 0, around(budgeted))
 	return client, err
 }
 
-// newClient returns the client and the number of its circuits that are open.
-// Calls that are to be confirmed wait for that many replicas. The hooks come before all
-// others.
+// newClient returns the client and the number of its open circuits. Confirmed calls
+// wait for that many replicas. The hooks come before all others.
 func newClient(url string, replicas int, hooks ...redis.Hook) (redis.UniversalClient, *atomic.Int32, error) {
 	o, err := parseURL(url)
 	if err != nil {
@@ -30,12 +30,12 @@ func newClient(url string, replicas int, hooks ...redis.Hook) (redis.UniversalCl
 	}
 	tune(o)
 	if replicas > 0 {
-		// WAIT is answered so much later: a Redis that is slow besides isn't silent. There
-		// is still time to repeat a call whose connection is dead.
+		// The answer of WAIT may come that much later, and a slow Redis must not count as
+		// silent for that. There is still time to repeat a call whose connection is dead.
 		o.ReadTimeout += waitTimeout
 	}
-	// What it prints to standard error would mix with the log of the program,
-	// and every fault is returned as an error besides.
+	// go-redis would print to standard error, into the log of the program. It
+	// returns every fault as an error anyway.
 	logging.Disable()
 	tripped := new(atomic.Int32)
 	client := redis.NewUniversalClient(o)
@@ -55,9 +55,9 @@ func newClient(url string, replicas int, hooks ...redis.Hook) (redis.UniversalCl
 	return client, tripped, nil
 }
 
-// tune sets everything that the URL doesn't.
+// tune sets the options that the URL doesn't.
 func tune(o *redis.UniversalOptions) {
-	o.Protocol = 2 // nothing here needs RESP3, whose pushes cost a look before every reply
+	o.Protocol = 2 // RESP3 isn't needed, and its pushes cost a check before every reply
 	o.ContextTimeoutEnabled = true
 	o.DialTimeout = ioTimeout
 	o.ReadTimeout = ioTimeout

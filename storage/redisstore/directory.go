@@ -11,10 +11,10 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// directory keeps records of one kind by name, each under a key of its own, and
-// their names in a sorted set. Those keys are on different nodes of a Cluster,
-// so index and record can't change in one step. The index may then name a
-// record that isn't there, never lack one that is.
+// directory keeps records of one kind by name, each under its own key, and
+// their names in a sorted set, the index. In a Cluster these keys are on
+// different nodes, so index and record can't change in one step. The index may
+// name a record that doesn't exist, but it never lacks one that does.
 type directory[T any] struct {
 	client *sharing
 	prefix string // of the records' keys
@@ -23,7 +23,7 @@ type directory[T any] struct {
 }
 
 // once is a command that go-redis doesn't repeat by itself. A repeated creation
-// or update would find its own work and take it for somebody else's.
+// or update would take its own result for somebody else's.
 type once struct{ *redis.Cmd }
 
 // NoRetry implements redis.Cmder.
@@ -37,8 +37,9 @@ func (d directory[T]) do(ctx context.Context, args ...any) (any, error) {
 
 func isNil(err error) bool { return errors.Is(err, redis.Nil) }
 
-// create names the record in the index before, in case this process dies in
-// between, and after, in case a concurrent remove took the name out.
+// create adds the name to the index twice: before it sets the record, in case
+// this process dies in between, and after, in case a concurrent remove took the
+// name out.
 func (d directory[T]) create(ctx context.Context, name string, record T) error {
 	text, err := json.Marshal(record)
 	if err != nil {
@@ -57,8 +58,9 @@ func (d directory[T]) create(ctx context.Context, name string, record T) error {
 	return d.list(ctx, name)
 }
 
-// add is create that works when memory is full as well, in one round trip where names
-// and records are on one node. Repeating a call that succeeded succeeds.
+// add is create that also works when memory is full. It takes one round trip
+// where names and records are on one node. Repeating a call that succeeded
+// succeeds.
 func (d directory[T]) add(ctx context.Context, name string, record T) error {
 	text, err := json.Marshal(record)
 	if err != nil {
@@ -88,8 +90,8 @@ func (d directory[T]) list(ctx context.Context, name string) error {
 	return unavailable(ctx, listScript.Run(ctx, d.client, []string{d.index}, name).Err())
 }
 
-// unlist takes the name out of the index, and back in if the record is there
-// after all, because it was created meanwhile.
+// unlist takes the name out of the index. If the record exists after all,
+// because it was created meanwhile, unlist puts the name back.
 func (d directory[T]) unlist(ctx context.Context, name string) error {
 	if err := d.client.ZRem(ctx, d.index, name).Err(); err != nil {
 		return unavailable(ctx, err)
@@ -119,7 +121,7 @@ func (d directory[T]) decode(ctx context.Context, cmd *redis.StringCmd) (record 
 	return record, nil
 }
 
-// update replaces the record when it has the revision that is to be replaced.
+// update replaces the record if it has the revision replaced.
 func (d directory[T]) update(ctx context.Context, name string, next T, replaced uint64) error {
 	text, err := json.Marshal(next)
 	if err != nil {
@@ -162,7 +164,7 @@ func (d directory[T]) page(ctx context.Context, after string, limit int) ([]T, e
 	return found, nil
 }
 
-// loadAll loads those of the named records that are there, and unlists the others.
+// loadAll loads the named records that exist, and unlists the other names.
 func (d directory[T]) loadAll(ctx context.Context, names []string) ([]T, error) {
 	cmds, err := pipeline(ctx, d.client, func(p redis.Pipeliner) {
 		for _, name := range names {

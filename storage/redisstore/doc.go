@@ -2,7 +2,7 @@
 // server, one behind Sentinel, or a Cluster. Start reading at [Open].
 //
 // All grants of a partition share a hash tag, so that every change of a grant
-// is one script on one node, whatever the deployment:
+// is one script on one node in any deployment:
 //
 //	grantd:{ab}g + 15 bytes    the grant; ab is the partition in hex, the bytes are the rest of its id
 //	grantd:{ab}r + 15 bytes    its retry record, while the retry window is open
@@ -18,13 +18,14 @@
 //	grantd:{audit}             stream: the audit trail
 //	grantd:{audit} + digest    for two minutes, that those events were appended
 //
-// The key of a grant has 27 bytes and its record usually less than 157: from
-// 28 and 157 bytes on Redis needs the next larger block for it.
+// The key of a grant has 27 bytes, and its record usually less than 157. From
+// 28 bytes for the key and 157 for the record on, Redis needs the next larger
+// block of memory.
 //
-// Calls of a Redis that doesn't answer fail at once, see circuit.go, and those that
-// a failover must not undo may wait for replicas, see [WithReplicas].
+// Calls to a Redis that doesn't answer fail at once: see circuit.go. Calls that
+// a failover must not undo may wait for replicas: see [WithReplicas].
 //
 // Redis must not evict keys (maxmemory-policy noeviction, the default): an
 // evicted grant is only a lost sign-in, but evicted floors bring revoked grants
-// back.
+// back to life.
 package redisstore

@@ -21,14 +21,15 @@ import (
 //	before 8 bytes  if timed: only grants created before it, in milliseconds
 //	                since 1970
 //
-// A version that doesn't know timed takes it for a length that reaches beyond the
-// end, and answers with an error rather than overlook a revocation.
+// A version that doesn't know timed reads it as a length beyond the end of the
+// value, and fails rather than overlook a revocation.
 //
-// The key has no expiry and is never deleted: an epoch that began again at 0
-// would let a floor miss the grants of the epochs before.
+// The key has no expiry and is never deleted. If an epoch began again at 0, its
+// floors would miss the grants of earlier epochs.
 //
-// base makes the end of a sweep of all grants safe: they are found by SCAN,
-// which may miss what a Cluster moves meanwhile, but what it misses stays dead.
+// base makes the end of a sweep of all grants safe. The sweep finds grants by
+// SCAN, which may miss grants that a Cluster moves meanwhile; below base they
+// stay dead.
 type floors string
 
 const (
@@ -49,9 +50,9 @@ type floor struct {
 	target storage.Target
 }
 
-// parseFloors takes what GET or MGET gave. Anything that this package didn't
-// write is storage.ErrUnreadable: better no answer than one that overlooks a
-// revocation.
+// parseFloors reads a reply of GET or MGET. For anything that this package
+// didn't write it returns storage.ErrUnreadable: better no answer than one that
+// overlooks a revocation.
 func parseFloors(reply any) (floors, error) {
 	text, _ := reply.(string)
 	f := floors(text)
@@ -79,7 +80,7 @@ func (f floors) number(at int) uint32 {
 	return binary.BigEndian.Uint32([]byte(f[at : at+4]))
 }
 
-// covers reports whether the grant is dead.
+// covers reports whether the floors make the grant dead.
 func (f floors) covers(g storage.Grant) bool {
 	if g.Epoch < f.base() {
 		return true
@@ -92,7 +93,7 @@ func (f floors) covers(g storage.Grant) bool {
 	return false
 }
 
-// meant reports whether the grant is one of the target's.
+// meant reports whether the grant belongs to the target.
 func meant(t storage.Target, g storage.Grant) bool {
 	switch {
 	case t.Since(g.Created):
@@ -107,8 +108,8 @@ func meant(t storage.Target, g storage.Grant) bool {
 
 const floorHeader = 4 + 1 + 2
 
-// floorLen is the length of the entry that text begins with, 0 if it is cut, and
-// that of the id in it.
+// floorLen returns the length of the first entry in text, 0 if it is cut off,
+// and the length of its id.
 func floorLen(text floors) (n, id int) {
 	if len(text) < floorHeader {
 		return 0, 0
@@ -138,7 +139,7 @@ func (f floors) each() iter.Seq[floor] {
 	}
 }
 
-// readFloor reads an entry whose id has that length.
+// readFloor reads an entry whose id has the length idLen.
 func readFloor(text floors, idLen int) floor {
 	e := floor{epoch: binary.BigEndian.Uint32([]byte(text[:4]))}
 	id, before := string(text[floorHeader:floorHeader+idLen]), []byte(text[floorHeader+idLen:])
@@ -156,7 +157,8 @@ func readFloor(text floors, idLen int) floor {
 	return e
 }
 
-// floorArgs names the target to a script: its kind, its id, and its before or "".
+// floorArgs returns the arguments that name the target to a script: its kind,
+// its id, and its before or "".
 func floorArgs(t storage.Target) []any {
 	var before any = ""
 	if !t.Before.IsZero() {

@@ -12,18 +12,18 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// trimSlack is how long an index keeps a grant after its end. Trimming goes by
-// the clock of whoever writes; without slack one that runs ahead would take
-// grants that still live from their index, and a sweep would miss them.
+// trimSlack is how long an index keeps a grant after its end. The writer trims
+// by its own clock. Without slack, a writer whose clock runs ahead would take
+// living grants out of their index, and a sweep would miss them.
 const trimSlack = time.Hour
 
-// What createScript answers when it doesn't answer an epoch.
+// The answers of createScript that aren't an epoch.
 const (
 	created = -1
 	taken   = -2
 )
 
-// What swapScript answers.
+// The answers of swapScript.
 const (
 	swapped   = 1
 	gone      = 0
@@ -31,7 +31,7 @@ const (
 	tooLate   = -2
 )
 
-// maxLateness is how much later than it was sent a swap may run, if its retry
+// maxLateness is how long after it was sent a swap may still run, if its retry
 // window isn't longer. It is also how far the clocks of grantd and Redis may
 // differ.
 const maxLateness = 10 * time.Second
@@ -40,10 +40,11 @@ var errLate = errors.New("redisstore: Redis came to the swap too late")
 
 // CreateGrant implements storage.Grants in one round trip.
 //
-// No grant of an earlier epoch can appear once an epoch is raised: the script
-// compares the epoch and keeps the grant in one step, and raising is another
-// such step on the same key. So what a floor must cover was in its index before
-// the floor was there, and the sweep that walks the index finds it.
+// Once an epoch is raised, no grant of an earlier epoch can appear: the script
+// compares the epoch and keeps the grant in one step, and raising the epoch is
+// another such step on the same key. So every grant that a floor covers was in
+// its index before the floor was set, and the sweep that walks the index finds
+// it.
 func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) error {
 	record, err := storage.AppendGrant(nil, g)
 	if err != nil {
@@ -80,7 +81,8 @@ func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Gran
 	return s.liveGrant(id, replies[0], replies[1])
 }
 
-// liveGrant takes what MGET gave for the grant and for its partition's floors.
+// liveGrant reads the replies of MGET for the grant and for its partition's
+// floors.
 func (s *Store) liveGrant(id storage.GrantID, record, revoked any) (storage.Grant, error) {
 	f, err := s.floors(id.Partition(), revoked)
 	if err != nil {
@@ -101,7 +103,7 @@ func (s *Store) live(g storage.Grant, f floors) bool {
 	return s.now().Before(g.Expiry()) && !f.covers(g)
 }
 
-// decodeGrant takes what GET or MGET gave.
+// decodeGrant reads a reply of GET or MGET.
 func decodeGrant(id storage.GrantID, reply any) (storage.Grant, error) {
 	text, ok := reply.(string)
 	if !ok {
@@ -114,9 +116,9 @@ func decodeGrant(id storage.GrantID, reply any) (storage.Grant, error) {
 	return g, nil
 }
 
-// SwapGrant implements storage.Grants in one round trip, and two where replicas are
-// waited for. The script looks at the floors again: a grant that was revoked since old
-// was loaded stays dead.
+// SwapGrant implements storage.Grants in one round trip, or in two if it waits for
+// replicas. The script checks the floors again: a grant that was revoked since old was
+// loaded stays dead.
 func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storage.Retry) error {
 	if err := old.CheckSuccessor(next); err != nil {
 		return err
@@ -125,9 +127,9 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 		return s.notSwapped(ctx, next)
 	}
 	began := time.Now()
-	// A swap that no replica confirms has spent the token all the same, and its
-	// client has the answer only while the retry window is open. So none is begun
-	// while replicas are missing, which may last longer.
+	// A swap that replicas don't confirm has spent the token all the same, and
+	// its client can get the answer only while the retry window is open. Replicas
+	// may be missing for longer, so no swap begins while they are.
 	if s.replicas > 0 {
 		bound, done := storage.BudgetOf(ctx).BoundLong(ctx, began)
 		defer done()
@@ -153,7 +155,7 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 	return storage.ErrNotFound
 }
 
-// swap returns what swapScript answers.
+// swap returns the answer of swapScript.
 func (s *Store) swap(ctx context.Context, old, next storage.Grant, r storage.Retry) (int64, error) {
 	record, err := storage.AppendGrant(nil, next)
 	if err != nil {
@@ -172,8 +174,9 @@ func (s *Store) swap(ctx context.Context, old, next storage.Grant, r storage.Ret
 	return answer, unavailable(ctx, err)
 }
 
-// notSwapped tells what is there instead of the predecessor of next: an earlier
-// swap may have prolonged the grant, or Redis may still keep an expired one.
+// notSwapped returns the result of a swap that didn't find the predecessor of
+// next. It loads the grant: an earlier swap may have prolonged it, or Redis may
+// still keep an expired grant.
 func (s *Store) notSwapped(ctx context.Context, next storage.Grant) error {
 	g, err := s.LoadGrant(s.confirmed(ctx), next.ID)
 	if err != nil {
@@ -185,15 +188,16 @@ func (s *Store) notSwapped(ctx context.Context, next storage.Grant) error {
 	return storage.ErrConflict
 }
 
-// LoadRetry implements storage.Grants in one round trip. The retry of a grant
-// that has ended is not found, whatever its window.
+// LoadRetry implements storage.Grants in one round trip. The retry of an ended
+// grant is not found, even if its window is open.
 //
-// Whoever asks while replicas are missing hasn't got the answer of the swap, and can't
-// get it: the window is open for maxLateness more, so that he has it once they are back.
+// A caller that asks while replicas are missing lost the answer of the swap, and can't
+// get it now. So LoadRetry keeps the window open for maxLateness from now, for a
+// repetition when the replicas are back.
 func (s *Store) LoadRetry(ctx context.Context, id storage.GrantID) (storage.Retry, error) {
 	keys := []string{grantKey(id), floorsKey(id.Partition()), retryKey(id)}
 	replies, err := s.client.MGet(s.confirmed(ctx), keys...).Result()
-	if errors.Is(err, errCrowded) { // so many wait for replicas that it wasn't even asked
+	if errors.Is(err, errCrowded) { // too many calls wait for replicas: this one wasn't sent
 		replies, _ = s.client.MGet(ctx, keys...).Result()
 	}
 	if len(replies) == 0 {
@@ -209,7 +213,7 @@ func (s *Store) LoadRetry(ctx context.Context, id storage.GrantID) (storage.Retr
 	return storage.Retry{}, unavailable(ctx, err)
 }
 
-// openRetry takes what MGET gave for the grant, its floors and its retry.
+// openRetry reads the replies of MGET for the grant, its floors and its retry.
 func (s *Store) openRetry(id storage.GrantID, replies []any) (storage.Retry, error) {
 	if _, err := s.liveGrant(id, replies[0], replies[1]); err != nil {
 		return storage.Retry{}, err
@@ -228,8 +232,8 @@ func (s *Store) openRetry(id storage.GrantID, replies []any) (storage.Retry, err
 	return r, nil
 }
 
-// prolong keeps the retry for maxLateness from now at least. Where that fails the window
-// ends as it would have.
+// prolong keeps the retry for at least maxLateness from now. If that fails, the window
+// ends as before.
 func (s *Store) prolong(ctx context.Context, id storage.GrantID, r storage.Retry) {
 	until := s.now().Add(maxLateness)
 	if !r.Until.Before(until) {
@@ -241,27 +245,28 @@ func (s *Store) prolong(ctx context.Context, id storage.GrantID, r storage.Retry
 		storage.AppendRetry(nil, r), storage.AppendRetry(nil, longer), until.UnixMilli()).Err()
 }
 
-// DeleteGrant implements storage.Grants. It reads the grant first, to know the
-// indexes that it is in; a record that can't be decoded is deleted as well, and
-// the indexes shed it by themselves.
+// DeleteGrant implements storage.Grants. It reads the grant first, to know its
+// indexes. It also deletes a record that can't be decoded; the indexes drop
+// that grant later.
 func (s *Store) DeleteGrant(ctx context.Context, id storage.GrantID) error {
 	text, err := s.client.Get(ctx, grantKey(id)).Result()
 	if isNil(err) {
-		return s.confirm(ctx, grantKey(id)) // a call before may not have been
+		return s.confirm(ctx, grantKey(id)) // an earlier call may not have been confirmed
 	}
 	if err != nil {
 		return unavailable(ctx, err)
 	}
 	g, err := decodeGrant(id, text)
-	if err != nil { // which indexes it is in can't be told
+	if err != nil { // its indexes aren't known
 		return unavailable(ctx, s.client.Del(s.confirmed(ctx), grantKey(id), retryKey(id)).Err())
 	}
 	c := forget([]storage.Grant{g}, nil)
 	return unavailable(ctx, forgetScript.Run(s.confirmed(ctx), s.client, c.keys, c.args...).Err())
 }
 
-// forget is the run of forgetScript that ends the grants, which have to share a
-// slot. epochs are those of the revocation whose sweep it is, nil if it is none.
+// forget returns the run of forgetScript that ends the grants, which have to
+// share a slot. epochs are those of the revocation that is being swept, nil if
+// this is no sweep.
 func forget(grants []storage.Grant, epochs map[byte]uint32) call {
 	c := call{keys: make([]string, 0, 5*len(grants)), args: make([]any, 0, 1+2*len(grants))}
 	if epochs == nil {

@@ -17,8 +17,8 @@ func (s *Store) LoadGuesses(ctx context.Context, key storage.GuessKey) ([]byte, 
 	return record, unavailable(ctx, err)
 }
 
-// SwapGuesses implements storage.Guesses in one round trip. Redis may be asked to
-// keep what has expired by its own clock: then it keeps nothing.
+// SwapGuesses implements storage.Guesses in one round trip. If expiry has
+// passed by the clock of Redis, Redis keeps nothing.
 func (s *Store) SwapGuesses(ctx context.Context, key storage.GuessKey, old, next []byte, expiry time.Time) ([]byte, error) {
 	answer, err := s.shared.run(ctx, guessesScript, []string{guessKey(key)}, old, next, expiry.UnixMilli()).Result()
 	if err != nil {

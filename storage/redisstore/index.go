@@ -11,15 +11,15 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// position is a place in an index, whose order is by end and then by member.
-// An end never changes, so neither does the place of a grant. The zero position
-// is before all.
+// position is a position in an index, which is ordered by end and then by
+// member. The end of a grant never changes, so neither does its position. The
+// zero position is before all others.
 type position struct {
 	end    int64 // milliseconds since 1970
 	member string
 }
 
-// before reports whether the place is before the other.
+// before reports whether p is before other.
 func (p position) before(other position) bool {
 	return cmp.Or(cmp.Compare(p.end, other.end), cmp.Compare(p.member, other.member)) < 0
 }
@@ -28,7 +28,7 @@ func positionOf(g storage.Grant) position {
 	return position{end: g.End.UnixMilli(), member: member(g.ID)}
 }
 
-// populated are the partitions in which the target has an index, in order.
+// populated returns the partitions in which the target has an index, in order.
 func (s *Store) populated(ctx context.Context, t storage.Target) ([]byte, error) {
 	partitions := partitionsOf(t)
 	cmds, err := pipeline(ctx, s.client, func(p redis.Pipeliner) {
@@ -52,8 +52,9 @@ func (s *Store) populated(ctx context.Context, t storage.Target) ([]byte, error)
 	return some, nil
 }
 
-// walk goes through an index from after on, however it changes meanwhile: what
-// is there from beginning to end is met exactly once.
+// walk goes through an index from after on, however the index changes
+// meanwhile. It meets each entry that is there from beginning to end exactly
+// once.
 type walk struct {
 	store     *Store
 	partition byte
@@ -61,7 +62,7 @@ type walk struct {
 	after     position
 }
 
-// last is the place of the last entry there is.
+// last returns the position of the last entry.
 func (w *walk) last(ctx context.Context) (position, error) {
 	last, err := w.store.client.ZRangeWithScores(ctx, w.index, -1, -1).Result()
 	if err != nil || len(last) == 0 {
@@ -70,7 +71,7 @@ func (w *walk) last(ctx context.Context) (position, error) {
 	return position{end: int64(last[0].Score), member: last[0].Member.(string)}, nil
 }
 
-// batch is a part of an index, with the records.
+// batch is a part of an index, with the grants in it.
 type batch struct {
 	len    int // entries passed; 0 at the end of the index
 	grants []storage.Grant
@@ -78,8 +79,8 @@ type batch struct {
 }
 
 // next reads up to limit further entries, at least one, and loads the grants.
-// Entries whose grant is gone are removed: the two are written in one step, and
-// an id is never used again, so no such grant will come.
+// It removes entries whose grant is gone. Grant and entry are written in one
+// step and an id is never reused, so the grant can't come back.
 func (w *walk) next(ctx context.Context, limit int) (batch, error) {
 	entries, err := w.entries(ctx, min(limit, pipelined))
 	if err != nil || len(entries) == 0 {

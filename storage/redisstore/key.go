@@ -7,7 +7,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// The names of keys, see the package comment.
+// The names of keys: see the package comment.
 
 const (
 	keysKey = "grantd:keys"
@@ -45,8 +45,8 @@ func grantKey(id storage.GrantID) string { return partitionKey(id.Partition(), k
 func retryKey(id storage.GrantID) string { return partitionKey(id.Partition(), kindRetry, id[1:]) }
 func floorsKey(partition byte) string    { return partitionKey(partition, kindFloors, "") }
 
-// floorsKeys are the floors keys of all partitions, as arguments of a command: every
-// look at a grant needs one.
+// floorsKeys are the floors keys of all partitions, as arguments of a command.
+// They are made once, because every load of a grant needs one.
 var floorsKeys = func() (keys [storage.Partitions]any) {
 	for p := range keys {
 		keys[p] = floorsKey(byte(p))
@@ -56,12 +56,13 @@ var floorsKeys = func() (keys [storage.Partitions]any) {
 
 func guessKey(key storage.GuessKey) string { return guessPrefix + string(key[:]) }
 
-// sweptKey is what the sweeps of the revocation that raised the epoch count.
+// sweptKey is the key of the count of the sweeps, for the revocation that
+// raised that epoch.
 func sweptKey(partition byte, epoch uint32) string {
 	return partitionKey(partition, kindSwept, binary.BigEndian.AppendUint32(nil, epoch))
 }
 
-// indexKey is the index of a user or of a client in the partition.
+// indexKey is the key of the index of a user or of a client in the partition.
 func indexKey(partition byte, t storage.Target) string {
 	if t.UserID != "" {
 		return partitionKey(partition, kindUser, t.UserID)
@@ -69,7 +70,7 @@ func indexKey(partition byte, t storage.Target) string {
 	return partitionKey(partition, kindClient, t.ClientID)
 }
 
-// indexKeys are the indexes that the grant is in.
+// indexKeys are the keys of the indexes that the grant is in.
 func indexKeys(g storage.Grant) []string {
 	byClient := indexKey(g.ID.Partition(), storage.Target{ClientID: g.ClientID})
 	if g.UserID == "" {
@@ -95,7 +96,7 @@ func grantKeyID(key string) (storage.GrantID, bool) {
 	return memberID(partition, key[idAt:])
 }
 
-// keyPartition reads the partition from a key that has a kind.
+// keyPartition reads the partition from a key of any kind.
 func keyPartition(key string) (byte, bool) {
 	if len(key) < idAt {
 		return 0, false

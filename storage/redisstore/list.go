@@ -12,8 +12,9 @@ import (
 // maxPage bounds the memory that one page of a list needs.
 const maxPage = 10_000
 
-// ListGrants implements storage.Revocations. A user's grants are in one index,
-// a client's in one for each partition, which are listed one after another.
+// ListGrants implements storage.Revocations. A user's grants are in one index.
+// A client's grants are in one index for each partition; ListGrants lists these
+// one after another.
 func (s *Store) ListGrants(ctx context.Context, t storage.Target, cursor string, limit int) ([]storage.Grant, string, error) {
 	if err := checkTarget(t); err != nil || t.All || !t.Before.IsZero() {
 		return nil, "", errTarget
@@ -47,8 +48,8 @@ func (s *Store) ListGrants(ctx context.Context, t storage.Target, cursor string,
 	return page.grants, "", nil
 }
 
-// maxDead is how many entries of grants that don't live one page passes over: a
-// client may have a million that a sweep hasn't come to.
+// maxDead is how many entries of dead grants one page skips: a client may have
+// a million that a sweep hasn't reached yet.
 const maxDead = 1000
 
 // page gathers live grants.
@@ -56,12 +57,12 @@ type page struct {
 	grants []storage.Grant
 	next   string // cursor
 	limit  int
-	left   int // entries to look at
+	left   int // entries that may still be read
 }
 
 // fill takes live grants from the walk, and reports whether the page was full
-// before the index ended. One more than asked for tells whether there is a next
-// page.
+// before the index ended. It reads one grant more than asked for, to know
+// whether there is a next page.
 func (p *page) fill(ctx context.Context, w walk) (full bool, err error) {
 	for {
 		b, err := w.next(ctx, max(1, min(p.limit+1-len(p.grants), p.left)))
@@ -83,8 +84,8 @@ func (p *page) fill(ctx context.Context, w walk) (full bool, err error) {
 	}
 }
 
-// A cursor is the place of the last entry that the page covers: partition, end in
-// milliseconds as 8 bytes, and the rest of the id, in base64url.
+// A cursor is the position of the last entry that the page covers: partition,
+// end in milliseconds as 8 bytes, and the rest of the id, in base64url.
 const cursorLen = 1 + 8 + memberLen
 
 func cursorAt(partition byte, p position) string {

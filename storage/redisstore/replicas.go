@@ -8,29 +8,29 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// waitTimeout is how long a confirmed call waits for replicas: they confirm within
-// a millisecond when they follow, and a client can repeat its request.
+// waitTimeout is how long a confirmed call waits for replicas. Replicas that
+// keep up confirm within a millisecond, and a client can repeat its request.
 const waitTimeout = 200 * time.Millisecond
 
 var errUnconfirmed = errors.New("redisstore: done, but too few replicas confirmed it in time")
 
-// WithReplicas makes calls that must not be undone by a failover wait until n
-// replicas have what Redis did, and everything that it did before: SwapGrant,
-// LoadRetry, DeleteGrant, Revoke, updates and deletions of users and clients, and
-// DeleteKey. When fewer confirm it within 200 ms they return
-// storage.ErrUnavailable: it is done, and lasts unless there is a failover. SwapGrant
-// waits before it swaps as well, and does nothing while replicas are missing.
-// Repeating the call repeats the waiting, also when there is nothing left to do.
-// In a Cluster n is for each master. Defaults to 0: nothing is waited for, and
-// costs nothing.
+// WithReplicas makes calls that a failover must not undo wait until n replicas
+// have the change, and every change before it: SwapGrant, LoadRetry,
+// DeleteGrant, Revoke, updates and deletions of users and clients, and
+// DeleteKey. If fewer replicas confirm within 200 ms, the call returns
+// storage.ErrUnavailable: the change is made, and lasts unless there is a
+// failover. SwapGrant also waits before it swaps, and does nothing while
+// replicas are missing. A repeated call waits again, even if there is nothing
+// left to change. In a Cluster n is for each master. Defaults to 0: no call
+// waits, at no cost.
 //
-// That is as good as WAIT of Redis is, which makes no consensus of it. A failover
-// to a replica that is not among those that confirmed loses the call all the same:
-// with more replicas than n, n is how many of them may be chosen for certain. A
-// master that lost its replicas, and doesn't know yet that another was chosen,
-// answers reads until it hears of it. min-replicas-to-write 1 with a short
-// min-replicas-max-lag has such a one take no writes. What a replica confirmed it
-// has in memory: only an append-only file outlives all of them stopping at once.
+// This is only as strong as WAIT of Redis, which is no consensus. A failover to
+// a replica that didn't confirm loses the change all the same: if there are
+// more than n replicas, only n of them are sure to have it. A master that lost
+// its replicas answers reads until it hears that another master was chosen;
+// min-replicas-to-write 1 with a short min-replicas-max-lag makes it refuse
+// writes. A replica confirms what it has in memory: if all servers stop at
+// once, only an append-only file keeps it.
 func WithReplicas(n int) Option {
 	return func(s *Store) { s.replicas = n }
 }
@@ -47,7 +47,7 @@ func (s *Store) confirmed(ctx context.Context) context.Context {
 
 func confirming(ctx context.Context) bool { return ctx.Value(confirmed{}) != nil }
 
-// confirm waits for replicas to have everything that was done on the key's node.
+// confirm waits until replicas have every change made so far on the key's node.
 func (s *Store) confirm(ctx context.Context, key string) error {
 	if s.replicas == 0 {
 		return nil
@@ -55,7 +55,8 @@ func (s *Store) confirm(ctx context.Context, key string) error {
 	return unavailable(ctx, s.client.Exists(s.confirmed(ctx), key).Err())
 }
 
-// processConfirmed sends the command as a pipeline, which sendConfirmed adds to.
+// processConfirmed sends the command as a pipeline, to which sendConfirmed adds
+// WAIT.
 func (c *circuit) processConfirmed(ctx context.Context, cmd redis.Cmder) error {
 	p := c.client.Pipeline()
 	_ = p.Process(ctx, cmd) // only queues
@@ -65,12 +66,13 @@ func (c *circuit) processConfirmed(ctx context.Context, cmd redis.Cmder) error {
 	return cmd.Err()
 }
 
-// sendConfirmed sends the commands and WAIT after them on the same connection, and
-// gives an error to all of them when too few replicas confirm in time. WAIT is for
-// all that the master did until then, also for other connections: so a call that
-// finds nothing to do, because it is repeated, is confirmed like the first.
+// sendConfirmed sends the commands and then WAIT on the same connection. If too
+// few replicas confirm in time, it sets an error on all the commands. WAIT
+// covers every change of the master so far, also by other connections. So a
+// repeated call that finds nothing to do is confirmed like the first.
 func (c *circuit) sendConfirmed(ctx context.Context, cmds []redis.Cmder, send func(context.Context, []redis.Cmder) error) error {
-	// Not what go-redis sends by itself on a new connection.
+	// So that the commands of go-redis itself on a new connection aren't
+	// confirmed.
 	ctx = context.WithValue(ctx, confirmed{}, nil)
 	if err := c.enterWait(ctx); err != nil {
 		for _, cmd := range cmds {
@@ -97,8 +99,8 @@ func (c *circuit) sendConfirmed(ctx context.Context, cmds []redis.Cmder, send fu
 	return cause
 }
 
-// enterWait returns once there is a connection for a confirmed call to wait on. It
-// waits no longer for one than replicas have to confirm.
+// enterWait returns once a confirmed call may use a connection to wait on. It
+// waits no longer than waitTimeout.
 func (c *circuit) enterWait(ctx context.Context) error {
 	select {
 	case c.waits <- struct{}{}:

@@ -26,7 +26,7 @@ func checkTarget(t storage.Target) error {
 	return nil
 }
 
-// partitionsOf are the partitions that grants of the target may be in.
+// partitionsOf returns the partitions that grants of the target may be in.
 func partitionsOf(t storage.Target) []byte {
 	if t.UserID != "" {
 		return []byte{storage.UserPartition(t.UserID)}
@@ -55,7 +55,7 @@ func (s *Store) Epoch(ctx context.Context, id storage.GrantID) (uint32, error) {
 	return f.epoch(), err
 }
 
-// floors takes what GET or MGET gave for the partition, and learns its epoch.
+// floors reads a reply of GET or MGET for the partition, and learns its epoch.
 func (s *Store) floors(partition byte, reply any) (floors, error) {
 	f, err := parseFloors(reply)
 	if err != nil {
@@ -65,7 +65,7 @@ func (s *Store) floors(partition byte, reply any) (floors, error) {
 	return f, nil
 }
 
-// learn keeps the epoch unless a later one is known.
+// learn remembers the epoch, unless a later one is known.
 func (s *Store) learn(partition byte, epoch uint32) {
 	known := &s.epochs[partition]
 	for {
@@ -76,7 +76,7 @@ func (s *Store) learn(partition byte, epoch uint32) {
 	}
 }
 
-// relearn keeps the epoch even if a later one was known: Redis may have lost
+// relearn remembers the epoch even if a later one is known: Redis may have lost
 // writes, and sign-ins must go on.
 func (s *Store) relearn(partition byte, epoch uint32) {
 	s.epochs[partition].Store(uint64(epoch) + 1)
@@ -106,8 +106,8 @@ func (s *Store) Revoke(ctx context.Context, t storage.Target) (storage.Revocatio
 	return r, nil
 }
 
-// CountGrants implements storage.Revocations: one round trip to every node, more for
-// all.
+// CountGrants implements storage.Revocations in one round trip to every node,
+// and more for all grants.
 func (s *Store) CountGrants(ctx context.Context, t storage.Target) (int, error) {
 	if err := checkTarget(t); err != nil {
 		return 0, err
@@ -133,8 +133,8 @@ func (s *Store) CountGrants(ctx context.Context, t storage.Target) (int, error) 
 	return n, nil
 }
 
-// fewClients is how many clients' indexes, of each partition, are worth counting:
-// what takes Redis some ten milliseconds.
+// fewClients is the greatest number of clients whose indexes are counted, in
+// each partition: that takes Redis some ten milliseconds.
 const fewClients = 32
 
 // count counts the entries of the target's indexes.
@@ -158,7 +158,8 @@ func (s *Store) count(ctx context.Context, t storage.Target) (int, error) {
 	return total, nil
 }
 
-// Unswept implements storage.Revocations. Revocations of one target come as one.
+// Unswept implements storage.Revocations. It returns the revocations of one
+// target as one.
 func (s *Store) Unswept(ctx context.Context) ([]storage.Revocation, error) {
 	cmds, err := pipeline(ctx, s.client, func(p redis.Pipeliner) {
 		for partition := range storage.Partitions {
@@ -169,7 +170,7 @@ func (s *Store) Unswept(ctx context.Context) ([]storage.Revocation, error) {
 		return nil, err
 	}
 	var all []storage.Revocation
-	known := map[storage.Target]int{} // where in all
+	known := map[storage.Target]int{} // index in all
 	for partition, cmd := range cmds {
 		text, err := cmd.(*redis.StringCmd).Result()
 		if err != nil && !isNil(err) {

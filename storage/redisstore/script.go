@@ -10,8 +10,8 @@ import (
 )
 
 // Every script may run twice for one call, because go-redis repeats a command
-// whose connection broke before the reply came: the second run must change
-// nothing more and give the same answer.
+// if its connection breaks before the reply. The second run must change nothing
+// more and give the same answer.
 var (
 	//go:embed script/create.lua
 	createText   string
@@ -64,15 +64,15 @@ var (
 	updateText string // run by EVAL: see directory.update
 )
 
-// withFloors gives a script what reads floors, after its first line, which may be
-// one for Redis.
+// withFloors adds the function that reads floors to a script, after its first
+// line, which may be a directive for Redis.
 func withFloors(text string) string {
 	first, rest, _ := strings.Cut(text, "\n")
 	return first + "\n" + floorsText + rest
 }
 
 // pipelined is how many commands share a pipeline at most: enough to make the
-// round trip cheap, few enough to be answered well within callTimeout.
+// round trip cheap, but few enough for an answer well within callTimeout.
 const pipelined = 256
 
 // call is one run of a script.
@@ -81,9 +81,9 @@ type call struct {
 	args []any
 }
 
-// runAll runs the script once for every call, in as few round trips as fit, and
-// returns the numbers that it answered. After an error any of the calls may
-// have run.
+// runAll runs the script once for every call, in as few round trips as
+// possible, and returns the script's answers, which are numbers. After an error
+// any of the calls may have run.
 func (s *Store) runAll(ctx context.Context, script *redis.Script, calls []call) ([]int64, error) {
 	var answers []int64
 	for chunk := range slices.Chunk(calls, pipelined) {
@@ -96,8 +96,8 @@ func (s *Store) runAll(ctx context.Context, script *redis.Script, calls []call) 
 	return answers, nil
 }
 
-// runChunk sends the script's digest, and its text where a node doesn't know
-// it: a pipeline can't fall back by itself as Script.Run does.
+// runChunk sends the script's digest, and then its text to nodes that don't
+// know the script: a pipeline can't fall back by itself as Script.Run does.
 func (s *Store) runChunk(ctx context.Context, script *redis.Script, calls []call) ([]int64, error) {
 	cmds, err := s.send(ctx, script.EvalSha, calls)
 	if err != nil {
@@ -141,8 +141,8 @@ func (s *Store) send(ctx context.Context, run runner, calls []call) ([]redis.Cmd
 	})
 }
 
-// pipeline sends the commands that fill gives in one round trip to each node.
-// An answer to a single command, even an error, is left to the caller.
+// pipeline sends the commands that fill adds, in one round trip to each node.
+// The caller handles the answer to each command, even an error.
 func pipeline(ctx context.Context, client redis.UniversalClient, fill func(redis.Pipeliner)) ([]redis.Cmder, error) {
 	cmds, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		fill(p)
@@ -153,7 +153,7 @@ func pipeline(ctx context.Context, client redis.UniversalClient, fill func(redis
 			return cmds, nil
 		}
 	}
-	// A connection that can't be set up fails the pipeline and none of its
-	// commands: they look as if Redis had answered nil.
+	// If no connection can be set up, the pipeline fails but none of its
+	// commands has an error: they look as if Redis had answered nil.
 	return cmds, unavailable(ctx, err)
 }

@@ -12,14 +12,15 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// sharing is a client whose Get, EvalSha and share use a batcher of each server: in
-// a Cluster a node that stalls holds up no commands to the others.
+// sharing is a client whose Get, EvalSha and share use one batcher for each
+// server. So a stalled node of a Cluster doesn't hold up commands to the
+// others.
 type sharing struct {
 	redis.UniversalClient
-	cluster  *redis.ClusterClient // nil where there is one server
+	cluster  *redis.ClusterClient // nil if there is only one server
 	known    atomic.Bool          // the Cluster's client knows its masters
-	one      *batcher             // of that
-	masters  sync.Map             // of a Cluster: the batcher of each master's *redis.Client
+	one      *batcher             // the batcher of the only server
+	masters  sync.Map             // in a Cluster: the batcher of each master, by its *redis.Client
 	replicas int                  // see WithReplicas
 }
 
@@ -57,8 +58,8 @@ func (s *sharing) EvalSha(ctx context.Context, digest string, keys []string, arg
 	return cmd
 }
 
-// run runs the script by its digest, and by its text where Redis doesn't know it: after a
-// restart, say. Both together are within the budget of their request.
+// run runs the script by its digest, or by its text if Redis doesn't know it, for example
+// after a restart. Both together stay within the budget of their request.
 func (s *sharing) run(ctx context.Context, script *redis.Script, keys []string, args ...any) *redis.Cmd {
 	began := time.Now()
 	cmd := script.EvalSha(ctx, s, keys, args...)
@@ -75,7 +76,7 @@ func (s *sharing) share(ctx context.Context, key string, cmd redis.Cmder) error 
 	if s.cluster == nil {
 		return s.one.board(ctx, cmd)
 	}
-	if !s.known.Load() { // MasterForKey would ask one node after the other, however long that takes
+	if !s.known.Load() { // MasterForKey would ask one node after another, without a time limit
 		s.known.Store(answered(s.cluster.Process(ctx, cmd)))
 		return nil // its error is the command's
 	}
@@ -90,7 +91,7 @@ func (s *sharing) share(ctx context.Context, key string, cmd redis.Cmder) error 
 	if !redirected(cmd.Err()) {
 		return nil
 	}
-	if errors.Is(cmd.Err(), redis.ErrClosed) { // the Cluster's client has another for it, if it is there
+	if errors.Is(cmd.Err(), redis.ErrClosed) { // the Cluster's client makes a new one if the node still exists
 		s.masters.Delete(master)
 	}
 	again, cancel := within(ctx, began.Add(callTimeout))
@@ -101,11 +102,11 @@ func (s *sharing) share(ctx context.Context, key string, cmd redis.Cmder) error 
 	return nil
 }
 
-// batcher is that of a Cluster's master. Its pipelines go to the master itself: of one
-// that goes through the Cluster's client, a command can be under way at two nodes at
-// once while slots move, and both write its answer. There is a circuit behind each
-// node, so that nothing has to be looked at before. That of a master that nobody asks any
-// more stays, a small one for each change of the Cluster.
+// batcher returns the batcher of a Cluster's master. Its pipelines go directly to the
+// master: in a pipeline through the Cluster's client, a command can be under way at two
+// nodes at once while slots move, and both write its answer. Each node has a circuit, so
+// the batcher needn't check one. The batchers of former masters stay: they are small, and
+// come only with changes of the Cluster.
 func (s *sharing) batcher(master *redis.Client) *batcher {
 	if b, found := s.masters.Load(master); found {
 		return b.(*batcher)
@@ -114,9 +115,9 @@ func (s *sharing) batcher(master *redis.Client) *batcher {
 	return b.(*batcher)
 }
 
-// redirected reports whether a node of a Cluster answered that the command should
-// be tried again, there or elsewhere, or isn't used any more. The Cluster's client does
-// so, pausing in between, with a command that comes alone.
+// redirected reports whether the command should be tried again through the Cluster's
+// client: the node said so, or its client is closed. The Cluster's client retries a
+// single command, with pauses.
 func redirected(err error) bool {
 	switch {
 	case err == nil:

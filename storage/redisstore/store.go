@@ -26,7 +26,7 @@ type Store struct {
 	receipts directory[storage.Receipt]
 
 	// epochs holds the latest known epoch of each partition plus one; zero
-	// while none is known.
+	// while it isn't known.
 	epochs [storage.Partitions]atomic.Uint64
 }
 
@@ -35,8 +35,8 @@ var _ storage.Store = (*Store)(nil)
 // Option changes how a Store works.
 type Option func(*Store)
 
-// WithClock makes the store tell by that clock, rather than by the system's,
-// what has expired.
+// WithClock replaces the system's clock, by which the store tells what has
+// expired.
 func WithClock(now func() time.Time) Option {
 	return func(s *Store) { s.now = now }
 }
@@ -52,10 +52,10 @@ func WithClock(now func() time.Time) Option {
 // parameters are percent-encoded. An error names the fault of the URL and never
 // quotes it.
 //
-// Open doesn't connect: an absent Redis makes calls fail with
-// storage.ErrUnavailable until it is there. A call that isn't answered fails
-// within a second, even if its context has no deadline, and those after it at
-// once, until Redis answers again: see circuit.go.
+// Open doesn't connect: without a Redis, calls fail with storage.ErrUnavailable
+// until there is one. A call that isn't answered fails within a second, even if
+// its context has no deadline. Further calls fail at once until Redis answers
+// again: see circuit.go.
 //
 // Open silences go-redis's logger for the whole process.
 func Open(url string, opts ...Option) (*Store, error) {
@@ -74,9 +74,9 @@ func Open(url string, opts ...Option) (*Store, error) {
 	return s, nil
 }
 
-// Ping returns nil when Redis can answer. It reads the deployment keys' place
-// instead of sending PING, which any node of a Cluster answers even when others
-// are down, and which needs no right to read.
+// Ping returns nil when Redis can answer. It looks for the deployment keys
+// instead of sending PING. Any node of a Cluster answers PING, even when others
+// are down, and PING needs no right to read.
 func (s *Store) Ping(ctx context.Context) error {
 	return unavailable(ctx, s.client.Exists(ctx, keysKey).Err())
 }
@@ -84,9 +84,9 @@ func (s *Store) Ping(ctx context.Context) error {
 // Close closes the connections.
 func (s *Store) Close() error { return s.client.Close() }
 
-// unavailable is how every fault of Redis or of the way to it is returned. A
-// caller that gave up finds its context's error in it as well. The texts hold no
-// key and no value: neither Redis nor go-redis repeats them.
+// unavailable wraps every fault of Redis or of the way to it. If the caller
+// gave up, it wraps the context's error too. The texts hold no key and no
+// value: neither Redis nor go-redis repeats them.
 func unavailable(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -97,8 +97,8 @@ func unavailable(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 }
 
-// Answered reports whether err, of this store or of a client that NewClient returns,
-// is what Redis answers, or what came of its answer: then it can be reached.
+// Answered reports whether err, of this store or of a client from NewClient,
+// comes from Redis or from its answer. Then Redis can be reached.
 func Answered(err error) bool {
 	var answer redis.Error
 	return errors.As(err, &answer) || errors.Is(err, errUnconfirmed) || errors.Is(err, storage.ErrUnreadable)

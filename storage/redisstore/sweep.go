@@ -15,10 +15,11 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Sweep implements storage.Sweeper. The floor goes only after everything under it
-// is gone, so a sweep that dies half-way leaves the rest dead, and to be found by
-// Unswept. A grant's epoch and its creation never change: one that was under the
-// floor when it was read still is when it is deleted.
+// Sweep implements storage.Sweeper. It removes the floor only after all grants
+// under it are gone. So if a sweep dies half-way, the rest stays dead, and
+// Unswept finds it. The epoch and the time of creation of a grant never change:
+// a grant that was under the floor when it was read still is when it is
+// deleted.
 func (s *Store) Sweep(ctx context.Context, r storage.Revocation, report func(storage.Swept) error) (storage.Swept, error) {
 	if err := checkTarget(r.Target); err != nil {
 		return storage.Swept{}, err
@@ -41,10 +42,10 @@ func (s *Store) Sweep(ctx context.Context, r storage.Revocation, report func(sto
 	return total, s.settle(ctx, r)
 }
 
-// all deletes all that the revocation ended. SCAN may miss what a Cluster moves
-// from one node to another meanwhile. That stays dead by the base of its partition,
-// but a revocation with a Before leaves none, so it looks again until it finds
-// nothing more.
+// all deletes all grants that the revocation ended. SCAN may miss grants that a
+// Cluster moves from one node to another meanwhile. They stay dead by the base
+// of their partition, but a revocation with a Before doesn't raise the base. So
+// for it all looks again until it finds no more.
 func (w *sweeping) all(ctx context.Context) error {
 	for {
 		if err := w.each(ctx, w.forget); err != nil || !w.cluster() || w.r.Target.Before.IsZero() || !w.r.Target.All {
@@ -56,7 +57,7 @@ func (w *sweeping) all(ctx context.Context) error {
 	}
 }
 
-// settle takes away the floors that r raised, and the counts of its sweeps.
+// settle removes the floors that r raised, and the counts of its sweeps.
 func (s *Store) settle(ctx context.Context, r storage.Revocation) error {
 	var calls []call
 	for p, epoch := range r.Epochs {
@@ -80,10 +81,10 @@ func (s *Store) Survivors(ctx context.Context, r storage.Revocation) (int, error
 	return int(found.Load()), err
 }
 
-// keepSwept is how long Redis keeps the count of a sweep that nobody finishes.
+// keepSwept is how long Redis keeps the count of an unfinished sweep.
 const keepSwept = 30 * 24 * time.Hour
 
-// swept adds up what the sweeps of r counted, see forget.lua.
+// swept adds up the counts of the sweeps of r: see forget.lua.
 func (s *Store) swept(ctx context.Context, r storage.Revocation) (storage.Swept, error) {
 	cmds, err := pipeline(ctx, s.client, func(p redis.Pipeliner) {
 		for partition, epoch := range r.Epochs {
@@ -121,12 +122,13 @@ type sweeping struct {
 	r      storage.Revocation
 	report func(storage.Swept) error // may be nil
 
-	mu    sync.Mutex // in a Cluster its nodes are gone through at the same time
+	mu    sync.Mutex // in a Cluster the nodes are swept at the same time
 	swept storage.Swept
 	told  time.Time
 }
 
-// each calls do with the grants that the revocation ended and that are there.
+// each calls do with the grants that the revocation ended and that Redis still
+// has.
 func (w *sweeping) each(ctx context.Context, do func(context.Context, []storage.Grant) error) error {
 	if w.r.Target.All {
 		return w.scan(ctx, grantPattern, func(ctx context.Context, keys []string) (time.Duration, error) {
@@ -145,7 +147,7 @@ func (w *sweeping) each(ctx context.Context, do func(context.Context, []storage.
 	paces := map[*redis.Client]*pace.Pace{} // of the nodes
 	for _, partition := range populated {
 		if w.r.Epochs[partition] == 0 {
-			continue // raised by another revocation, if at all
+			continue // r raised no floor in this partition
 		}
 		node, err := w.nodeOf(ctx, partition)
 		if err != nil {
@@ -161,10 +163,11 @@ func (w *sweeping) each(ctx context.Context, do func(context.Context, []storage.
 	return nil
 }
 
-// eachIndexed is each for the target's index in the partition. It goes by position
-// and not by rank, which others that delete meanwhile would shift. It ends at what
-// was the last entry at its beginning: what has come since was not ended, and may
-// come faster than it is passed over.
+// eachIndexed is each for the target's index in the partition. It goes by
+// position, not by rank, because others that delete meanwhile would shift the
+// ranks. It ends at the entry that was the last at its beginning: the
+// revocation didn't end later entries, and they may come faster than they can
+// be skipped.
 func (w *sweeping) eachIndexed(ctx context.Context, partition byte, p *pace.Pace, do func(context.Context, []storage.Grant) error) error {
 	index := walk{store: w.Store, partition: partition, index: indexKey(partition, w.r.Target)}
 	last, err := index.last(ctx)
@@ -182,7 +185,7 @@ func (w *sweeping) eachIndexed(ctx context.Context, partition byte, p *pace.Pace
 	return err
 }
 
-// dead are those of the grants that the revocation ended.
+// dead returns the grants that the revocation ended.
 func (w *sweeping) dead(grants []storage.Grant) []storage.Grant {
 	var dead []storage.Grant
 	for _, g := range grants {
@@ -193,7 +196,7 @@ func (w *sweeping) dead(grants []storage.Grant) []storage.Grant {
 	return dead
 }
 
-// tellEvery is how often a sweep tells how far it has come.
+// tellEvery is how often a sweep reports its progress.
 const tellEvery = time.Second
 
 // forget deletes the grants.
@@ -224,7 +227,7 @@ func (w *sweeping) forget(ctx context.Context, dead []storage.Grant) error {
 	return w.report(swept)
 }
 
-// inOneSlot yields the grants, together those that one script may be about.
+// inOneSlot yields the grants in groups that one script may handle.
 func (s *Store) inOneSlot(grants []storage.Grant) iter.Seq[[]storage.Grant] {
 	return func(yield func([]storage.Grant) bool) {
 		if !s.cluster() {
@@ -245,7 +248,7 @@ func (s *Store) inOneSlot(grants []storage.Grant) iter.Seq[[]storage.Grant] {
 	}
 }
 
-// load reads grants by their keys. Those that are gone are left out.
+// load reads grants by their keys, and leaves out those that are gone.
 func (s *Store) load(ctx context.Context, keys []string) ([]storage.Grant, error) {
 	records, err := s.records(ctx, keys)
 	if err != nil {
@@ -266,7 +269,7 @@ func (s *Store) load(ctx context.Context, keys []string) ([]storage.Grant, error
 	return grants, nil
 }
 
-// records are what MGET gives of keys in any slots.
+// records returns the values of keys, as MGET does, but in any slots.
 func (s *Store) records(ctx context.Context, keys []string) ([]any, error) {
 	if len(keys) == 0 {
 		return nil, nil
@@ -297,11 +300,11 @@ func (s *Store) records(ctx context.Context, keys []string) ([]any, error) {
 	return records, nil
 }
 
-// Trim removes from the indexes what is left there of grants that idled away
-// before their end, and returns how many entries it removed. An entry is kept
-// until the grant's end, so that a refresh needn't write it; listing the grants
-// of its user or client removes it, too. Trim goes through all keys in small
-// steps, may run beside everything else, and is worth calling daily.
+// Trim removes the index entries of grants that expired unused before their
+// end, and returns how many entries it removed. An index keeps an entry until
+// the grant's end, so that a refresh needn't write it. Listing the grants of
+// its user or client removes such entries too. Trim goes through all keys in
+// small steps, and may run beside everything else. Call it daily.
 func (s *Store) Trim(ctx context.Context) (int, error) {
 	var total atomic.Int64
 	err := s.scan(ctx, indexPattern, func(ctx context.Context, keys []string) (time.Duration, error) {
@@ -320,7 +323,7 @@ func (s *Store) Trim(ctx context.Context) (int, error) {
 	return int(total.Load()), err
 }
 
-// trimIndex returns how many entries it looked at, and how many it removed.
+// trimIndex returns how many entries it read, and how many it removed.
 func (s *Store) trimIndex(ctx context.Context, key string) (looked, stale int, err error) {
 	partition, ok := keyPartition(key)
 	if !ok {
@@ -336,9 +339,9 @@ func (s *Store) trimIndex(ctx context.Context, key string) (looked, stale int, e
 	}
 }
 
-// scan calls do with the keys that match, some at a time and some of them
-// twice, at the pace that do's answers set. In a Cluster do is called concurrently,
-// for each node at a pace of its own.
+// scan calls do with the keys that match, some at a time and possibly some of
+// them twice. do returns how long its work usually takes, which sets the pace.
+// In a Cluster do is called concurrently, for each node at its own pace.
 func (s *Store) scan(ctx context.Context, pattern string, do func(context.Context, []string) (time.Duration, error)) error {
 	return s.eachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
 		p, cursor := newPace(node), uint64(0)
@@ -359,8 +362,8 @@ func (s *Store) scan(ctx context.Context, pattern string, do func(context.Contex
 	})
 }
 
-// scanCount is how many keys Redis looks at for one answer of SCAN. Most are grants,
-// so that gives about a step.
+// scanCount is how many keys Redis reads for one answer of SCAN. Most keys are
+// grants, so an answer has about a step.
 const scanCount = step
 
 func (s *Store) cluster() bool {
@@ -368,8 +371,7 @@ func (s *Store) cluster() bool {
 	return cluster
 }
 
-// eachMaster calls f for every node that holds keys of its own, in a Cluster
-// concurrently.
+// eachMaster calls f for every master, in a Cluster concurrently.
 func (s *Store) eachMaster(ctx context.Context, f func(context.Context, *redis.Client) error) error {
 	if c, ok := s.client.(*redis.ClusterClient); ok {
 		return c.ForEachMaster(ctx, f)

@@ -18,8 +18,8 @@ const (
 	sentinelPort = "26379"
 )
 
-// location is a URL taken apart. Faults never quote the URL, because any part
-// of it may turn out to be a password with an unescaped character in it.
+// location is a URL taken apart. Errors never quote the URL, because any part
+// of it may be a piece of a password with an unescaped character.
 type location struct {
 	scheme    string
 	userinfo  string
@@ -68,8 +68,8 @@ func readURL(raw string) (*redis.UniversalOptions, error) {
 	return o, err
 }
 
-// split is used instead of url.Parse, which refuses several hosts and quotes
-// the whole URL in its errors.
+// split takes a URL apart. url.Parse would refuse several hosts, and quote the
+// whole URL in its errors.
 func split(raw string) (location, error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {
