@@ -11,10 +11,10 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// auditSchema makes the table of the trail. An id is never used again, so that
-// a cursor stays where it is; ids have no gaps, as events go from the oldest on.
-// batch, in the first event of each call, is the digest of all events of the call:
-// a call that is repeated finds its own.
+// auditSchema makes the table of the trail. An id is never reused, so that a
+// cursor stays valid; ids have no gaps, because events are deleted from the
+// oldest on. The first event of each call has the digest of all events of the
+// call in batch, so that a repeated call finds its events.
 var auditSchema = []string{
 	`CREATE TABLE audit (
 		id     INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -48,7 +48,7 @@ func (s *Store) AppendAudit(ctx context.Context, events ...storage.AuditEvent) e
 		batch := any(digest)
 		for i, record := range records {
 			n, err := c.exec(appendAudit, events[i].Time.UnixMilli(), record, batch)
-			if err != nil || n == 0 { // they are there already
+			if err != nil || n == 0 { // the events are there already
 				return err
 			}
 			batch = nil

@@ -15,16 +15,16 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Backup writes the store in the file at from, as it is at one instant, into a new
-// file at to, which only its owner may read (mode 0600). Other processes use the
-// store meanwhile and aren't held up. The store may be of any version, and nothing
-// is written to it.
+// Backup copies the store in the file from, as it is at one instant, into a new
+// file to, which only its owner may read (mode 0600). Other processes may use
+// the store meanwhile and aren't held up. The store may be of any version, and
+// nothing is written to it.
 //
-// Where a Store of this process has the file at from open, it must not be closed
-// meanwhile: that drops the locks of Backup.
+// If a Store of this process has the file from open, it must not be closed
+// meanwhile, or Backup loses its locks.
 //
-// The file at to appears once all of it is on disk. Backup returns fs.ErrExist when
-// there is one already, an *fs.PathError when to can't be written, and an error that wraps
+// The file to appears once all of it is on disk. Backup returns fs.ErrExist when to exists
+// already, an *fs.PathError when to can't be written, and an error that wraps
 // storage.ErrUnavailable when from can't be read or isn't a grantd store.
 func Backup(ctx context.Context, from, to string) error {
 	path, err := filepath.Abs(from)
@@ -34,13 +34,14 @@ func Backup(ctx context.Context, from, to string) error {
 	return fresh(to, func(tmp string) error { return copyInto(ctx, path, tmp) })
 }
 
-// Restore makes a new store at to, in directories that it makes (mode 0700), of
-// the backup at from. prepare is called with it before it is there for others.
+// Restore makes a new store at to from the backup at from. It makes missing
+// directories (mode 0700). It calls prepare with the new store before others
+// can see it.
 //
-// It returns fs.ErrExist when there is a store already, or the log of one, which
-// would be taken for that of the new one, an *fs.PathError when to can't be written,
-// and an error that wraps storage.ErrUnavailable when from is no store that this
-// version can read.
+// Restore returns fs.ErrExist when to exists already, or a log beside it, which
+// SQLite would take for the log of the new store. It returns an *fs.PathError
+// when to can't be written, and an error that wraps storage.ErrUnavailable when
+// from isn't a store that this version can read.
 func Restore(ctx context.Context, from, to string, prepare func(*Store) error) error {
 	path, err := filepath.Abs(from)
 	if err != nil {
@@ -66,9 +67,9 @@ func Restore(ctx context.Context, from, to string, prepare func(*Store) error) e
 	})
 }
 
-// fresh makes the file at path, of mode 0600, of what fill puts into another one,
-// once that is on disk. It returns fs.ErrExist when there is one, and an *fs.PathError
-// when it can't be written.
+// fresh makes the file at path (mode 0600). It calls fill with a temporary file, and
+// gives that the name path once it is on disk. It returns fs.ErrExist when path
+// exists, and an *fs.PathError when it can't be written.
 func fresh(path string, fill func(tmp string) error) error {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s: %w", path, fs.ErrExist)
@@ -78,12 +79,12 @@ func fresh(path string, fill func(tmp string) error) error {
 		return err
 	}
 	tmp := f.Name()
-	defer func() { _ = os.Remove(tmp) }() // what matters is path
+	defer func() { _ = os.Remove(tmp) }() // only path matters
 	if err := f.Close(); err != nil {
 		return err
 	}
 	if err := fill(tmp); err != nil {
-		if code(err) == sqlite3.SQLITE_FULL { // what is read needs no room
+		if code(err) == sqlite3.SQLITE_FULL { // only the copy needs room
 			return &fs.PathError{Op: "write", Path: path, Err: syscall.ENOSPC}
 		}
 		return err
@@ -94,9 +95,9 @@ func fresh(path string, fill func(tmp string) error) error {
 	return syncPath(filepath.Dir(path))
 }
 
-// copyInto writes into a file that is there and empty. VACUUM reads all in one
-// transaction and copies rows, not pages: what was deleted isn't in the copy, and
-// a page that is damaged is noticed.
+// copyInto copies into to, which must exist and be empty. VACUUM reads all in
+// one transaction and copies rows, not pages: the copy has no deleted data, and
+// a damaged page is noticed.
 func copyInto(ctx context.Context, from, to string) error {
 	uri := url.URL{Scheme: "file", Path: from, RawQuery: url.Values{"mode": {copyMode(from)}, "_pragma": {"busy_timeout(250)"}}.Encode()}
 	connector, err := sqlite.NewConnector(uri.String())
@@ -114,10 +115,11 @@ func copyInto(ctx context.Context, from, to string) error {
 	return nil
 }
 
-// copyMode is how to open the file at path so that what is beside it stays as it is.
-// Reading makes a log (-wal) and its index (-shm) where there are none, which only who
-// may write takes away again, being the last to close them. Where there is a log,
-// because a server runs or was killed, who may write would put it into the file.
+// copyMode returns the mode in which to open the file at path so that the files beside
+// it don't change. If there is no log (-wal), reading makes one with its index (-shm),
+// and only a connection that may write removes them at its end: "rw". If there is a
+// log, because a server runs or was killed, a connection that may write would merge it
+// into the file: "ro".
 func copyMode(path string) string {
 	path, err := filepath.EvalSymlinks(path) // beside the file itself
 	if err != nil {
@@ -141,7 +143,7 @@ func ofGrantd(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// syncPath has a file, or the names in a directory, on disk.
+// syncPath syncs a file, or the names in a directory, to disk.
 func syncPath(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

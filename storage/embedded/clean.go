@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// cleanEvery is how long expired grants, closed retry windows and expired guesses
-// may stay in the file. No load, swap or list of grants sees them meanwhile.
+// cleanEvery is how long expired grants, closed retry windows and expired
+// guesses may stay in the file. Meanwhile no load, swap or list of grants sees
+// them.
 const cleanEvery = time.Minute
 
-// batch is how many grants one write of a cleaning or a sweep takes: few enough that others
-// need not wait long behind it.
+// batch is how many grants one write of a cleaning or a sweep handles: few enough that
+// other writes don't wait long behind it.
 const batch = 500
 
 const (
@@ -23,7 +24,7 @@ const (
 	deleteSweeps = `DELETE FROM sweeps WHERE epoch IN (SELECT epoch FROM sweeps WHERE kept_until <= ? LIMIT ?)`
 )
 
-// cleanAlways cleans from time to time until the store closes.
+// cleanAlways cleans every cleanEvery until the store closes.
 func (s *Store) cleanAlways() {
 	tick := time.NewTicker(cleanEvery)
 	defer tick.Stop()
@@ -32,14 +33,14 @@ func (s *Store) cleanAlways() {
 		case <-s.closing:
 			return
 		case <-tick.C:
-			_, _ = s.Clean(context.Background()) // what fails now is tried again at the next tick
+			_, _ = s.Clean(context.Background()) // the next tick tries again what fails now
 		}
 	}
 }
 
-// Clean deletes the grants and guesses that have expired, what is kept of retry windows
-// that have closed and the counts of sweeps that nobody finished, and returns how many rows it changed. The store does so
-// every minute by itself; several may do it at once.
+// Clean deletes expired grants and guesses, the data of closed retry windows, and old counts of unfinished
+// sweeps. It returns how many rows it changed. The store calls it every minute by itself; several processes
+// may do so at once.
 func (s *Store) Clean(ctx context.Context) (int, error) {
 	total := 0
 	for _, statement := range []string{deleteExpired, eraseRetries, forgetGuesses, deleteSweeps} {

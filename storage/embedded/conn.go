@@ -11,13 +11,13 @@ import (
 // conn is one connection and the statements prepared on it. It is used by one
 // goroutine at a time.
 //
-// Its methods take no context: every statement is short, none waits for a
-// lock, and a context that can be cancelled costs the driver a goroutine for
-// each statement. Callers look at the context before and while they wait.
+// Its methods take no context: every statement is short, none waits for a lock,
+// and a context that can be cancelled costs the driver a goroutine for each
+// statement. Callers check the context before and while they wait.
 type conn struct {
 	raw        *sql.Conn
 	statements map[string]*sql.Stmt
-	load       driver.StmtQueryContext // see point; nil until it is asked
+	load       driver.StmtQueryContext // see point; nil until its first call
 	hasty      bool                    // a commit doesn't wait for the disk
 }
 
@@ -37,7 +37,7 @@ func (c *conn) prepared(query string) (*sql.Stmt, error) {
 	return st, nil
 }
 
-// wait says whether the next commits wait for the disk. They do at first.
+// wait sets whether the next commits wait for the disk. At first they do.
 func (c *conn) wait(wait bool) error {
 	if c.hasty == !wait {
 		return nil
@@ -80,9 +80,10 @@ func (c *conn) row(query string, args []any, dest ...any) (bool, error) {
 	return err == nil, unavailable(err)
 }
 
-// point reads the one column of the one row of loadGrant and reports whether there
-// is one. It does what row does, but asks the driver itself: a look at a token
-// may read a grant, and package database/sql would take as long as SQLite does.
+// point reads the only column of the only row of loadGrant and reports whether
+// there is a row. It does what row does, but calls the driver directly: the
+// check of a token may read a grant, and package database/sql would take as
+// long as SQLite itself.
 func (c *conn) point(id []byte, now int64) (record []byte, found bool, err error) {
 	err = c.raw.Raw(func(dc any) error {
 		if c.load == nil {
@@ -102,7 +103,7 @@ func (c *conn) point(id []byte, now int64) (record []byte, found bool, err error
 		switch v := columns[0].(type) {
 		case []byte:
 			record = v
-		case string: // somebody else wrote it: it doesn't decode
+		case string: // not written by grantd: it won't decode
 			record = []byte(v)
 		}
 		if errors.Is(err, io.EOF) {

@@ -9,7 +9,7 @@ import (
 )
 
 // documents is a table of JSON records by name, with a revision that every
-// change counts up. T is the record.
+// change raises by one. T is the type of the records.
 type documents[T any] struct {
 	create, load, update, remove, list string // statements
 
@@ -56,7 +56,7 @@ func (d documents[T]) createIn(ctx context.Context, s *Store, v T) error {
 	})
 }
 
-// scan reads a row. Name and revision are the columns', whatever the JSON says.
+// scan reads a row. Name and revision come from the columns, not from the JSON.
 func (d documents[T]) scan(v *T, from func(dest ...any) error) error {
 	var name string
 	var revision uint64

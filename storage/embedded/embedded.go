@@ -18,14 +18,14 @@ type Store struct {
 	now      func() time.Time
 	db       *sql.DB
 	readers  pool
-	writers  pool      // of one; in memory it is readers
+	writers  pool      // with one connection; in memory the same as readers
 	recent   *recent   // nil in memory
 	identity *identity // nil in memory
 	queue    chan *write
-	calls    atomic.Int64 // that have begun, see Sweep
+	calls    atomic.Int64 // calls that have begun: see Sweep
 	opened   time.Time
-	began    atomic.Int64 // when the transaction under way did, in ns since opened; 0 when none is
-	fault    atomic.Int32 // why the last one failed, SQLite's code; 0 if it didn't
+	began    atomic.Int64 // when the current transaction began, in ns since opened; 0 when there is none
+	fault    atomic.Int32 // SQLite's code if the last transaction failed, else 0
 
 	closing   chan struct{} // closed when Close begins
 	written   chan struct{} // closed when the writer has ended
@@ -39,8 +39,8 @@ var _ storage.Store = (*Store)(nil)
 // Option changes how a store is opened.
 type Option func(*Store)
 
-// WithClock makes the store go by now instead of time.Now. now must be safe
-// for concurrent use.
+// WithClock replaces time.Now as the store's clock. now must be safe for
+// concurrent use.
 func WithClock(now func() time.Time) Option {
 	return func(s *Store) { s.now = now }
 }
@@ -48,14 +48,14 @@ func WithClock(now func() time.Time) Option {
 // Memory is the path of a store that lives in memory and ends with Close.
 const Memory = ":memory:"
 
-// Open opens the store in the file at path and makes the file (mode 0600) and
-// its directories (mode 0700) when they aren't there. It returns an error that
+// Open opens the store in the file at path. It makes the file (mode 0600) and
+// its directories (mode 0700) if they don't exist. It returns an error that
 // wraps storage.ErrUnavailable when the file can't be opened, isn't a grantd
 // store or was written by a newer grantd.
 //
-// Once the file, or what SQLite keeps beside it, is moved, deleted or replaced, every
-// call of the store fails with such an error: a write at once, a read after
-// a second at most. Only opening it anew helps.
+// Once the file, or one that SQLite keeps beside it, is moved, deleted or
+// replaced, every call of the store fails with such an error: a write at once,
+// a read after a second at most. Then the store has to be opened again.
 func Open(path string, opts ...Option) (*Store, error) {
 	s := &Store{
 		now:     time.Now,
@@ -81,8 +81,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return err
 }
 
-// Close finishes the writes that wait, and closes the file. Calls that come
-// later get an error that wraps storage.ErrUnavailable.
+// Close finishes the waiting writes and closes the file. Later calls return an
+// error that wraps storage.ErrUnavailable.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		close(s.closing)
@@ -106,14 +106,13 @@ func (s *Store) release() error {
 	return unavailable(errors.Join(err, s.recent.close()))
 }
 
-// millis is the store's clock in milliseconds since 1970, as the tables have
-// it.
+// millis returns the time in milliseconds since 1970, as in the tables.
 func (s *Store) millis() int64 { return s.now().UnixMilli() }
 
 var errClosed = errors.New("the store is closed")
 
-// unavailable wraps what SQLite or a context said, so that no caller takes it
-// for an answer about a record.
+// unavailable wraps an error of SQLite or of a context, so that no caller takes
+// it for an answer about a record.
 func unavailable(err error) error {
 	if err == nil || errors.Is(err, storage.ErrUnavailable) {
 		return err

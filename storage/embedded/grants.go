@@ -7,8 +7,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// A dead grant is one that has expired or is below a floor; no statement but
-// those that delete looks at it.
+// A dead grant has expired or is below a floor. Only statements that delete see
+// it.
 const (
 	insertGrant = `INSERT INTO grants (id, user_id, client_id, epoch, generation, ends_at, expires_at, record, created_at)
 		SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE ?4 = (SELECT epoch FROM epochs) ON CONFLICT DO NOTHING`
@@ -34,8 +34,8 @@ func (s *Store) CreateGrant(ctx context.Context, g storage.Grant) error {
 	})
 }
 
-// createdBefore says why a grant wasn't inserted: because it is a repeat,
-// because the id is taken, or because the epoch has passed.
+// createdBefore returns why a grant wasn't inserted: nil for a repeated call,
+// or an error because the id is taken or the epoch has passed.
 func createdBefore(c *conn, id storage.GrantID, record []byte) error {
 	const query = `SELECT record, ` + aboveFloors + ` FROM grants WHERE id = ?`
 	var kept []byte
@@ -74,7 +74,8 @@ func (s *Store) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Gran
 	return g, nil
 }
 
-// orNotFound turns what conn.row answers into storage.ErrNotFound.
+// orNotFound turns the result of conn.row into an error: storage.ErrNotFound if
+// there was no row.
 func orNotFound(found bool, err error) error {
 	if err == nil && !found {
 		return storage.ErrNotFound
@@ -105,8 +106,8 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 	})
 }
 
-// swappedBefore says why a swap changed nothing: because it is a repeat,
-// because another was faster, or because the grant is gone.
+// swappedBefore returns why a swap changed nothing: nil for a repeated call, or
+// an error because another swap was faster or the grant is gone.
 func (s *Store) swappedBefore(c *conn, id storage.GrantID, record []byte) error {
 	var kept []byte
 	err := orNotFound(c.row(loadGrant, []any{id[:], s.millis()}, &kept))
@@ -116,7 +117,7 @@ func (s *Store) swappedBefore(c *conn, id storage.GrantID, record []byte) error 
 	return err
 }
 
-// LoadRetry returns what the last swap kept; see storage.Grants.
+// LoadRetry returns the Retry that the last swap kept; see storage.Grants.
 func (s *Store) LoadRetry(ctx context.Context, id storage.GrantID) (storage.Retry, error) {
 	var retry []byte
 	err := s.read(ctx, func(c *conn) error {

@@ -17,7 +17,7 @@ var guessSchema = []string{
 	`CREATE INDEX guesses_by_expiry ON guesses (expires_at)`,
 }
 
-// LoadGuesses returns what a throttle remembers; see storage.Guesses.
+// LoadGuesses returns a throttle's record; see storage.Guesses.
 func (s *Store) LoadGuesses(ctx context.Context, key storage.GuessKey) (record []byte, err error) {
 	err = s.read(ctx, func(c *conn) error {
 		record, err = guesses(c, key)
@@ -31,9 +31,9 @@ func guesses(c *conn, key storage.GuessKey) (record []byte, err error) {
 	return record, err
 }
 
-// SwapGuesses replaces what a throttle remembers; see storage.Guesses. Power that
-// fails takes the last of it along, which is worth a few guesses at most, and
-// sign-ins needn't wait for the disk three times.
+// SwapGuesses replaces a throttle's record; see storage.Guesses. A power
+// failure may lose the last changes, which is worth a few guesses at most. In
+// return a sign-in doesn't wait for the disk three times.
 func (s *Store) SwapGuesses(ctx context.Context, key storage.GuessKey, old, next []byte, expiry time.Time) ([]byte, error) {
 	var now []byte
 	err := s.writeSoft(ctx, func(c *conn) (err error) {

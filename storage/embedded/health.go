@@ -12,8 +12,8 @@ import (
 
 var errStalled = errors.New("a write that began before has not come to its end")
 
-// Health tells how the store fares: whether it can be read, and what became of the
-// last write; see storage.Store.
+// Health returns the state of the store: whether it can be read, and whether
+// the last write succeeded; see storage.Store.
 func (s *Store) Health(ctx context.Context) storage.Health {
 	h := storage.Health{State: storage.Healthy, Open: s.stalled()}
 	fault := s.fault.Load()
@@ -28,7 +28,8 @@ func (s *Store) Health(ctx context.Context) storage.Health {
 	return h
 }
 
-// stalled reports whether a write is under way for longer than a call may take.
+// stalled reports whether a write has been under way for longer than a call may
+// take.
 func (s *Store) stalled() bool {
 	began := s.began.Load()
 	return began > 0 && time.Since(s.opened)-time.Duration(began) > callTimeout

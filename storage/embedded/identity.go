@@ -12,23 +12,24 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// lookEvery is how long, in milliseconds, a read may go by what the last look found.
+// lookEvery is how long, in milliseconds, reads may rely on the last look.
 const lookEvery = 1000
 
-// errMoved is what a process is told whose file isn't where it was.
+// errMoved is the error of a process whose file isn't where it was.
 var errMoved = fmt.Errorf("%w: its file was moved, deleted or replaced: this process has to be restarted", storage.ErrUnavailable)
 
-// identity tells whether the files at the path of a store, its log and the log's index
-// among them, are still those that it has open. SQLite goes on with those wherever they
-// are: what others do to the store at the path, end grants perhaps, isn't in them,
-// and what is written to them is gone with the process.
+// identity tells whether the files at the path of a store (with its log and the log's
+// index) are still those that the process has open. SQLite goes on with the open files
+// even if they are moved or deleted. Then the process would miss the changes of others
+// at the path, such as ended grants, and its own writes would be lost with it.
 //
-// A file that comes back isn't trusted again: where it was, it may have been used with
-// another log. It is safe for concurrent use; a nil one, in memory, is always well.
+// A file that comes back isn't trusted again: it may have been used with another log
+// meanwhile. An identity is safe for concurrent use. A nil identity, for a store in
+// memory, is always in order.
 type identity struct {
 	files   []opened
-	looked  atomic.Int64 // when a check last found all well, by the store's clock
-	looking atomic.Bool  // a check is at it
+	looked  atomic.Int64 // when a check last found all in order, by the store's clock
+	looking atomic.Bool  // a check is under way
 	gone    atomic.Bool
 }
 
@@ -38,7 +39,7 @@ type opened struct {
 	info fs.FileInfo
 }
 
-// add takes the file at path for one that the store has open.
+// add remembers the file at path as one that the store has open.
 func (i *identity) add(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -48,8 +49,9 @@ func (i *identity) add(path string) error {
 	return nil
 }
 
-// addLog adds what is beside the store's file at path, once SQLite has made it. All is
-// looked at then: what was added before SQLite opened it may have been replaced meanwhile.
+// addLog adds the files beside the store's file at path, once SQLite has made them. Then
+// it checks all files: one that was added before SQLite opened it may have been replaced
+// meanwhile.
 func (i *identity) addLog(path string) error {
 	path, err := filepath.EvalSymlinks(path) // beside the file itself
 	if err != nil {
@@ -58,10 +60,10 @@ func (i *identity) addLog(path string) error {
 	return errors.Join(i.add(path+"-wal"), i.add(path+"-shm"), i.look())
 }
 
-// check is look for reads, of which those pay for it that come a second after the last
-// one, one at a time: on a file system that hangs a look may take forever, and what is in
-// memory is answered all the same. now is in milliseconds; a clock that was put back makes a
-// great number of the difference.
+// check is look for reads. Only a read that comes a second after the last look calls look,
+// and only one read at a time: on a file system that hangs a look may take forever, and
+// other reads are still answered from memory. now is in milliseconds; if the clock was put
+// back, the difference counts as large.
 func (i *identity) check(now int64) error {
 	switch {
 	case i == nil:
@@ -79,9 +81,9 @@ func (i *identity) check(now int64) error {
 	return err
 }
 
-// look returns errMoved, from then on for ever, unless every file is the one that it was.
-// It costs a system call for each of the three. Who may not look doesn't know, and
-// may later.
+// look returns errMoved unless every file is still the same, and from then on always. It
+// costs a system call for each of the three files. If it may not read a file's status, it
+// can't tell; it may later.
 func (i *identity) look() error {
 	if i == nil {
 		return nil

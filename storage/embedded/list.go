@@ -11,9 +11,9 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// lists has, for users and clients, the query for what a page looks at, the
-// latest to end first: what is created meanwhile comes before the cursor, so a
-// list has an end.
+// lists has, for users and clients, the query for the grants of a page, the
+// latest to end first. Grants that are created meanwhile come before the
+// cursor, so a list has an end.
 var lists = map[int]string{
 	kindUser:   listBy(`user_id = ?1 AND user_id <> ''`),
 	kindClient: listBy(`client_id = ?1`),
@@ -24,8 +24,8 @@ func listBy(condition string) string {
 		WHERE ` + condition + ` AND (ends_at, id) < (?2, ?3) ORDER BY ends_at DESC, id DESC`
 }
 
-// maxDead is how many dead grants one page passes over: a client may have a
-// million that a sweep hasn't come to.
+// maxDead is how many dead grants one page skips: a client may have a million
+// that a sweep hasn't reached yet.
 const maxDead = 1000
 
 // ListGrants returns a page of live grants; see storage.Revocations.
@@ -53,7 +53,7 @@ func (s *Store) ListGrants(ctx context.Context, t storage.Target, cursor string,
 type page struct {
 	grants []storage.Grant
 	dead   int
-	last   place  // that was looked at
+	last   place  // of the last grant read
 	next   string // cursor
 	limit  int
 }

@@ -17,14 +17,15 @@ import (
 )
 
 // maxBusy bounds how long a write waits for another process's transaction. A
-// write that queued behind one which waits in vain waits twice as long.
+// write that is queued behind one that waits in vain waits twice as long.
 const maxBusy = 500 * time.Millisecond
 
 // maxOpening bounds how long Open waits for other processes that are opening
-// the file as well, one of which makes the tables.
+// the file too; one of them makes the tables.
 const maxOpening = 10 * time.Second
 
-// minReaders keeps point reads going while a list is read.
+// minReaders is the least number of readers, so that single reads go on while a
+// list is read.
 const minReaders = 4
 
 func (s *Store) open(path string) error {
@@ -42,7 +43,7 @@ func (s *Store) open(path string) error {
 }
 
 // makeFile makes an empty file that nobody else may read; SQLite gives its
-// companions (-wal, -shm) the same mode. It never opens a file that is there:
+// companions (-wal, -shm) the same mode. It never opens an existing file:
 // closing it would drop the locks that this process has on it.
 func makeFile(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -58,10 +59,10 @@ func makeFile(path string) error {
 	return f.Close()
 }
 
-// filePragmas: secure_delete overwrites what is deleted, so that a closed
-// retry window leaves no mix behind in the pages of the file; the log beside it
-// (-wal) holds it until the next checkpoint writes over it. The writer waits
-// for other processes itself, see begin.
+// filePragmas: secure_delete overwrites deleted data, so that a closed retry
+// window leaves no mix in the pages of the file. The log beside it (-wal) keeps
+// the mix until a checkpoint overwrites it. busy_timeout is 0 because the
+// writer waits for other processes itself: see begin.
 var filePragmas = []string{"journal_mode(WAL)", "synchronous(FULL)", "secure_delete(FAST)", "busy_timeout(0)"}
 
 func (s *Store) openFile(path string) error {
@@ -97,8 +98,8 @@ func (s *Store) openFile(path string) error {
 	return unavailable(err)
 }
 
-// reader opens a connection that only reads. Readers wait for nobody but who
-// recovers the log after a crash.
+// reader opens a connection that only reads. Readers wait only for a process
+// that recovers the log after a crash.
 func (s *Store) reader() (*conn, error) {
 	c, err := s.conn()
 	for _, pragma := range []string{"PRAGMA busy_timeout = 250", "PRAGMA query_only = 1"} {
@@ -109,8 +110,8 @@ func (s *Store) reader() (*conn, error) {
 	return c, err
 }
 
-// openMemory has one connection for everything: the database is the
-// connection's own and would vanish with it.
+// openMemory opens one connection for everything: the database belongs to the
+// connection and vanishes with it.
 func (s *Store) openMemory() error {
 	if err := s.connect(Memory); err != nil {
 		return err
@@ -133,8 +134,9 @@ func (s *Store) connect(dsn string) error {
 	return nil
 }
 
-// conn opens one more connection. Turning the log on fails when another
-// process is just doing the same, whatever the busy timeout.
+// conn opens one more connection. It tries again while the database is busy:
+// whatever the busy timeout, turning the log on fails while another process
+// does the same.
 func (s *Store) conn() (*conn, error) {
 	var c *conn
 	err := whileBusy(maxOpening, func() error {
@@ -148,8 +150,8 @@ func (s *Store) conn() (*conn, error) {
 }
 
 // whileBusy repeats do while another process holds the lock that it needs, up
-// to the limit. SQLite's own waiting sleeps ever longer, and starves
-// beside a process that writes without a pause.
+// to the limit. SQLite's own wait sleeps longer and longer, and starves beside
+// a process that writes without a pause.
 func whileBusy(limit time.Duration, do func() error) error {
 	const pause = time.Millisecond
 	for end := time.Now().Add(limit); ; time.Sleep(pause) {
@@ -162,7 +164,8 @@ func whileBusy(limit time.Duration, do func() error) error {
 
 func busy(err error) bool { return code(err) == sqlite3.SQLITE_BUSY }
 
-// code is SQLite's primary code for the error; 0 if it is none of SQLite's.
+// code returns SQLite's primary code for the error, or 0 if the error isn't
+// SQLite's.
 func code(err error) int {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
@@ -172,8 +175,8 @@ func code(err error) int {
 	return e.Code() & primary
 }
 
-// migrate makes the tables that an empty database or one of an older grantd
-// lacks, and refuses one that isn't ours.
+// migrate makes the tables that an empty database, or one of an older grantd,
+// lacks. It refuses a database that isn't grantd's.
 func migrate(c *conn) error {
 	if err := begin(c, maxOpening); err != nil {
 		return err

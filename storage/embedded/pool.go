@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// pool lends its connections, each to one goroutine at a time.
+// pool lends connections, each to one goroutine at a time.
 type pool chan *conn
 
 func newPool(conns ...*conn) pool {
@@ -36,7 +36,7 @@ func (s *Store) read(ctx context.Context, do func(c *conn) error) error {
 	return do(c)
 }
 
-// borrow waits for a reader's connection. Usually there is one, and no timer is
+// borrow waits for a reader's connection. Usually one is free, and no timer is
 // needed.
 func (s *Store) borrow(ctx context.Context) (*conn, error) {
 	select {
@@ -58,7 +58,8 @@ func (s *Store) borrow(ctx context.Context) (*conn, error) {
 	}
 }
 
-// refused is why no call may begin now, in milliseconds. It counts the call.
+// refused returns why no call may begin now, or nil, and counts the call. now
+// is in milliseconds.
 func (s *Store) refused(ctx context.Context, now int64) error {
 	s.calls.Add(1)
 	if err := ctx.Err(); err != nil {

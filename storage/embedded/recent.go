@@ -14,22 +14,23 @@ import (
 // maxRecent bounds the grants that are kept in memory, usually to a few MiB.
 const maxRecent = 8192
 
-// recent keeps the grants that were read since the last commit to the file,
-// whichever process made it. A commit forgets all of them: what is in it, a revocation
-// perhaps, isn't looked at. It is safe for concurrent use; a nil one keeps nothing.
+// recent keeps the grants that were read since the last commit to the file by any
+// process. A commit, whatever it changes, makes recent forget them all, because it may
+// be a revocation. recent is safe for concurrent use; a nil recent keeps nothing.
 type recent struct {
 	index   *walIndex
-	trusted bool // else nothing is kept
+	trusted bool // if false, nothing is kept
 
 	mu     sync.RWMutex
-	at     commit // what grants was read at
+	at     commit // the state at which grants were read
 	grants map[storage.GrantID]storage.Grant
 }
 
-// newRecent is for the store at path, which SQLite has open already, with a connection
-// that writes. It keeps nothing where a file may not be the same to who reads it as to
-// who has it in memory, as SQLite does: on systems and file systems that don't promise
-// that. The index stays open all the same, since closing it would drop SQLite's locks.
+// newRecent returns the recent of the store at path, which SQLite has open already;
+// writer is a connection that writes. On some systems and file systems, reading a file
+// may not show what another has written through its memory map, as SQLite does. There
+// it keeps nothing. The index stays open all the same, since closing it would drop
+// SQLite's locks.
 func newRecent(path string, writer *conn) (*recent, error) {
 	switch runtime.GOOS {
 	case "linux", "darwin", "freebsd":
@@ -51,8 +52,8 @@ func (r *recent) close() error {
 	return r.index.close()
 }
 
-// get returns the grant as it is now, if it is kept, and the commit that keep needs
-// when it isn't.
+// get returns the current grant if it is kept, and otherwise the commit that
+// keep needs.
 func (r *recent) get(id storage.GrantID) (g storage.Grant, found bool, now commit) {
 	if r == nil || !r.trusted {
 		return g, false, now
@@ -66,9 +67,9 @@ func (r *recent) get(id storage.GrantID) (g storage.Grant, found bool, now commi
 	return g, found, now
 }
 
-// keep keeps a grant that was read since get returned before. If there was a commit
-// meanwhile, nobody knows whether it was read before or after that, and no get will
-// return it: the state before it doesn't come again.
+// keep keeps a grant that was read after get returned before. If there was a
+// commit meanwhile, the grant may have been read before or after it. Then no
+// get will return it, because the state before never comes again.
 func (r *recent) keep(g storage.Grant, before commit) {
 	if r == nil || before == none {
 		return
@@ -83,30 +84,32 @@ func (r *recent) keep(g storage.Grant, before commit) {
 	}
 }
 
-// commit tells states of the file apart: it is the header of the index of SQLite's
+// commit identifies a state of the file. It is the header of the index of SQLite's
 // write-ahead log, which every commit changes before it is acknowledged ("WAL-mode File
-// Format", section 2.1, in SQLite's documentation). It has a count of commits, the
-// length of the log, its salt and a checksum of all that is in it: none comes again for
-// another state. It costs one read of memory, by a system call, where a transaction
-// that only looks whether anything changed has SQLite lock and unlock the file.
+// Format", section 2.1, in SQLite's documentation). The header has a count of commits,
+// the length of the log, its salt and a checksum of its contents, so no two states have
+// the same. To read it costs one system call that copies memory. A transaction that
+// only checks for changes would make SQLite lock and unlock the file.
 type commit [48]byte
 
-// none stands for a state that isn't known.
+// none stands for an unknown state.
 var none commit
 
-// initialised is where the header says that it is in use.
+// initialised is the offset of the byte in the header that says that it is in
+// use.
 const initialised = 12
 
-// walIndex is where the last commit is found: the file beside the store's whose name ends
-// with -shm.
+// walIndex is the file with the last commit: beside the store's file, with -shm at the
+// end of its name.
 type walIndex struct {
 	path string
 	file *os.File
 	uses int // stores that have it open; guarded by indexes.mu
 }
 
-// indexes are open as long as a store of this process has the same file open: closing
-// one would drop the locks that SQLite has on it for all of them (POSIX).
+// indexes are the open indexes. Each stays open as long as a store of this
+// process has the same file open: closing it would drop the locks that SQLite
+// has on it for all these stores (POSIX).
 var indexes = struct {
 	mu   sync.Mutex
 	open map[string]*walIndex
@@ -133,8 +136,9 @@ func openIndex(path string) (*walIndex, error) {
 	return l, nil
 }
 
-// stillAt reports whether the index of the store at path is this one. It is another one
-// when the store's file was replaced, or all of this one's stores were just closed.
+// stillAt reports whether the index of the store at path is still this file. It is
+// another if the store's file was replaced, or if all stores of this one were just
+// closed.
 func (l *walIndex) stillAt(path string) bool {
 	opened, err := l.file.Stat()
 	if err != nil {
@@ -144,7 +148,8 @@ func (l *walIndex) stillAt(path string) bool {
 	return err == nil && os.SameFile(opened, there)
 }
 
-// follows reports whether a commit is seen here. It makes one, that changes nothing.
+// follows reports whether a commit can be seen in the index. To find out, it
+// makes a commit that changes nothing.
 func (l *walIndex) follows(writer *conn) bool {
 	before := l.last()
 	err := writer.wait(false)
@@ -171,9 +176,9 @@ func (l *walIndex) close() error {
 	return l.file.Close()
 }
 
-// last returns the last commit. It is none while one is being written, and when the
-// file can't be read: then SQLite is asked. The header is there twice, and who writes
-// it writes one after the other.
+// last returns the last commit, or none if the header is being written or the
+// file can't be read; then SQLite has to be asked. The file has the header
+// twice, and SQLite writes one copy after the other.
 func (l *walIndex) last() commit {
 	var twice [2 * len(commit{})]byte
 	if _, err := l.file.ReadAt(twice[:], 0); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// What floors.kind says.
+// The values of floors.kind.
 const (
 	kindAll    = 0
 	kindUser   = 1
@@ -19,7 +19,7 @@ const (
 
 var errTarget = errors.New("embedded: a target needs exactly one of user, client and all")
 
-// floorOf says whose floor the target's is.
+// floorOf returns the kind and the name of the target's floor.
 func floorOf(t storage.Target) (kind int, name string, err error) {
 	switch t.Whose() {
 	case storage.Target{All: true}:
@@ -35,10 +35,10 @@ func floorOf(t storage.Target) (kind int, name string, err error) {
 	return kind, name, nil
 }
 
-// always is the before of a floor without any.
+// always is the before of a floor without a time limit.
 const always = math.MaxInt64
 
-// beforeOf is the before of the target's floor.
+// beforeOf returns the before of the target's floor.
 func beforeOf(t storage.Target) int64 {
 	if t.Before.IsZero() {
 		return always
@@ -62,10 +62,10 @@ func targetOf(kind int, name string, before int64) storage.Target {
 	return t
 }
 
-// instant reads what the tables have of it.
+// instant turns a time of the tables into a time.Time.
 func instant(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
-// revocation is the one of an epoch of the only partition.
+// revocation returns a revocation of the only partition at that epoch.
 func revocation(t storage.Target, epoch uint32) storage.Revocation {
 	return storage.Revocation{Target: t, Epochs: map[byte]uint32{0: epoch}}
 }
@@ -79,8 +79,8 @@ func (s *Store) Epoch(ctx context.Context, _ storage.GrantID) (uint32, error) {
 	return epoch, err
 }
 
-// Revoke ends all grants of the target; see storage.Revocations. The floor takes
-// the place of the earlier ones of the target that it covers.
+// Revoke ends all grants of the target; see storage.Revocations. The new floor
+// replaces the target's earlier floors that it covers.
 func (s *Store) Revoke(ctx context.Context, t storage.Target) (storage.Revocation, error) {
 	kind, name, err := floorOf(t)
 	if err != nil {

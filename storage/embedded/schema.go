@@ -7,9 +7,9 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// steps make the tables: each brings a database of the version that is its index
-// to the next one, an empty one being of version 0. A step that was released is
-// never changed. The version is kept as PRAGMA user_version.
+// steps make the tables. Step i brings a database of version i to the next
+// version; an empty database has version 0. A released step is never changed.
+// The version is kept as PRAGMA user_version.
 var steps = []step{
 	{statements: schema},
 	{statements: revocationSchema, fill: fillCreated},
@@ -18,9 +18,10 @@ var steps = []step{
 	{}, // the first with a mark
 }
 
-// mark renames the empty table that statements name by marked. So a process of an
-// older version, which runs on while a newer one changes the tables under it, gets
-// errOutdated from then on, instead of overlooking what it doesn't know of.
+// mark renames the empty table that statements name through marked. If a newer
+// version changes the tables while a process of an older version runs, the
+// older one gets errOutdated from then on, instead of overlooking data that it
+// doesn't know.
 func mark(c *conn, before, now int) error {
 	if _, err := c.exec(fmt.Sprintf("DROP TABLE IF EXISTS schema_%d", before)); err != nil {
 		return err
@@ -29,11 +30,11 @@ func mark(c *conn, before, now int) error {
 	return err
 }
 
-// marked is true of a file of this schema, and an error of any other. Its number is
-// that of the steps.
+// marked is true in a file of this schema, and an error in any other. Its
+// number is the number of steps.
 const marked = `NOT EXISTS (SELECT 1 FROM schema_5 WHERE mark = 1)`
 
-// errOutdated is what a process is told whose file a newer one has changed.
+// errOutdated is the error of a process whose file a newer grantd has changed.
 var errOutdated = fmt.Errorf("%w: a newer grantd has changed the tables: this process has to be replaced by it", storage.ErrUnavailable)
 
 // current returns errOutdated unless the file is still of this schema.
@@ -48,20 +49,21 @@ func (c *conn) current() error {
 	return nil
 }
 
-// step is some statements, and then what only a program can do, or nil.
+// step is some statements, and then a function for what statements can't do, or
+// nil.
 type step struct {
 	statements []string
 	fill       func(*conn) error
 }
 
-// schema makes the tables of grants and of what they rest on. Times are
-// milliseconds since 1970.
+// schema makes the tables of grants and of the records that they rest on. Times
+// are milliseconds since 1970.
 //
-// A grant's record is storage.AppendGrant; the columns beside it are what
-// statements compare. Lists go by ends_at because it never changes while a
-// grant lives, and because new grants then append to the index instead of
-// scattering over it. epoch stands in the indexes so that a sweep can pass over
-// live grants without reading them.
+// A grant's record comes from storage.AppendGrant; statements compare the
+// columns beside it. Lists are ordered by ends_at because it never changes
+// while a grant lives, and because new grants then append to the index instead
+// of scattering over it. epoch is in the indexes so that a sweep can skip live
+// grants without reading them.
 var schema = []string{
 	`CREATE TABLE grants (
 		id          BLOB PRIMARY KEY,
@@ -95,8 +97,9 @@ var schema = []string{
 	`CREATE TABLE keys (id INTEGER PRIMARY KEY, record BLOB NOT NULL)`,
 }
 
-// revocationSchema gives floors a Before, and grants what it is compared with, in
-// the indexes as epoch is. It makes the tables of sweeps and receipts.
+// revocationSchema gives floors a Before, and grants the time to compare it
+// with, which is in the indexes like epoch. It makes the tables of sweeps and
+// receipts.
 var revocationSchema = []string{
 	`ALTER TABLE grants ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0`,
 	`DROP INDEX grants_by_user`,
@@ -124,8 +127,8 @@ var revocationSchema = []string{
 	`CREATE TABLE receipts (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID`,
 }
 
-// fillCreated gives every grant its created_at, and makes the indexes that have
-// it. A record that can't be read counts as the oldest there is.
+// fillCreated gives every grant its created_at, and makes the indexes with it.
+// A record that can't be read counts as the oldest.
 func fillCreated(c *conn) error {
 	for last := []byte{}; last != nil; {
 		created := map[storage.GrantID]int64{}
@@ -162,7 +165,7 @@ func fillCreated(c *conn) error {
 	return nil
 }
 
-// aboveFloors is true of a grant that no revocation ended.
+// aboveFloors is true for a grant that no revocation ended.
 const aboveFloors = marked + ` AND
 	NOT EXISTS (SELECT 1 FROM floors f WHERE f.kind = 0 AND f.name = ''
 		AND f.created_before > grants.created_at AND f.epoch > grants.epoch) AND

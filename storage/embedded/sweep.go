@@ -10,10 +10,12 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// sweepFree is how long a sweep works before it rests: a small one is done by then.
+// sweepFree is how long a sweep works before it rests: a small sweep is done by
+// then.
 const sweepFree = 50 * time.Millisecond
 
-// usual is about what it takes to look at some grants and delete some of them.
+// usual returns about how long it takes to read looked grants and delete
+// deleted of them.
 func usual(looked, deleted int) time.Duration {
 	took := time.Millisecond + time.Duration(looked)*3*time.Microsecond
 	if deleted > 0 { // and to sync the file
@@ -22,15 +24,15 @@ func usual(looked, deleted int) time.Duration {
 	return took
 }
 
-// tellEvery is how often a sweep tells how far it has come.
+// tellEvery is how often a sweep reports its progress.
 const tellEvery = time.Second
 
-// keepSweep is how long the count of a sweep is kept that nobody finishes.
+// keepSweep is how long the count of an unfinished sweep is kept.
 const keepSweep = 30 * 24 * time.Hour
 
 // Sweep deletes the grants that r ended; see storage.Sweeper. All of them
-// were there when Revoke returned, because CreateGrant refuses their epochs
-// since, so one walk over the target finds them all.
+// existed when Revoke returned, because CreateGrant has refused their epochs
+// since. So one walk over the target finds them all.
 func (s *Store) Sweep(ctx context.Context, r storage.Revocation, report func(storage.Swept) error) (storage.Swept, error) {
 	told := time.Now()
 	err := s.walk(ctx, r, func(dead [][]byte) error {
@@ -60,7 +62,7 @@ func (s *Store) Sweep(ctx context.Context, r storage.Revocation, report func(sto
 	return total, s.settle(ctx, r)
 }
 
-// settle takes away the floor of r and the count of its sweeps.
+// settle removes the floor of r and the count of its sweeps.
 func (s *Store) settle(ctx context.Context, r storage.Revocation) error {
 	kind, name, err := floorOf(r.Target)
 	if err != nil {
@@ -86,14 +88,14 @@ func (s *Store) Survivors(ctx context.Context, r storage.Revocation) (int, error
 	return n, err
 }
 
-// place is where a walk over the grants of a target stands.
+// place is the position of a walk over the grants of a target.
 type place struct {
 	endsAt int64
 	id     []byte
 }
 
-// walks has, for each kind of target, the query for the next grants. The walk
-// reads beside the writers, so that live grants hold nobody up.
+// walks has, for each kind of target, the query for the next grants. A walk
+// reads beside the writer, so it holds up nobody while it skips live grants.
 var walks = map[int]string{
 	kindAll: `SELECT id, 0, epoch, created_at FROM grants WHERE id > ?3 ORDER BY id LIMIT ?4`,
 	kindUser: `SELECT id, ends_at, epoch, created_at FROM grants
@@ -102,17 +104,18 @@ var walks = map[int]string{
 		WHERE client_id = ?1 AND (ends_at, id) > (?2, ?3) ORDER BY ends_at, id LIMIT ?4`,
 }
 
-// ends has, for users and clients, the query for the last end of a grant of
-// theirs: a walk needs to go no further, and grants may come faster than it walks.
+// ends has, for users and clients, the query for the latest end of their
+// grants. A walk needn't go further, and grants may come faster than it walks.
 var ends = map[int]string{
 	kindUser:   `SELECT ifnull(max(ends_at), 0) FROM grants WHERE user_id = ?1 AND user_id <> ''`,
 	kindClient: `SELECT ifnull(max(ends_at), 0) FROM grants WHERE client_id = ?1`,
 }
 
-// lastEnd is where a walk over the grants of the target may stop.
+// lastEnd returns the end at which a walk over the grants of the target may
+// stop.
 func (s *Store) lastEnd(ctx context.Context, kind int, name string) (last int64, err error) {
 	if kind == kindAll {
-		return math.MaxInt64, nil // by id, where new ones come anywhere
+		return math.MaxInt64, nil // by id: new grants come anywhere in that order
 	}
 	err = s.read(ctx, func(c *conn) error { return orNotFound(c.row(ends[kind], []any{name}, &last)) })
 	return last, err
@@ -144,8 +147,8 @@ func (s *Store) walk(ctx context.Context, r storage.Revocation, do func(dead [][
 	return nil
 }
 
-// dead returns the ids of the next grants that r ended, and where to go on, nil
-// at the end.
+// dead returns the ids of the next grants that r ended, and the place to go on
+// from, nil at the end.
 func (s *Store) dead(ctx context.Context, r storage.Revocation, at place) ([][]byte, *place, error) {
 	kind, name, err := floorOf(r.Target)
 	if err != nil {
@@ -173,7 +176,7 @@ func (s *Store) dead(ctx context.Context, r storage.Revocation, at place) ([][]b
 	return ids, next, err
 }
 
-// count adds a grant to what the sweeps of a revocation deleted.
+// count adds a grant to the count of a revocation's sweeps.
 const count = `INSERT INTO sweeps VALUES (?1, 1, ?2, ?2, ?3) ON CONFLICT DO UPDATE SET
 	grants = grants + 1, oldest = min(oldest, excluded.oldest), newest = max(newest, excluded.newest)`
 
@@ -194,7 +197,7 @@ func (s *Store) bury(ctx context.Context, ids [][]byte, epoch uint32) error {
 	})
 }
 
-// swept is what the sweeps of r deleted.
+// swept returns the count of the sweeps of r.
 func (s *Store) swept(ctx context.Context, r storage.Revocation) (storage.Swept, error) {
 	var swept storage.Swept
 	err := s.read(ctx, func(c *conn) error {

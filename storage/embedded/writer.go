@@ -10,20 +10,20 @@ import (
 )
 
 const (
-	maxQueue = 1024 // writes that wait; more wait to be queued
+	maxQueue = 1024 // queued writes; more writes wait for room
 	maxGroup = 256  // writes in one transaction
 )
 
-// callTimeout bounds how long a call waits, for its turn and for the disk, so that
-// one without a deadline has an answer within a second. What SQLite has begun to
-// read runs to its end: such parts are short.
+// callTimeout bounds how long a call waits for its turn and for the disk, so
+// that a call without a deadline gets an answer within a second. A read that
+// SQLite has begun runs to its end, but reads are short.
 const callTimeout = 800 * time.Millisecond
 
 var errSlow = errors.New("no answer of the store in time")
 
-// write is one call that waits for the writer. do may run more than once, so
-// it sets its results and adds to none. An error of its own that doesn't wrap
-// storage.ErrUnavailable is an answer, and then it must have changed nothing.
+// write is one call that waits for the writer. do may run more than once, so it
+// must set its results, not add to them. An error of do that doesn't wrap
+// storage.ErrUnavailable is an answer, and then do must have changed nothing.
 type write struct {
 	ctx  context.Context
 	do   func(c *conn) error
@@ -32,21 +32,22 @@ type write struct {
 }
 
 // write runs do in a transaction and returns once that is on disk. Writes that
-// wait together share one. When ctx ends first, whether the write took place
-// is unknown.
+// wait together share a transaction. If ctx ends first, the write may or may
+// not take place.
 func (s *Store) write(ctx context.Context, do func(c *conn) error) error {
 	return s.submit(&write{ctx: ctx, do: do, done: make(chan error, 1)})
 }
 
-// writeSoft is write, but returns before that is on disk, unless it shares the
-// transaction of one that has to be. It survives this process, if not the
-// machine's loss of power, and costs no waiting for the disk.
+// writeSoft is write, but doesn't wait for the disk, unless it shares the
+// transaction of a write that does. The write survives the end of this process,
+// but maybe not a loss of power.
 func (s *Store) writeSoft(ctx context.Context, do func(c *conn) error) error {
 	return s.submit(&write{ctx: ctx, do: do, done: make(chan error, 1), soft: true})
 }
 
-// A write that is under way for longer than a call may take, on a disk that
-// stalls, has those after it fail at once, so that they don't pile up.
+// submit queues a write and waits for its end. While a write is under way for
+// longer than a call may take, because the disk stalls, further writes fail at
+// once, so that they don't pile up.
 func (s *Store) submit(w *write) error {
 	if err := s.refused(w.ctx, s.millis()); err != nil {
 		return err
@@ -72,15 +73,15 @@ func (s *Store) submit(w *write) error {
 	case <-s.written:
 	}
 	select {
-	case err := <-w.done: // the writer's last
+	case err := <-w.done: // the writer's last group had this write
 		return err
 	default:
 		return unavailable(errClosed)
 	}
 }
 
-// writeAll is the one writer of the process. After Close began it finishes
-// what is queued.
+// writeAll is the only writer of the process. After Close has begun it finishes
+// the queued writes.
 func (s *Store) writeAll() {
 	defer close(s.written)
 	for {
@@ -96,8 +97,9 @@ func (s *Store) writeAll() {
 	}
 }
 
-// group is the first write and those that wait behind it. It waits for none:
-// while one group is being synced, the next one gathers by itself.
+// group returns the first write and those that are queued behind it. It doesn't
+// wait for more: while one group is being synced, the next one gathers by
+// itself.
 func (s *Store) group(first *write) []*write {
 	group := []*write{first}
 	for len(group) < maxGroup {
@@ -111,8 +113,8 @@ func (s *Store) group(first *write) []*write {
 	return group
 }
 
-// commit runs the group in one transaction, and each write in its own when
-// that fails, so that none fails for another's sake.
+// commit runs the group in one transaction. If that fails, it runs each write
+// in a transaction of its own, so that none fails because of another.
 func (s *Store) commit(group []*write) {
 	c := <-s.writers
 	defer func() { s.writers <- c }()
@@ -133,7 +135,7 @@ func (s *Store) answer(c *conn, w *write) {
 	w.done <- errors.Join(err, answers[0])
 }
 
-// transact is inTransaction, whose beginning and outcome Health tells.
+// transact is inTransaction, and notes its beginning and outcome for Health.
 func (s *Store) transact(c *conn, group []*write) ([]error, error) {
 	s.began.Store(int64(time.Since(s.opened)) + 1)
 	defer s.began.Store(0)
@@ -158,7 +160,7 @@ func (s *Store) inTransaction(c *conn, group []*write) ([]error, error) {
 		return answers, rollback(c, err)
 	}
 	for i, w := range group {
-		answers[i] = unavailable(w.ctx.Err()) // nobody waits any more
+		answers[i] = unavailable(w.ctx.Err()) // the caller doesn't wait any more
 		if answers[i] != nil {
 			continue
 		}
@@ -172,8 +174,8 @@ func (s *Store) inTransaction(c *conn, group []*write) ([]error, error) {
 	return answers, nil
 }
 
-// begin takes the write lock at once: a transaction that only reads first
-// could find, when it comes to write, that another process was faster.
+// begin takes the write lock at once. A transaction that read first could find,
+// when it comes to write, that another process was faster.
 func begin(c *conn, limit time.Duration) error {
 	return whileBusy(limit, func() error {
 		_, err := c.exec("BEGIN IMMEDIATE")
@@ -181,8 +183,8 @@ func begin(c *conn, limit time.Duration) error {
 	})
 }
 
-// rollback returns why. SQLite has rolled back by itself after some errors,
-// and says so by failing here, which is no news.
+// rollback rolls back and returns why. After some errors SQLite has rolled back
+// by itself, and ROLLBACK fails; that error is ignored.
 func rollback(c *conn, why error) error {
 	_, _ = c.exec("ROLLBACK")
 	return why
