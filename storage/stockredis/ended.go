@@ -8,18 +8,19 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Cover returns inner, whose revocations end stock tokens too. There is no index
-// of stock tokens, so the end is written down: whose tokens are all dead, for
-// good, whenever they were made. It is told before the grants in inner are ended.
-// So of a token that is moved over meanwhile the grant was either kept before, and
-// is dead by the floor, or its epoch was read before and it isn't kept, or its
-// owner is found among the ended.
+// Cover returns a store like inner whose revocations end stock tokens too.
+// There is no index of stock tokens, so a revocation records whose tokens are
+// dead, for good and whenever they were made. It does so before it ends the
+// grants in inner. So if a token is moved over meanwhile, its grant was created
+// before, and is dead by the floor; or its epoch was read before, and the grant
+// can't be created; or its owner is found among the ended.
 //
-// A revocation of the grants before an instant ends the stock tokens whose records
-// date from before it.
+// A revocation with a Before ends the stock tokens whose records date from
+// before it.
 //
-// A user's name is among the ended once the user was deleted: stock tokens name
-// users by it, and another may get it. Closing the store closes s as well.
+// When a user is deleted, the name is recorded as ended too: stock tokens name
+// users by it, and another user may get the name. Closing the returned store
+// closes s as well.
 func (s *Store) Cover(inner storage.Store) storage.Store { return covering{inner, s} }
 
 type covering struct {
@@ -57,7 +58,7 @@ func (c covering) DeleteUser(ctx context.Context, name string) error {
 	return c.Store.DeleteUser(ctx, name)
 }
 
-// Close closes both.
+// Close closes both stores.
 func (c covering) Close() error {
 	err := c.stock.Close()
 	if e := c.Store.Close(); e != nil {
@@ -74,8 +75,8 @@ const (
 	endedClient = "client:" // and its id
 	endedGrant  = "grant:"  // and its id, in base64url
 
-	// endedBefore and one of those above: whose tokens are dead that were made
-	// before an instant, in milliseconds since 1970.
+	// endedBefore, and one of those above: the tokens made before a time, in
+	// milliseconds since 1970, are dead.
 	endedBefore = "before:"
 )
 
@@ -87,15 +88,14 @@ func (s *Store) endBefore(ctx context.Context, field string, before time.Time) e
 	return unavailable(ctx, endScript.Run(ctx, s.client, []string{s.key(endedKey)}, endedBefore+field, before.UnixMilli()).Err())
 }
 
-// EndGrant makes sure that no stock token becomes the grant, or becomes it again.
-// Whoever ends a single grant and has no token of it tells so before the grant is
-// deleted.
+// EndGrant makes sure that no stock token creates the grant any more. Call it
+// before you delete a single grant without having its token.
 func (s *Store) EndGrant(ctx context.Context, id storage.GrantID) error {
 	return s.end(ctx, endedGrant+id.String())
 }
 
-// notEnded returns errEnded when the stock tokens of the user or the client that
-// were made then are dead, or those that stand for the grant.
+// notEnded returns errEnded when the stock tokens of that user or client, as
+// old as the grant, are dead, or those that stand for the grant.
 func (s *Store) notEnded(ctx context.Context, u storage.User, c storage.Client, g storage.Grant) error {
 	found, err := s.client.HMGet(ctx, s.key(endedKey),
 		endedAll, endedClient+c.ID, endedUser+u.ID, endedName+u.Name, endedGrant+g.ID.String(),

@@ -12,7 +12,8 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// Why a token isn't honoured. To callers all are storage.ErrNotFound.
+// The reasons why a token isn't honoured. Callers see them all as
+// storage.ErrNotFound.
 var (
 	errNoUser   = refusal("its user doesn't exist here, or is disabled")
 	errNoClient = refusal("its client doesn't exist here")
@@ -29,11 +30,12 @@ func refusal(why string) error {
 	return fmt.Errorf("%w: a stock token: %s", storage.ErrNotFound, why)
 }
 
-// grantOf is the grant that the record stands for: of the first generation, and
-// always the same one. It may have expired. Its epoch isn't set.
+// grantOf returns the grant that the record stands for. It has the first
+// generation, and is always the same for a record. It may have expired. Its
+// epoch isn't set.
 func (s *Store) grantOf(ctx context.Context, recordID string, r record) (storage.Grant, error) {
 	if r.AccessCreateAt.After(s.now().Add(clockSkew)) || r.RefreshCreateAt.After(s.now().Add(clockSkew)) {
-		return storage.Grant{}, errFuture // its life would begin then
+		return storage.Grant{}, errFuture // its life would begin in the future
 	}
 	client, err := s.cfg.Store.LoadClient(ctx, r.ClientID)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -77,8 +79,8 @@ func (s *Store) grantOf(ctx context.Context, recordID string, r record) (storage
 	return g, nil
 }
 
-// user is whom the record speaks for: the zero User when it is the client itself,
-// which then has to be confidential (RFC 6749 section 4.4).
+// user returns the user of the record, or the zero User if the record is the
+// client's own. Then the client has to be confidential (RFC 6749 section 4.4).
 func (s *Store) user(ctx context.Context, client storage.Client, r record) (storage.User, error) {
 	if r.UserID == "" {
 		if client.Public {
@@ -97,7 +99,8 @@ func (s *Store) user(ctx context.Context, client storage.Client, r record) (stor
 	return user, err
 }
 
-// scope is what is left of the record's: what the client and the user may have.
+// scope returns the part of the record's scope that the client and the user may
+// have.
 func (s *Store) scope(r record, client storage.Client, user storage.User) string {
 	named := strings.Fields(r.Scope)
 	if len(named) == 0 {
@@ -113,21 +116,22 @@ func (s *Store) scope(r record, client storage.Client, user storage.User) string
 	return strings.Join(kept, " ")
 }
 
-// setTimes: the stock manager counts the access token's life from its own
-// creation, and that of the sign-in from the refresh token's.
+// setTimes sets the times of the grant. The stock manager counts the life of
+// the access token from its creation, and that of the sign-in from the creation
+// of the refresh token.
 func (s *Store) setTimes(g *storage.Grant, r record) {
 	g.Issued = milli(r.AccessCreateAt)
 	g.Created = r.created()
 	g.End = g.Created.Add(s.cfg.RefreshAbsolute)
 	g.AccessExpiry = expiry(g.Issued, r.AccessExpiresIn, g.End)
-	if r.Refresh != "" { // whose end ends the access token too, in the stock manager
+	if r.Refresh != "" { // in the stock manager its end ends the access token too
 		g.AccessExpiry = expiry(milli(r.RefreshCreateAt), r.RefreshExpiresIn, g.AccessExpiry)
 	}
 	g.AccessExpiry = latest(g.AccessExpiry, g.Issued) // a grant's times are in order
 }
 
-// created is when the sign-in was, as far as the record tells: the stock manager
-// may date both tokens anew when it refreshes them.
+// created returns the time of the sign-in, as far as the record tells it: the
+// stock manager may give both tokens new dates when it refreshes them.
 func (r record) created() time.Time {
 	created := milli(r.AccessCreateAt)
 	if refresh := milli(r.RefreshCreateAt); r.Refresh != "" && refresh.Before(created) {
@@ -144,8 +148,8 @@ func (s *Store) setRefresh(g *storage.Grant, r record) {
 	g.RefreshExpiry = latest(expiry(milli(r.RefreshCreateAt), r.RefreshExpiresIn, g.End), g.Issued)
 }
 
-// expiry is the end of a life that began then, at the latest last. No life is
-// for ever.
+// expiry returns the end of a life that began at that time, but no later than
+// last. A life of 0, which is for ever in the stock store, ends at last.
 func expiry(began time.Time, life time.Duration, last time.Time) time.Time {
 	if end := began.Add(life); life > 0 && end.Before(last) {
 		return end

@@ -10,15 +10,16 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Bounds of what is read: enough for tokens that are JWTs.
+// The bounds of tokens and records, in bytes: enough for tokens that are JWTs.
 const (
 	maxText   = 4 << 10
 	maxRecord = 64 << 10
 )
 
 // Shaped reports whether the text may be a token of the stock store: a b64token
-// (RFC 6750 section 2.1), which the stock generators make and other servers should,
-// but none of grantd's own. No key of grantd's fits it, so none can be addressed.
+// (RFC 6750 section 2.1) that isn't one of grantd's own. The stock generators
+// make b64tokens, and other servers should. No key of grantd has this form, so
+// no token can address one.
 func Shaped(text string) bool {
 	if text == "" || len(text) > maxText || strings.HasPrefix(text, "gat_") || strings.HasPrefix(text, "grt_") {
 		return false
@@ -45,13 +46,13 @@ func isID(text string) bool {
 	return true
 }
 
-// record is the stock store's record: models.Token of go-oauth2 v4, as far as it
-// matters. Durations are nanoseconds; 0 is for ever.
+// record is the stock store's record: the fields of models.Token of go-oauth2
+// v4 that matter. Durations are nanoseconds; 0 is for ever.
 type record struct {
 	ClientID         string
-	UserID           string // as the stock server's handlers named the user
+	UserID           string // the name that the stock server's handlers gave the user
 	Scope            string
-	Code             string // of an authorization code, whose record is another
+	Code             string // an authorization code; its record is no sign-in
 	Access           string
 	AccessCreateAt   time.Time
 	AccessExpiresIn  time.Duration
@@ -60,8 +61,8 @@ type record struct {
 	RefreshExpiresIn time.Duration
 }
 
-// parseRecord reads the record of a sign-in. Whatever it names is a token, so
-// nothing else is ever looked at or deleted because of it.
+// parseRecord reads the record of a sign-in. It checks that all that the record
+// names are tokens, so that no other key is ever read or deleted because of it.
 func parseRecord(text string) (record, bool) {
 	var r record
 	ok := len(text) <= maxRecord && json.Unmarshal([]byte(text), &r) == nil &&
@@ -71,7 +72,7 @@ func parseRecord(text string) (record, bool) {
 	return r, ok
 }
 
-// sibling is the other token of the record.
+// sibling returns the other token of the record.
 func (r record) sibling(text string) string {
 	if text == r.Access {
 		return r.Refresh
@@ -79,7 +80,7 @@ func (r record) sibling(text string) string {
 	return r.Access
 }
 
-// The names of keys, see the package comment.
+// The names of keys: see the package comment.
 const (
 	ownPrefix   = "grantd:stock:"
 	movedPrefix = ownPrefix + "moved:"
@@ -88,14 +89,15 @@ const (
 
 func (s *Store) key(name string) string { return s.prefix + name }
 
-// movedKey is the marker of the token. The key name shows nothing of it.
+// movedKey returns the key of the token's marker. It shows nothing of the
+// token.
 func (s *Store) movedKey(text string) string {
 	sum := sha256.Sum256([]byte("grantd stock token\x00" + text))
 	return s.prefix + movedPrefix + base64.RawURLEncoding.EncodeToString(sum[:20])
 }
 
-// marker is what stands at movedKey: the id of the grant and, once the refresh
-// token was spent, the digest of the access token that came of it.
+// marker returns the value at movedKey: the id of the grant and, once the
+// refresh token was spent, the digest of the access token that it gave.
 func marker(id storage.GrantID, pair storage.Digest) string {
 	if pair == (storage.Digest{}) {
 		return string(id[:])
@@ -112,7 +114,7 @@ func markerGrant(text string) (storage.GrantID, bool) {
 	return id, true
 }
 
-// grantID is the id that the record's grant has.
+// grantID returns the id of the record's grant.
 func grantID(recordID, userID string) storage.GrantID {
 	sum := sha256.Sum256([]byte("grantd stock grant\x00" + recordID))
 	id := storage.GrantID(sum[:])
@@ -122,7 +124,7 @@ func grantID(recordID, userID string) storage.GrantID {
 	return id
 }
 
-// isCode reports whether that is the record of the authorization code.
+// isCode reports whether text is the record of the authorization code name.
 func isCode(name, text string) bool {
 	var r record
 	return json.Unmarshal([]byte(text), &r) == nil && r.Code == name

@@ -13,7 +13,8 @@ import (
 )
 
 // Every script may run twice for one call, because go-redis repeats a command
-// whose connection broke: the second run changes nothing and answers the same.
+// if its connection breaks. The second run must change nothing more and give
+// the same answer.
 var (
 	//go:embed script/settle.lua
 	settleText   string
@@ -28,7 +29,7 @@ var (
 	endScript = redis.NewScript(endText)
 )
 
-// token is what Redis has of a text: the grant that it became, or its record.
+// token is what Redis has for a text: the grant that it became, or its record.
 type token struct {
 	text     string
 	moved    bool
@@ -37,12 +38,13 @@ type token struct {
 	record   record          // unless moved
 }
 
-// look returns storage.ErrNotFound for what is no token. It looks the text up as
-// it stands, and believes only a record that names it: in the stock store's one
-// space of keys lie tokens of all kinds, records, and maybe somebody else's keys.
+// look looks the token up. It returns storage.ErrNotFound for a text that is no
+// token. It accepts only a record that names the text, because tokens of all
+// kinds, records, and maybe somebody else's keys share the stock store's space
+// of keys.
 //
-// The record is read after its id. If it is gone by then, the token is moving, and
-// what it became is read instead.
+// It reads the record after its id. If the record is gone by then, the token
+// has just moved, and look reads what it became.
 func (s *Store) look(ctx context.Context, text string) (token, error) {
 	if !Shaped(text) {
 		return token{}, storage.ErrNotFound
@@ -54,7 +56,7 @@ func (s *Store) look(ctx context.Context, text string) (token, error) {
 	return t, err
 }
 
-// errNoRecord: the id of a record was there, the record wasn't.
+// errNoRecord: the token's key names a record that doesn't exist.
 var errNoRecord = refusal("its record is gone")
 
 func (s *Store) lookOnce(ctx context.Context, text string) (token, error) {
@@ -83,8 +85,9 @@ func (s *Store) lookOnce(ctx context.Context, text string) (token, error) {
 }
 
 // AccessGrant returns the grant that the access token stands for, or
-// storage.ErrNotFound when it is none, has expired or was ended. It asks Redis
-// three times and Store up to two times, or once each for a token that moved.
+// storage.ErrNotFound when text is no access token, has expired or was ended.
+// It asks Redis three times and Store up to two times, or each once for a token
+// that moved.
 func (s *Store) AccessGrant(ctx context.Context, text string) (storage.Grant, error) {
 	t, err := s.look(ctx, text)
 	if err != nil {
@@ -108,10 +111,10 @@ func (s *Store) AccessGrant(ctx context.Context, text string) (storage.Grant, er
 	return g, nil
 }
 
-// RefreshGrant returns the grant that the refresh token stands for, to be kept
-// and refreshed, or storage.ErrNotFound. If it moved, it is kept already, or was,
-// and only its id is known here; the caller has to see whether it is alive and what the
-// token is to it, as with any refresh token.
+// RefreshGrant returns the grant that the refresh token stands for, for the caller to
+// create and refresh, or storage.ErrNotFound. If the token moved, its grant was created
+// before and only its id is known here. Then the caller has to load the grant and check
+// the token against it, as for any refresh token.
 func (s *Store) RefreshGrant(ctx context.Context, text string) (g storage.Grant, moved bool, err error) {
 	t, err := s.look(ctx, text)
 	if err == nil && !t.moved {
@@ -133,12 +136,12 @@ func (s *Store) RefreshGrant(ctx context.Context, text string) (g storage.Grant,
 	return g, false, nil
 }
 
-// errMoved: others were faster.
+// errMoved: other requests moved the token first.
 var errMoved = refusal("moved meanwhile")
 
-// begin is grantOf with the epoch, which is read before all that the grant rests
-// on, see storage.Revocations. Its partition depends on the user, so the user is
-// read once before.
+// begin is grantOf with the epoch. It reads the epoch before all that the grant
+// rests on: see storage.Revocations. The partition depends on the user, so
+// begin reads the user once before that as well.
 func (s *Store) begin(ctx context.Context, t token) (storage.Grant, error) {
 	before, err := s.grantOf(ctx, t.recordID, t.record)
 	if err != nil {
@@ -163,14 +166,14 @@ func (s *Store) begin(ctx context.Context, t token) (storage.Grant, error) {
 	return g, err
 }
 
-// Settle takes a token out of the stock store whose grant is kept in Store: its
-// keys are deleted, and a marker leads to the grant as long as the token could
-// have lived. pair is the digest of the access token that a refresh with it gave,
-// or zero if it was not spent.
+// Settle takes a token whose grant was created in Store out of the stock store.
+// It deletes the token's keys, and leaves a marker that leads to the grant for
+// as long as the token could have lived. pair is the digest of the access token
+// that a refresh with the token gave, or zero if it was not spent.
 //
-// It returns storage.ErrNotFound when the token was ended meanwhile or gave another
-// pair before: then the grant must not stay. Repeating a call that succeeded
-// succeeds.
+// Settle returns storage.ErrNotFound when the token was ended meanwhile or gave
+// another pair before. Then the caller must delete the grant. Repeating a call
+// that succeeded succeeds.
 func (s *Store) Settle(ctx context.Context, text string, id storage.GrantID, pair storage.Digest) error {
 	t, err := s.look(ctx, text)
 	if err != nil {
@@ -195,8 +198,8 @@ func (s *Store) Settle(ctx context.Context, text string, id storage.GrantID, pai
 	return nil
 }
 
-// markerLife is how long the tokens of the record could still live, and a while
-// longer, for requests that are under way.
+// markerLife returns how long the tokens of the record could still live, and a
+// minute more for requests under way.
 func (s *Store) markerLife(r record) time.Duration {
 	var g storage.Grant
 	s.setTimes(&g, r)
@@ -204,8 +207,8 @@ func (s *Store) markerLife(r record) time.Duration {
 	return time.Minute + max(0, g.Expiry().Sub(s.now()))
 }
 
-// Forget takes the token and its sibling out of the stock store, so that nothing
-// leads from it to a grant any more. An unknown text is no error.
+// Forget takes the token and its sibling out of the stock store, so that
+// neither leads to a grant any more. An unknown text is no error.
 func (s *Store) Forget(ctx context.Context, text string) error {
 	t, err := s.look(ctx, text)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -225,8 +228,8 @@ func (s *Store) forget(ctx context.Context, t token) error {
 	return unavailable(ctx, forgetScript.Run(ctx, s.client, keys, t.recordID).Err())
 }
 
-// tokenKeys are those of the stock store: of the token, of its record and, if it
-// has one, of its sibling.
+// tokenKeys returns the keys in the stock store: those of the token, of its
+// record and of its sibling, if it has one.
 func (s *Store) tokenKeys(t token) []string {
 	keys := []string{s.key(t.text), s.key(t.recordID)}
 	if sibling := t.record.sibling(t.text); sibling != "" {

@@ -14,11 +14,11 @@ import (
 	"github.com/grantd/grantd/storage/redisstore"
 )
 
-// Config says where the stock tokens are and what they are worth. Everything but
-// DefaultScopes, AdminScope, Audiences and Now is required.
+// Config says where the stock tokens are and which rights they keep. All fields
+// are required except DefaultScopes, AdminScope, Audiences and Now.
 type Config struct {
-	// URL of the stock server's Redis, as redisstore.Open reads it, but for
-	// Cluster; with the parameter prefix, which is the stock store's keyNamespace.
+	// URL of the stock server's Redis, as for redisstore.Open, but no Cluster. Its
+	// parameter prefix is the stock store's keyNamespace.
 	URL string
 
 	// Store has the users, clients and grants that stock tokens stand for.
@@ -27,28 +27,28 @@ type Config struct {
 	// Username turns a record's UserID into the name that the user has in Store.
 	Username func(string) (string, error)
 
-	// Scopes that the server knows. A stock token keeps those that its client may
-	// have in Store: the stock server may have granted anything to anybody.
-	// DefaultScopes are those of a token without a scope. AdminScope is only for
-	// users who are admins; empty: no scope is.
+	// Scopes that the server knows. A stock token keeps only those that its
+	// client may have in Store, because the stock server may have granted any
+	// scope to anybody. A token without a scope has DefaultScopes. AdminScope is
+	// a scope for admins only; empty: there is no such scope.
 	Scopes, DefaultScopes []string
 	AdminScope            string
 
-	// Audiences are the resource servers that the tokens of a client without its
-	// own are for. Defaults to all there are.
+	// Audiences are the resource servers that the tokens of a client without
+	// audiences are for. Defaults to all resource servers.
 	Audiences []string
 
-	// RefreshAbsolute bounds the life of every token, from when it was made, also
-	// of those that the stock server lets live for ever.
+	// RefreshAbsolute bounds the life of every sign-in from its beginning, even
+	// if the stock server made its tokens for ever.
 	RefreshAbsolute time.Duration
 
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 }
 
-// Store has the tokens of a stock deployment. It is safe for concurrent use. Its
-// methods return an error that wraps storage.ErrUnavailable when one of the stores
-// can't answer.
+// Store finds the tokens of a stock deployment. It is safe for concurrent use.
+// Its methods return an error that wraps storage.ErrUnavailable when the stock
+// server's Redis or Config.Store can't answer.
 type Store struct {
 	cfg    Config
 	client redis.UniversalClient
@@ -99,7 +99,7 @@ func (s *Store) Close() error { return s.client.Close() }
 
 func (s *Store) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
 
-// texts reads keys; what isn't there or isn't a text is "".
+// texts reads keys. A key that doesn't exist or isn't a text gives "".
 func (s *Store) texts(ctx context.Context, keys ...string) ([]string, error) {
 	replies, err := s.client.MGet(ctx, keys...).Result()
 	if err != nil {
@@ -112,7 +112,7 @@ func (s *Store) texts(ctx context.Context, keys ...string) ([]string, error) {
 	return texts, nil
 }
 
-// unavailable is how every fault of the stock server's Redis is returned.
+// unavailable wraps every fault of the stock server's Redis.
 func unavailable(ctx context.Context, err error) error {
 	if err == nil {
 		return nil

@@ -12,10 +12,10 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Tally counts what a walk found, sign-ins unless it says otherwise. Keys that
-// Redis moves while they are walked may count twice.
+// Tally counts what a walk found: sign-ins, unless a field says otherwise. Keys
+// that Redis moves during the walk may count twice.
 type Tally struct {
-	Keys int `json:"keys"` // that were looked at
+	Keys int `json:"keys"` // keys that were read
 
 	// Clients has the live tokens that grantd honours, by client id.
 	Clients map[string]Tokens `json:"clients"`
@@ -23,17 +23,17 @@ type Tally struct {
 	NoUser   int `json:"no_user"`   // the user doesn't exist in the Store, or is disabled
 	NoClient int `json:"no_client"` // the client doesn't exist in the Store
 	NoScope  int `json:"no_scope"`  // the client may have nothing of the scope
-	Ended    int `json:"ended"`     // all of the user or the client were ended
-	Expired  int `json:"expired"`   // or older than RefreshAbsolute
+	Ended    int `json:"ended"`     // all tokens of the user or the client were ended
+	Expired  int `json:"expired"`   // expired, or older than RefreshAbsolute
 
 	Eternal   int `json:"eternal"`   // keys of the stock store without an expiry
-	Codes     int `json:"codes"`     // authorization codes, which nobody honours
+	Codes     int `json:"codes"`     // authorization codes, which aren't honoured
 	Malformed int `json:"malformed"` // records that can't be read
-	Foreign   int `json:"foreign"`   // keys that are none of the stock store's
-	Markers   int `json:"markers"`   // keys that tokens left which moved before
+	Foreign   int `json:"foreign"`   // keys that aren't the stock store's
+	Markers   int `json:"markers"`   // markers of tokens that moved before
 
 	Moved   int `json:"moved"`   // by this walk
-	Deleted int `json:"deleted"` // by this walk: of those ended or expired
+	Deleted int `json:"deleted"` // by this walk, of the ended and expired
 }
 
 // Tokens counts live tokens.
@@ -42,17 +42,18 @@ type Tokens struct {
 	Refresh int `json:"refresh"`
 }
 
-// Count walks over all keys and changes nothing. progress is called now and
-// then with what was counted so far; it may be nil.
+// Count walks over all keys and changes nothing. It calls progress now and then
+// with the count so far; progress may be nil.
 func (s *Store) Count(ctx context.Context, progress func(Tally)) (Tally, error) {
 	return (&walk{Store: s, progress: progress}).run(ctx)
 }
 
-// Move walks over all keys and makes grants in Store of all sign-ins whose tokens
-// are honoured; what the clients hold stays good. Those that are ended or expired
-// are deleted. All others, of users and clients who may yet be made, stay as they
-// are, and so does what it can't read or doesn't know. It can be run at any time,
-// beside servers, and again after an error: what moved is not there any more.
+// Move walks over all keys and creates grants in Store for all sign-ins whose
+// tokens are honoured. The clients' tokens stay good. Move deletes sign-ins
+// that were ended or have expired. It leaves the others, whose users or clients
+// may still be made, and records that it can't read, and foreign keys. It can
+// run at any time beside servers, and again after an error: sign-ins that moved
+// are gone from the stock store.
 func (s *Store) Move(ctx context.Context, progress func(Tally)) (Tally, error) {
 	return (&walk{Store: s, move: true, progress: progress}).run(ctx)
 }
@@ -65,7 +66,7 @@ type walk struct {
 }
 
 const (
-	scanCount = 1000 // keys that Redis looks at for one answer
+	scanCount = 1000 // keys that Redis reads for one answer
 	batch     = 100  // keys that are read at once
 )
 
@@ -90,12 +91,13 @@ func (w *walk) run(ctx context.Context) (Tally, error) {
 	}
 }
 
-// globText is the pattern that matches the text alone.
+// globText returns the pattern that matches only the text s.
 func globText(text string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "]", `\]`).Replace(text)
 }
 
-// visitAll reads no more of a value than a record may have.
+// visitAll reads the keys and counts them. Of a value it reads no more than the
+// longest record and one byte.
 func (w *walk) visitAll(ctx context.Context, keys []string) error {
 	values := make([]*redis.StringCmd, len(keys))
 	lives := make([]*redis.DurationCmd, len(keys))
@@ -111,7 +113,7 @@ func (w *walk) visitAll(ctx context.Context, keys []string) error {
 		text, err := values[i].Result()
 		switch {
 		case err != nil && strings.HasPrefix(err.Error(), "WRONGTYPE"):
-			text = "" // of another type: no text is like it
+			text = "" // of another type
 		case err != nil:
 			return unavailable(ctx, err)
 		}
@@ -129,7 +131,7 @@ func (w *walk) visitAll(ctx context.Context, keys []string) error {
 	return nil
 }
 
-// What PTTL answers for a key without an expiry, and for none.
+// The answers of PTTL for a key without an expiry, and for a missing key.
 const (
 	eternalLife = -1 * time.Nanosecond
 	goneLife    = -2 * time.Nanosecond
@@ -161,8 +163,7 @@ func (w *walk) countEternal(eternal bool) {
 	}
 }
 
-// record counts the sign-in, by its access and refresh tokens whose keys are
-// there.
+// record counts the sign-in, by those of its tokens whose keys exist.
 func (w *walk) record(ctx context.Context, id, text string) error {
 	r, ok := parseRecord(text)
 	if !ok {
@@ -205,8 +206,8 @@ func (w *walk) honoured(clientID string, access, refresh bool) {
 	w.tally.Clients[clientID] = n
 }
 
-// refused counts a sign-in that is not honoured. It is kept when that may yet
-// change.
+// refused counts a sign-in that is not honoured. It keeps the sign-in if that
+// may still change.
 func (w *walk) refused(ctx context.Context, t token, why error) error {
 	switch {
 	case errors.Is(why, errNoUser):
@@ -224,7 +225,7 @@ func (w *walk) refused(ctx context.Context, t token, why error) error {
 	return nil
 }
 
-// discard deletes a sign-in that nobody honours any more.
+// discard deletes a sign-in that will never be honoured again.
 func (w *walk) discard(ctx context.Context, t token) error {
 	if !w.move {
 		return nil
@@ -236,12 +237,11 @@ func (w *walk) discard(ctx context.Context, t token) error {
 	return nil
 }
 
-// maxAttempts is how often a sign-in is begun again because a revocation came
-// between.
+// maxAttempts is how often a sign-in is tried when revocations come between.
 const maxAttempts = 5
 
-// moveOver keeps the grant and settles the token. If others were faster it has
-// nothing left to do.
+// moveOver creates the grant and settles the token. If others were faster,
+// nothing is left to do.
 func (w *walk) moveOver(ctx context.Context, t token) error {
 	var err error
 	for range maxAttempts {

@@ -51,8 +51,8 @@ func clusterNode(t testing.TB) *Server {
 	return Single(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", strconv.Itoa(freePort(t)))
 }
 
-// AddReplica starts a replica of the node, which takes its place when it is killed,
-// and returns when it follows.
+// AddReplica starts a replica of the node, and returns when it follows. The
+// replica takes over when the node is killed.
 func (c *ThreeMasters) AddReplica(of *Server) *Server {
 	c.t.Helper()
 	s := clusterNode(c.t)
@@ -75,7 +75,7 @@ func (c *ThreeMasters) AddReplica(of *Server) *Server {
 	return s
 }
 
-// id is what the other nodes call s.
+// id returns the name of s among the other nodes.
 func (c *ThreeMasters) id(s *Server) string {
 	c.t.Helper()
 	id, err := s.Client().ClusterMyID(c.t.Context()).Result()
@@ -83,8 +83,8 @@ func (c *ThreeMasters) id(s *Server) string {
 	return id
 }
 
-// AwaitFailover returns which of the replicas has taken the place of their master,
-// which was killed, when it has.
+// AwaitFailover waits until one of the replicas has taken the place of their
+// killed master, and returns that replica.
 func (c *ThreeMasters) AwaitFailover(replicas ...*Server) *Server {
 	c.t.Helper()
 	var next *Server
@@ -102,7 +102,7 @@ func (c *ThreeMasters) serves(s *Server) bool {
 	return strings.Contains(s.Client().ClusterInfo(c.t.Context()).Val(), "cluster_state:ok")
 }
 
-// UsedSlots are those of the master that hold keys, in order.
+// UsedSlots returns the slots of the master that hold keys, in order.
 func (c *ThreeMasters) UsedSlots(s *Server) []int {
 	c.t.Helper()
 	keys, err := s.Client().Keys(c.t.Context(), "*").Result()
@@ -117,8 +117,8 @@ func (c *ThreeMasters) UsedSlots(s *Server) []int {
 	return slices.Compact(slots)
 }
 
-// Move moves the slot with all its keys from one master to another, as a resharding
-// does, while clients go on.
+// Move moves the slot with all its keys from one master to another while
+// clients go on, as a resharding does.
 func (c *ThreeMasters) Move(slot int, from, to *Server) {
 	c.t.Helper()
 	ctx := c.t.Context()
@@ -136,8 +136,8 @@ func (c *ThreeMasters) Move(slot int, from, to *Server) {
 		}
 		c.must(from.Client().Do(ctx, args...).Err())
 	}
-	// All are told, the new owner first: the next move may begin before the news
-	// has gone round by itself.
+	// Tell all nodes, the new owner first: the next move may begin before the
+	// news has spread by itself.
 	for _, s := range slices.Concat([]*Server{to, from}, c.Nodes) {
 		c.must(s.Client().Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", c.id(to)).Err())
 	}
@@ -172,7 +172,7 @@ func (c *ThreeMasters) healthy() bool {
 	return true
 }
 
-// URL is what redisstore.Open takes.
+// URL returns the URL for redisstore.Open.
 func (c *ThreeMasters) URL() string {
 	var addrs []string
 	for _, s := range c.Nodes {
@@ -183,9 +183,10 @@ func (c *ThreeMasters) URL() string {
 
 func clusterURL(addrs []string) string { return "redis+cluster://" + strings.Join(addrs, ",") }
 
-// Slow has the nodes tell clients that they are where proxies in front of them are. It
-// returns these, in the order of the nodes, and the URL that names them. The nodes
-// don't talk to each other so, but replicas that are added later follow so.
+// Slow puts a proxy in front of each node, and makes the nodes tell clients the
+// addresses of the proxies. It returns the proxies, in the order of the nodes, and
+// their URL. The nodes don't talk to each other through the proxies, but replicas that
+// are added later follow through them.
 func (c *ThreeMasters) Slow() (all SlowProxies, url string) {
 	c.t.Helper()
 	var addrs []string
@@ -206,7 +207,7 @@ func (c *ThreeMasters) Slow() (all SlowProxies, url string) {
 	return all, clusterURL(addrs)
 }
 
-// Client is a plain client of the cluster. It is closed with the test.
+// Client returns a plain client of the cluster. It is closed with the test.
 func (c *ThreeMasters) Client() *redis.ClusterClient { return c.client }
 
 // Flush deletes every key on every node.

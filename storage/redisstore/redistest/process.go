@@ -33,8 +33,8 @@ type process struct {
 	ended   chan struct{} // closed when cmd was waited for
 }
 
-// Need skips the test when the program isn't installed. Where CI is true it
-// fails it: what didn't run there has shown nothing.
+// Need skips the test when the program isn't installed. If CI is true it fails
+// the test instead, because a skipped test shows nothing.
 func Need(t testing.TB, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err == nil {
@@ -102,8 +102,8 @@ func (p *process) awaitAnswer() error {
 	return fmt.Errorf("no answer within %v", startTimeout)
 }
 
-// answers reports whether the server is ready. One that refuses to serve, for
-// want of a password or of its master, is: it has loaded its data.
+// answers reports whether the server is ready. A server that refuses to serve
+// because it wants a password or its master is ready: it has loaded its data.
 func answers(addr string) bool {
 	c, err := net.DialTimeout("tcp", addr, time.Second)
 	if err != nil {

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// SlowProxy stands in front of a Redis and passes on what it answers, each packet as
-// much later as it is told.
+// SlowProxy stands in front of a Redis and passes on its answers, each packet
+// with a set delay.
 type SlowProxy struct {
 	listener net.Listener
 	target   string
 	delay    atomic.Int64 // nanoseconds
 }
 
-// packet is to be written at that instant.
+// packet is data to be written at a time.
 type packet struct {
 	due  time.Time
 	data []byte
@@ -24,14 +24,15 @@ type packet struct {
 // SlowProxies stand in front of all servers of a deployment.
 type SlowProxies []*SlowProxy
 
-// Delay is how much later each of them answers, from now on.
+// Delay sets how much later each of them answers, from now on.
 func (all SlowProxies) Delay(delay time.Duration) {
 	for _, p := range all {
 		p.Delay(delay)
 	}
 }
 
-// Slow is a proxy in front of the server until the test ends, without a delay at first.
+// Slow starts a proxy in front of the server until the test ends, at first without a
+// delay.
 func Slow(t testing.TB, s *Server) *SlowProxy {
 	t.Helper()
 	return slow(t, s.Addr())
@@ -49,10 +50,10 @@ func slow(t testing.TB, target string) *SlowProxy {
 	return p
 }
 
-// URL is what a store opens.
+// URL returns the URL for redisstore.Open.
 func (p *SlowProxy) URL() string { return "redis://" + p.Addr() + "/0" }
 
-// Addr is the host and port that the proxy listens on.
+// Addr returns the host and port that the proxy listens on.
 func (p *SlowProxy) Addr() string { return p.listener.Addr().String() }
 
 func (p *SlowProxy) port() string {
@@ -60,7 +61,7 @@ func (p *SlowProxy) port() string {
 	return port
 }
 
-// Delay is how much later Redis answers, from now on.
+// Delay sets how much later Redis answers, from now on.
 func (p *SlowProxy) Delay(delay time.Duration) { p.delay.Store(int64(delay)) }
 
 func (p *SlowProxy) accept() {

@@ -37,9 +37,9 @@ func Sentinel(t testing.TB) *SentinelTrio {
 	return trio(t, master, master.Addr(), 500*time.Millisecond)
 }
 
-// SlowSentinel starts a trio whose sentinels name a proxy in front of the master, and
-// returns that proxy and those in front of the sentinels, with the URL that names these.
-// The master is replaced only when it doesn't answer for 30 s, as Redis has it by itself.
+// SlowSentinel starts a trio whose sentinels name a proxy in front of the master. It
+// returns that proxy and those in front of the sentinels, and the URL of the latter. The
+// master is replaced only when it doesn't answer for 30 s, the default of Redis.
 func SlowSentinel(t testing.TB) (all SlowProxies, url string, master *Server) {
 	t.Helper()
 	master = Single(t)
@@ -52,8 +52,9 @@ func SlowSentinel(t testing.TB) (all SlowProxies, url string, master *Server) {
 	return all, sentinelURL(addrs), master
 }
 
-// trio starts what is about the master. The sentinels watch it at that address, and
-// replace it when it doesn't answer for so long.
+// trio starts the replicas and the sentinels of the master. The sentinels watch
+// it at the address watched, and replace it when it doesn't answer for
+// patience.
 func trio(t testing.TB, master *Server, watched string, patience time.Duration) *SentinelTrio {
 	t.Helper()
 	s := &SentinelTrio{t: t, servers: []*Server{master}}
@@ -71,7 +72,8 @@ func trio(t testing.TB, master *Server, watched string, patience time.Duration) 
 	return s
 }
 
-// spaced is the address as Redis takes it, with a space between host and port.
+// spaced returns the address in the form of Redis, with a space between host
+// and port.
 func spaced(t testing.TB, addr string) string {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
@@ -111,14 +113,14 @@ func (s *SentinelTrio) complete() bool {
 	return true
 }
 
-// URL is what redisstore.Open takes.
+// URL returns the URL for redisstore.Open.
 func (s *SentinelTrio) URL() string { return sentinelURL(s.addrs) }
 
 func sentinelURL(addrs []string) string {
 	return "redis+sentinel://" + strings.Join(addrs, ",") + "/" + masterName
 }
 
-// Master is the server that the sentinels name as the master now.
+// Master returns the server that the sentinels name as the master now.
 func (s *SentinelTrio) Master() *Server {
 	s.t.Helper()
 	addr := s.masterAddr()
@@ -131,7 +133,7 @@ func (s *SentinelTrio) Master() *Server {
 	return nil
 }
 
-// Replicas are the servers that follow the master.
+// Replicas returns the servers that follow the master.
 func (s *SentinelTrio) Replicas() []*Server {
 	s.t.Helper()
 	master := s.Master()

@@ -2,8 +2,9 @@
 // trio, or a Cluster of three masters, each on free loopback ports and with its
 // files in a directory of the test. They end with the test.
 //
-// A test that has no Redis to start fails; it is never skipped. A test may
-// share one server among its sub-tests and call Flush between them.
+// Without an installed Redis a test is skipped, or fails if CI is true: see
+// [Need]. A test may share one server among its sub-tests and call Flush
+// between them.
 package redistest
 
 import (
@@ -24,8 +25,9 @@ type Server struct {
 	client   *redis.Client
 }
 
-// Single starts one server that keeps nothing on disk, with further arguments
-// for redis-server, which win: "--appendonly", "yes" or "--requirepass", "x".
+// Single starts one server that keeps nothing on disk. args are further
+// arguments for redis-server, which take precedence: "--appendonly", "yes" or
+// "--requirepass", "x".
 func Single(t testing.TB, args ...string) *Server {
 	t.Helper()
 	dir := t.TempDir()
@@ -53,7 +55,7 @@ func clientOptions(addr, password string) *redis.Options {
 	return &redis.Options{Addr: addr, Password: password, DialTimeout: time.Second, MinRetryBackoff: time.Millisecond}
 }
 
-// URL is what redisstore.Open takes.
+// URL returns the URL for redisstore.Open.
 func (s *Server) URL() string {
 	if s.password != "" {
 		return "redis://:" + s.password + "@" + s.Addr() + "/0"
@@ -61,11 +63,12 @@ func (s *Server) URL() string {
 	return "redis://" + s.Addr() + "/0"
 }
 
-// Addr is the host and port that the server listens on; a restart keeps it.
+// Addr returns the host and port that the server listens on. A restart keeps
+// them.
 func (s *Server) Addr() string { return s.process.addr() }
 
-// Client is a plain client of the server, for looking at what a store did. It
-// is closed with the test.
+// Client returns a plain client of the server, to check what a store did. It is
+// closed with the test.
 func (s *Server) Client() *redis.Client { return s.client }
 
 // Flush deletes every key, so that sub-tests can share the server. Scripts and
@@ -94,12 +97,12 @@ func (s *Server) Restart() {
 // but nothing answers until Cont.
 func (s *Server) Stop() { s.process.signal(syscall.SIGSTOP) }
 
-// Cont lets a stopped server run on (SIGCONT); it then does what it was asked
-// meanwhile.
+// Cont lets a stopped server run on (SIGCONT). It then runs the commands that
+// came meanwhile.
 func (s *Server) Cont() { s.process.signal(syscall.SIGCONT) }
 
-// AwaitReplicas returns when the replicas have all that was written to the server. WAIT
-// is no help: on a connection that sent nothing before, it waits for nothing.
+// AwaitReplicas returns when the replicas have all that was written to the server. It
+// doesn't use WAIT, which doesn't wait on a connection that sent nothing before.
 func (s *Server) AwaitReplicas(replicas ...*Server) {
 	t := s.process.t
 	t.Helper()
@@ -111,15 +114,15 @@ func (s *Server) AwaitReplicas(replicas ...*Server) {
 	}
 }
 
-// field is what INFO tells of that name.
+// field returns the value of a field of INFO.
 func field(info, name string) string {
 	_, after, _ := strings.Cut(info, "\r\n"+name+":")
 	value, _, _ := strings.Cut(after, "\r\n")
 	return value
 }
 
-// Part cuts a replica off from its master until Rejoin, whose data of before it
-// keeps.
+// Part cuts a replica off from its master until Rejoin. The replica keeps the
+// data that it has.
 func (s *Server) Part() {
 	s.process.t.Helper()
 	s.follow("nobody")
@@ -128,14 +131,14 @@ func (s *Server) Part() {
 	}
 }
 
-// Rejoin has a parted replica follow its master again, within seconds.
+// Rejoin makes a parted replica follow its master again, within seconds.
 func (s *Server) Rejoin() {
 	s.process.t.Helper()
 	s.follow("")
 }
 
-// follow sets the name that a replica signs in to its master with, when it next
-// connects. No master here knows any.
+// follow sets the name with which a replica signs in to its master when it next
+// connects. No master here knows any name.
 func (s *Server) follow(as string) {
 	s.process.t.Helper()
 	for _, key := range []string{"masteruser", "masterauth"} {
