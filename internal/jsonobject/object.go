@@ -1,6 +1,6 @@
-// Package jsonobject writes flat JSON objects, of texts and numbers, in a fraction of
-// the time that package json takes: every request has such an answer, and most have
-// such a record in the audit trail.
+// Package jsonobject writes flat JSON objects of texts and numbers in a
+// fraction of the time that package json takes. The answers to requests are
+// such objects, and so are the records of the audit trail.
 package jsonobject
 
 import (
@@ -8,14 +8,15 @@ import (
 	"strconv"
 )
 
-// Object is a JSON object that is being written. Names of members are written as they
-// are: they need no escaping. The zero Object isn't one: see Begin.
+// Object is a JSON object that is being written. Names of members are written
+// unchanged: they must need no escaping. The zero Object isn't usable: see
+// Begin.
 type Object struct{ b []byte }
 
-// Begin begins an object without members behind what is in b.
+// Begin begins an empty object and appends it to b.
 func Begin(b []byte) Object { return Object{append(b, '{')} }
 
-// End ends the object and returns all bytes.
+// End ends the object and returns b with the object.
 func (o *Object) End() []byte { return append(o.b, '}') }
 
 func (o *Object) name(name string) {
@@ -52,9 +53,8 @@ func (o *Object) Truth(name string, value bool) {
 	o.b = strconv.AppendBool(o.b, value)
 }
 
-// Texts adds a member that is a string when there is one text, an array when there
-// are several, and isn't there when there is none, as RFC 7662 section 2.2 has it of
-// aud.
+// Texts adds a member: a string for one text, an array for several, and no
+// member for none, like aud in RFC 7662 section 2.2.
 func (o *Object) Texts(name string, values []string) {
 	switch len(values) {
 	case 0:
@@ -71,7 +71,7 @@ func (o *Object) Texts(name string, values []string) {
 	}
 }
 
-// appendText leaves what is to be escaped to package json.
+// appendText leaves texts that need escaping to package json.
 func appendText(b []byte, s string) []byte {
 	for i := range len(s) {
 		if !plain[s[i]] {
@@ -84,7 +84,7 @@ func appendText(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// plain are the bytes that package json writes as they are.
+// plain are the bytes that package json writes unchanged.
 var plain = func() (is [256]bool) {
 	for c := ' '; c <= '~'; c++ {
 		switch c {

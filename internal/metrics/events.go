@@ -29,7 +29,7 @@ func (m *Metrics) Revoked(cause storage.AuditAction) {
 }
 
 // OAuthRefused counts a request that the authorization server refused with that
-// error, or because it was throttled.
+// error code, or as Throttled.
 func (m *Metrics) OAuthRefused(grantType, code string) {
 	m.refused.WithLabelValues(known(grantTypes, grantType), known(oauthErrors, code)).Inc()
 }
@@ -42,8 +42,8 @@ func (m *Metrics) BearerRefused(code string) {
 	m.bearers.WithLabelValues(known(bearerErrors, code)).Inc()
 }
 
-// Audited counts, of the acts that are audited, when guesses begin to be refused
-// and when an admin lifts that.
+// Audited counts two of the audited acts: guesses begin to be refused, and an
+// admin lifts that.
 func (m *Metrics) Audited(e storage.AuditEvent) {
 	switch {
 	case m == nil:
@@ -54,8 +54,8 @@ func (m *Metrics) Audited(e storage.AuditEvent) {
 	}
 }
 
-// Hashed counts a password that waited and then was hashed or verified, or that
-// waited in vain.
+// Hashed counts a password that was hashed or verified after a wait, or, if
+// busy, that waited in vain.
 func (m *Metrics) Hashed(waited, took time.Duration, busy bool) {
 	if busy {
 		m.hashBusy.Inc()
@@ -65,22 +65,22 @@ func (m *Metrics) Hashed(waited, took time.Duration, busy bool) {
 	m.hashRuns.Observe(took.Seconds())
 }
 
-// AuditWritten counts events that the store took.
+// AuditWritten counts events that the store has kept.
 func (m *Metrics) AuditWritten(events int) {
 	if m != nil {
 		m.auditWritten.Add(float64(events))
 	}
 }
 
-// AuditLost counts events that it never will.
+// AuditLost counts events that the store will never get.
 func (m *Metrics) AuditLost(events int) {
 	if m != nil {
 		m.auditLost.Add(float64(events))
 	}
 }
 
-// The values that labels have. What isn't among them is other: no text of a request
-// makes a series.
+// The values of labels. Any other value becomes other, so that no text of a
+// request makes a series.
 var (
 	grantTypes   = []string{"password", "client_credentials", "refresh_token"}
 	bearerErrors = []string{"no_token", "invalid_request", "invalid_token", "insufficient_scope", "unavailable"}

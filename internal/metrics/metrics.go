@@ -2,8 +2,8 @@
 // [New].
 //
 // Labels have few values, all known beforehand: patterns of routes, names of
-// methods, codes of errors. Who or what a request is about is never one. What
-// every request passes through allocates nothing and takes no lock.
+// methods, codes of errors. No label tells who or what a request is about. The
+// code that every request runs allocates nothing and takes no lock.
 package metrics
 
 import (
@@ -19,8 +19,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Metrics are those of one process. It is safe for concurrent use. A nil one may be
-// told of the audit, and counts nothing.
+// Metrics are the metrics of one process. It is safe for concurrent use. The
+// methods for the audit may be called on a nil Metrics, and then count nothing.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -45,36 +45,36 @@ type Metrics struct {
 	auditWritten, auditLost prometheus.Counter
 }
 
-// Process is what the metrics ask a process for when they are scraped.
+// Process has the values that the metrics ask for when they are scraped.
 type Process struct {
 	Version string
 
-	// StoreUp reports whether the store answers, Ready whether requests should be
-	// sent here.
+	// StoreUp reports whether the store answers. Ready reports whether requests
+	// should be sent here.
 	StoreUp, Ready func() bool
 
-	// StoreState tells how much of its work the store can do.
+	// StoreState returns how much of its work the store can do.
 	StoreState func() storage.HealthState
 
-	// Hashing tells how many passwords are being hashed, and how many wait.
+	// Hashing returns how many passwords are being hashed, and how many wait.
 	Hashing func() (running, waiting int)
 
-	// AuditWaiting tells how many events wait to be written.
+	// AuditWaiting returns how many events wait to be written.
 	AuditWaiting func() int
 
-	// CertificateEnd tells until when the certificate in use is valid; nil without TLS.
+	// CertificateEnd returns the end of the certificate in use; nil without TLS.
 	CertificateEnd func() time.Time
 }
 
-// Times of the histograms' buckets, in seconds. A request with a hash in it takes
-// tens of milliseconds, any other a few at most.
+// The histograms' buckets, in seconds. A request that hashes takes tens of
+// milliseconds, any other a few at most.
 var (
 	requestBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 	storeBuckets   = []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}
 	hashBuckets    = []float64{.0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}
 )
 
-// New returns the metrics of the process, all of them registered.
+// New returns the metrics of the process, with all of them registered.
 func New(p Process) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
 	m.requests = m.counters("requests_total", "Requests that were answered.", "route", "method", "status")
@@ -101,8 +101,8 @@ func New(p Process) *Metrics {
 	return m
 }
 
-// begin has the series of what is rare begin at 0: else nobody could see the first
-// of it, since an increase is seen between two scrapes.
+// begin makes the series of rare events begin at 0. An increase shows only
+// between two scrapes, so otherwise nobody would see the first event.
 func (m *Metrics) begin() {
 	for _, result := range []string{Rotated, Retried, Reused, Refused} {
 		m.refreshes.WithLabelValues(result)
@@ -115,7 +115,7 @@ func (m *Metrics) begin() {
 	}
 }
 
-// ask adds what is asked for at each scrape.
+// ask registers the metrics that are asked for at each scrape.
 func (m *Metrics) ask(p Process) {
 	running := func() float64 { n, _ := p.Hashing(); return float64(n) }
 	waiting := func() float64 { _, n := p.Hashing(); return float64(n) }
@@ -169,7 +169,7 @@ func (m *Metrics) histograms(name, help string, buckets []float64, labels ...str
 	return v
 }
 
-// histogram is one of hashes.
+// histogram makes a histogram for hashes.
 func (m *Metrics) histogram(name, help string) prometheus.Histogram {
 	h := prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: hashBuckets})
 	m.registry.MustRegister(h)
@@ -187,15 +187,15 @@ func truth(yes bool) float64 {
 	return 0
 }
 
-// lazy is a metric with its labels, which is looked up once: a series that was
-// never used doesn't exist, and one that was costs a load.
+// lazy is a metric with its labels, which is looked up only once. An unused
+// series doesn't exist, and a used one costs one atomic load.
 type lazy[T any] struct{ found atomic.Pointer[T] }
 
 func (l *lazy[T]) get(look func() T) T {
 	if found := l.found.Load(); found != nil {
 		return *found
 	}
-	value := look() // the same for all who get here at once
+	value := look() // concurrent calls get the same value
 	l.found.Store(&value)
 	return value
 }

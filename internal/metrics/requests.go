@@ -8,17 +8,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// other is the value of a label whose values are known, for all the rest.
+// other is the value of a label for all values that aren't known beforehand.
 const other = "other"
 
-// Requests are what a listener counts. It is safe for concurrent use; a nil one
-// counts nothing.
+// Requests counts the requests of a listener. It is safe for concurrent use; a
+// nil Requests counts nothing.
 type Requests struct {
 	routes  map[string]*route // by pattern; doesn't change
 	unknown *route
 }
 
-// Requests returns what counts the requests of a listener with those patterns.
+// Requests returns the counter for a listener with those patterns.
 func (m *Metrics) Requests(patterns []string) *Requests {
 	q := &Requests{routes: make(map[string]*route, len(patterns)), unknown: m.route(other)}
 	for _, p := range patterns {
@@ -27,8 +27,8 @@ func (m *Metrics) Requests(patterns []string) *Requests {
 	return q
 }
 
-// Answered counts a request. The pattern is that of the route which answered it,
-// the method one of net/http's, or anything else, which all counts as one.
+// Answered counts a request, by the pattern of the route that answered it.
+// Methods that net/http has no constant for count as one.
 func (q *Requests) Answered(pattern, method string, status int, took time.Duration) {
 	if q == nil {
 		return
@@ -50,7 +50,7 @@ var (
 	statuses = [...]int{200, 400, 401, 201, 202, 204, 206, 302, 303, 304, 403, 404, 405, 409, 412, 413, 415, 428, 429, 431, 499, 500, 501, 503, 504, 0}
 )
 
-// route is what is counted of one route.
+// route holds the metrics of one route.
 type route struct {
 	metrics  *Metrics
 	name     string

@@ -22,9 +22,9 @@ func (m *Metrics) StoreCalled(c watched.Call) {
 	}
 }
 
-// ErrorKind is the kind of failure that err of a store is, in a word: "" for none.
-// That a record isn't there, or is there already, is an answer. A caller that went
-// away has a kind of its own, since the store did nothing wrong.
+// ErrorKind returns the kind of failure of a store's err in one word, or "" for
+// none. A record that doesn't exist, or exists already, is no failure. A caller
+// that hung up is a kind of its own, since the store did nothing wrong.
 func ErrorKind(err error) string {
 	switch {
 	case err == nil, errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrExists):
@@ -43,11 +43,12 @@ func ErrorKind(err error) string {
 	return other
 }
 
-// storeState is a gauge for each state that a store can be in: 1 for the one that it
-// is in. All of them are of one look, so that no scrape has two states, or none.
+// storeState is a gauge for each state of a store: 1 for the current state, 0
+// for the others. They all come from one call, so that no scrape has two
+// states, or none.
 type storeState struct{ look func() storage.HealthState }
 
-// storeStates are the values of its label, from best to worst.
+// storeStates are the values of the label state, from best to worst.
 var storeStates = []storage.HealthState{storage.Healthy, storage.Evicting, storage.Full, storage.Refusing, storage.Partial, storage.ReadOnly, storage.Down}
 
 var storeStateDesc = prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "store_state"),

@@ -1,4 +1,4 @@
-// Package pace makes long work that can wait leave room for the work that can't.
+// Package pace makes long work that can wait leave room for work that can't.
 package pace
 
 import (
@@ -6,37 +6,37 @@ import (
 	"time"
 )
 
-// Pace rests between the steps of some work: long when others are at it too, and
-// else as long as it worked. It is for one goroutine.
+// Pace rests between the steps of some work: long when others are busy, and
+// otherwise as long as the step took. It is for one goroutine.
 type Pace struct {
 	Free time.Duration // work before the first rest, so that a little of it is done at once
 
-	// Others counts what others have had done so far by what the work needs, in
-	// whatever unit, or reports that it can't tell. It is asked only while the work
-	// rests. Who can't tell is taken to be busy.
+	// Others counts, in any unit, how much others have used so far of what the work
+	// needs. It returns false if it can't tell; then others count as busy. It is
+	// called only while the work rests.
 	Others func(ctx context.Context) (n int64, ok bool)
 
 	worked time.Duration
-	seen   float64 // of others lately, in rested seconds
+	seen   float64 // count of others lately, in the rested seconds
 	rested float64
 }
 
 const (
-	// busyShare is how much of the time the work takes when others are busy. It is
-	// about what they lose of a machine that they use to the full.
+	// busyShare is the share of the time that the work takes when others are busy.
+	// They lose about that share of a machine that they use fully.
 	busyShare = 0.05
 
-	// quiet is what others may have had done in a second when they count as idle.
+	// quiet is how much others may use in a second and still count as idle.
 	quiet = 20
 
-	// maxRest is the longest rest: a step that something else held up, such as a
-	// connection that broke, says nothing of what it cost.
+	// maxRest is the longest rest. A step that was held up, for example by a
+	// broken connection, says nothing about its cost.
 	maxRest = time.Second
 )
 
-// Do runs a step, which should take some milliseconds, and rests after it. The step
-// returns what such a one takes, roughly, when nobody is in its way. Do returns
-// the step's error, and doesn't rest then or when ctx ends.
+// Do runs a step, which should take some milliseconds, and rests after it. The
+// step returns roughly how long such a step takes when nobody is in its way. Do
+// returns the step's error. It doesn't rest after an error, nor when ctx ends.
 func (p *Pace) Do(ctx context.Context, step func() (usual time.Duration, err error)) error {
 	began := time.Now()
 	usual, err := step()
@@ -63,10 +63,10 @@ func (p *Pace) othersWhile(ctx context.Context, rest time.Duration) bool {
 		return true
 	}
 	after, ok := p.Others(ctx)
-	if !ok || after < before { // another counts now, after a failover
+	if !ok || after < before { // another server counts now, after a failover
 		return true
 	}
-	const kept = 0.8 // of what was seen before: rests are short, and others come in bursts
+	const kept = 0.8 // share of the earlier count: rests are short, and others come in bursts
 	p.seen = kept*p.seen + float64(after-before)
 	p.rested = kept*p.rested + rest.Seconds()
 	return p.seen > quiet*p.rested+1

@@ -5,22 +5,23 @@ import (
 	"strings"
 )
 
-// Config is what the standard environment variables say of traces.
+// Config is what the standard environment variables say about traces.
 type Config struct {
-	// Export is whether spans are made and sent at all.
+	// Export says whether spans are made and sent at all.
 	Export bool
 
-	// Propagate is whether the traceparent of a request is its span's parent.
+	// Propagate says whether the traceparent of a request becomes its span's
+	// parent.
 	Propagate bool
 
-	// Ignored are the variables whose value isn't offered, for the log.
+	// Ignored are the variables with a value that isn't supported, for the log.
 	Ignored []string
 }
 
 // Read reads the variables that the libraries of OpenTelemetry leave to the
-// program. Spans are sent when OTEL_TRACES_EXPORTER is otlp, or when it isn't set
-// and an OTLP endpoint is. The rest, where to and how, what is sampled and what
-// the service is called, the libraries read for themselves.
+// program. Spans are sent when OTEL_TRACES_EXPORTER is otlp, or when it isn't
+// set and an OTLP endpoint is. The libraries read the rest themselves: where
+// and how to send spans, what to sample, and the name of the service.
 func Read(variable func(name string) string) Config {
 	endpoint := variable("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
 	c := Config{Export: endpoint}
@@ -39,7 +40,7 @@ func Read(variable func(name string) string) Config {
 	return c
 }
 
-// ignore notes the variable if one of its values isn't among those that are offered.
+// ignore notes the variable if one of its values isn't supported.
 func (c *Config) ignore(name string, values []string, offered ...string) {
 	if slices.ContainsFunc(values, func(v string) bool { return !slices.Contains(offered, v) }) {
 		c.Ignored = append(c.Ignored, name)

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// faultsEvery is how often the log tells of faults, at most.
+// faultsEvery is the least time between two faults in the log.
 const faultsEvery = time.Minute
 
-// faults logs what goes wrong in the background, one of many: a collector that is
-// gone fails every few seconds.
+// faults logs faults of the background work, but only one of many: a collector
+// that is gone causes one every few seconds.
 type faults struct {
 	log *slog.Logger
 
@@ -32,7 +32,7 @@ func (f *faults) Handle(err error) {
 	f.omitted = 0
 }
 
-// cut cuts a text that a collector may have had a hand in.
+// cut cuts a text that may come from a collector.
 func cut(s string) string {
 	const longest = 300
 	if len(s) > longest {

@@ -1,9 +1,10 @@
-// Package tracing sends spans of requests, and of what they waited for, to a
-// collector of OpenTelemetry by OTLP over HTTP. Start reading at [Read] and [New].
+// Package tracing sends spans of requests, and of the work that they waited
+// for, to an OpenTelemetry collector by OTLP over HTTP. Start reading at [Read]
+// and [New].
 //
 // A span holds the pattern of a route, never a path or a query, and names of
-// operations, never their arguments: no secret, no key of the store and nobody's
-// name.
+// operations, never their arguments. So it has no secret, no key of the store
+// and no user's name.
 package tracing
 
 import (
@@ -25,18 +26,18 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Tracer makes spans and sends them in the background. What can't be sent is
-// dropped: requests never wait for the collector. It is safe for concurrent use. A
-// nil one can be closed.
+// Tracer makes spans and sends them in the background. It drops spans that
+// can't be sent: requests never wait for the collector. It is safe for
+// concurrent use. A nil Tracer can be closed.
 type Tracer struct {
 	provider  *sdk.TracerProvider
 	tracer    trace.Tracer
 	propagate bool
 }
 
-// New returns a tracer, or nil when c says that there are no traces. What the
-// libraries have to say, that the collector can't be reached above all, goes to
-// the log, now and then.
+// New returns a tracer, or nil when c.Export is false. The errors of the
+// libraries, above all that the collector can't be reached, go to the log now
+// and then.
 func New(ctx context.Context, c Config, version string, log *slog.Logger) (*Tracer, error) {
 	for _, name := range c.Ignored {
 		log.Warn("a variable asks for what isn't offered: traces go by otlp and http/protobuf", "name", name)
@@ -71,7 +72,7 @@ func newTracer(provider *sdk.TracerProvider, version string, propagate bool) *Tr
 	}
 }
 
-// Close sends what is left, until ctx ends, and ends the tracer.
+// Close sends the remaining spans, until ctx ends, and ends the tracer.
 func (t *Tracer) Close(ctx context.Context) error {
 	if t == nil {
 		return nil
@@ -82,12 +83,12 @@ func (t *Tracer) Close(ctx context.Context) error {
 	return nil
 }
 
-// Request is the span of a request. The zero one is none.
+// Request is the span of a request. The zero Request has no span.
 type Request struct{ span trace.Span }
 
-// Begin begins the span of a request, as the child of the one that its traceparent
-// names (W3C Trace Context), if it has one. The context is for what the request
-// waits for.
+// Begin begins the span of a request, as a child of the span in its traceparent
+// (W3C Trace Context), if there is one. Use the returned context for the work
+// that the request waits for.
 func (t *Tracer) Begin(ctx context.Context, method string, header http.Header, began time.Time) (context.Context, Request) {
 	if t.propagate {
 		ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(header))
@@ -96,7 +97,7 @@ func (t *Tracer) Begin(ctx context.Context, method string, header http.Header, b
 	return ctx, Request{span}
 }
 
-// TraceID is the id of the trace that the request is part of, "" without one.
+// TraceID returns the id of the request's trace, "" without one.
 func (r Request) TraceID() string {
 	if r.span == nil {
 		return ""
@@ -104,16 +105,16 @@ func (r Request) TraceID() string {
 	return r.span.SpanContext().TraceID().String()
 }
 
-// Answer is what became of a request.
+// Answer is the outcome of a request.
 type Answer struct {
-	Method, Route string // one of a few, and the pattern
+	Method, Route string // the method, one of a few, and the route's pattern
 	Status        int
 	RequestID     string
 	GrantType     string // may be empty
 }
 
-// End ends the span. An answer of 500 or more is a fault, less is none: semantic
-// conventions of HTTP server spans.
+// End ends the span. A status of 500 or more is a fault, a lower one isn't:
+// semantic conventions of HTTP server spans.
 func (r Request) End(a Answer) {
 	if r.span == nil {
 		return
@@ -136,17 +137,17 @@ func (r Request) End(a Answer) {
 	r.span.End()
 }
 
-// Work is something that a request waited for, and that is over.
+// Work is finished work that a request waited for.
 type Work struct {
 	Name   string // one of a few
-	System string // that did it, where it is another program: the name of a database; may be empty
+	System string // the other program that did the work, such as the name of a database; may be empty
 	Fault  string // the kind of its failure, one of a few; empty: none
 	Began  time.Time
 	Took   time.Duration
 }
 
-// Did adds the work to the request of ctx. Work of no request, in the background,
-// isn't traced.
+// Did adds the work to the request of ctx. Work in the background, without a
+// request, isn't traced.
 func (t *Tracer) Did(ctx context.Context, w Work) {
 	if t == nil || !trace.SpanFromContext(ctx).IsRecording() {
 		return

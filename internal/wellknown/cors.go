@@ -2,18 +2,18 @@ package wellknown
 
 import "net/http"
 
-// Shared by all answers, so that GET /users/me allocates nothing for them. Nobody
-// changes a value of a header in place.
+// Header values that all answers share, so that GET /users/me allocates nothing
+// for them. Nobody may change them in place.
 var (
 	star    = []string{"*"}
 	exposed = []string{"WWW-Authenticate, Retry-After"}
 )
 
 // AnyOrigin lets scripts of every origin read the answer (Fetch standard, "CORS
-// protocol"), and answers the preflight of one that asks whether it may GET: then
-// it reports true. It is for what is the same for everybody, or is given for a
-// token that the script brings along: cookies mean nothing here, so an origin has no
-// rights of its own to lend.
+// protocol"). If the request is a preflight for GET, it answers the request and
+// returns true. Use it for answers that are the same for everybody, or that
+// need a token which the script brings along. Cookies mean nothing here, so the
+// browser of a user lends a script no rights.
 func AnyOrigin(w http.ResponseWriter, r *http.Request) (answered bool) {
 	h := w.Header()
 	h["Access-Control-Allow-Origin"] = star

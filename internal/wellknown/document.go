@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// caching lets anybody keep a document for five minutes: for so long a client may
-// act on what has changed since (RFC 9728 section 7.10).
+// caching lets anybody keep a document for five minutes: so long a client may
+// act on outdated metadata (RFC 9728 section 7.10).
 const caching = "public, max-age=300"
 
 // Document is a metadata document, encoded. It is immutable.
@@ -30,17 +30,17 @@ func NewDocument(members any) Document {
 	return Document{body: body, etag: `"` + base64.RawURLEncoding.EncodeToString(hash[:]) + `"`}
 }
 
-// ServeHTTP answers GET and HEAD, RFC 8414 section 3.2 and RFC 9728 section 3.2,
-// with 304 when the client has the document already, and with 412 when it is another
-// than If-Match says. AnyOrigin goes before it.
+// ServeHTTP answers GET and HEAD, RFC 8414 section 3.2 and RFC 9728 section
+// 3.2. It answers 304 when the client has the document already, and 412 when
+// If-Match names another. Call AnyOrigin first.
 func (d Document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", caching)
 	h.Set("Content-Type", "application/json")
 	h.Set("ETag", d.etag)
 	h.Set("X-Content-Type-Options", "nosniff")
-	// Beside them nothing of the request counts: a part of a document is of no use, and
-	// Range would bring errors of its own (RFC 9110 section 14.2 lets it be ignored).
+	// No other header counts: a part of a document is of no use, and Range would bring
+	// errors of its own (RFC 9110 section 14.2 lets it be ignored).
 	whole := r.WithContext(r.Context())
 	whole.Header = http.Header{}
 	for _, name := range []string{"If-Match", "If-None-Match"} {
@@ -49,13 +49,12 @@ func (d Document) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(noRanges{w}, whole, "", time.Time{}, bytes.NewReader(d.body))
 }
 
-// noRanges says that no part of the document can be had: http.ServeContent says
-// that it can.
+// noRanges removes the header Accept-Ranges that http.ServeContent sets.
 type noRanges struct{ http.ResponseWriter }
 
 func (w noRanges) WriteHeader(status int) {
 	w.Header().Del("Accept-Ranges")
-	if status == http.StatusPreconditionFailed { // of which no cache is to answer others
+	if status == http.StatusPreconditionFailed { // no cache may give this answer to others
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Del("Content-Type")
 	}

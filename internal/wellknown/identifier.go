@@ -1,6 +1,6 @@
-// Package wellknown is what the metadata documents of RFC 8414 and RFC 9728 have
-// in common: the identifiers that they are found by, their place (RFC 8615), and
-// how they are served. It knows nothing of what they say.
+// Package wellknown has the common parts of the metadata documents of RFC 8414
+// and RFC 9728: their identifiers, their place (RFC 8615), and how they are
+// served. It knows nothing about their contents.
 package wellknown
 
 import (
@@ -12,26 +12,26 @@ import (
 	"strings"
 )
 
-// Identifier is an issuer, or what identifies a protected resource, taken apart.
-// Compare its text as it was given: by code point and without normalisation
-// (RFC 8414 section 4, RFC 9728 section 6).
+// Identifier is an issuer, or the identifier of a protected resource, taken
+// apart. Compare identifiers as they were given: by code point and without
+// normalisation (RFC 8414 section 4, RFC 9728 section 6).
 type Identifier struct {
 	Scheme string // "https" or "http"
 	Host   string // without a port
-	Base   string // the text without a terminating slash: URLs continue it
+	Base   string // the text without a terminating slash, to append paths to
 	Path   string // of Base: empty, or "/tenant"
 }
 
-// What is wrong with an identifier. The texts complete "The issuer …".
+// The faults of an identifier. The texts complete "The issuer …".
 var (
 	errURL   = errors.New("must be an absolute https URL, or an http one to try things")
 	errParts = errors.New("must have no user, query or fragment (RFC 8414 section 2, RFC 9728 section 1.2)")
 	errPath  = errors.New("must have a path without empty and dotted segments and without characters that need escaping")
 )
 
-// Parse takes an identifier apart. It refuses some that the RFCs would allow, whose
-// path could be spelled in another way too: every path that it lets through is
-// served, compared and quoted as it stands.
+// Parse takes an identifier apart. It refuses some that the RFCs allow: those
+// whose path has another spelling too. Every path that it accepts can be
+// served, compared and quoted unchanged.
 func Parse(text string) (Identifier, error) {
 	u, err := url.Parse(text)
 	switch {
@@ -49,24 +49,24 @@ func Parse(text string) (Identifier, error) {
 
 const hostCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:[]"
 
-// plainHost: a host in the characters of names and addresses, which url.Parse
-// doesn't insist on.
+// plainHost reports whether the host has only characters of names and
+// addresses; url.Parse allows others.
 func plainHost(u *url.URL) bool {
 	return u.Hostname() != "" && strings.Trim(u.Host, hostCharacters) == ""
 }
 
-// Place is the path of the document called name: the well-known part is put
-// before the identifier's own path, whose terminating slash is dropped (RFC 8414
+// Place returns the path of the document called name: the well-known part, and
+// then the identifier's own path without its terminating slash (RFC 8414
 // section 3.1, RFC 9728 section 3.1).
 func (i Identifier) Place(name string) string { return "/.well-known/" + name + i.Path }
 
-// URL is where the document called name is found.
+// URL returns the URL of the document called name.
 func (i Identifier) URL(name string) string {
 	return strings.TrimSuffix(i.Base, i.Path) + i.Place(name)
 }
 
-// Loopback reports whether the host is this machine. It knows no other name than
-// localhost: a resolver may lie.
+// Loopback reports whether the host is this machine. The only name that it
+// accepts is localhost: a resolver may lie.
 func Loopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
