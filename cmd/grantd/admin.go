@@ -13,7 +13,8 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// adminAPI is the API over the store, without who acts and who is told.
+// adminAPI returns the configuration of the admin API over the store. The
+// caller sets the actor, the guard and the hooks.
 func (c *config) adminAPI(store storage.Store, hasher *passhash.Hasher) admin.Config {
 	return admin.Config{
 		Store:         store,
@@ -27,8 +28,8 @@ func (c *config) adminAPI(store storage.Store, hasher *passhash.Hasher) admin.Co
 	}
 }
 
-// deploymentKeys are those of the store. A command may have no secret: then it can
-// make none.
+// deploymentKeys returns the keys of the store. Without a secret, which a
+// command may lack, it can't make new keys.
 func (c *config) deploymentKeys(store storage.Keys) *opaque.Keys {
 	sealer, err := opaque.NewSealer([]byte(c.Secret.Reveal()))
 	if err != nil {
@@ -37,8 +38,9 @@ func (c *config) deploymentKeys(store storage.Keys) *opaque.Keys {
 	return opaque.NewKeys(store, sealer, nil)
 }
 
-// adminHandlers are the admin API, by pattern, for tokens with the scope admin
-// that are for the resource server as a whole. They need p.auth.
+// adminHandlers returns the handlers of the admin API, by pattern. They accept
+// tokens with the scope admin that are for the resource server as a whole.
+// p.auth must be set.
 func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	base, _ := p.config.resources()
 	guard, err := p.guardPart(base)
@@ -70,8 +72,9 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	return found, nil
 }
 
-// passwordHandlers are where users change their password, by path, for any token of
-// theirs. They need p.admin, but are for the listener that users reach.
+// passwordHandlers returns the handlers with which users change their password,
+// by path. They accept any token of the user. p.admin must be set, but the
+// handlers belong on the listener that users reach.
 func (p *process) passwordHandlers() (map[string]http.Handler, error) {
 	base, usersMe := p.config.resources()
 	guard, err := p.guardPart(usersMe, base)
@@ -89,7 +92,8 @@ func (p *process) passwordHandlers() (map[string]http.Handler, error) {
 	}, nil
 }
 
-// actor is whom the request's token speaks for, and where it comes from.
+// actor returns the identity behind the request's token, and where the request
+// comes from.
 func actor(ctx context.Context) admin.Actor {
 	id, _ := resource.IdentityFrom(ctx)
 	a := admin.Actor{Username: id.Username, ClientID: id.ClientID}
@@ -102,8 +106,8 @@ func actor(ctx context.Context) admin.Actor {
 	return a
 }
 
-// noteAdmin puts why a request failed into its record. What failed in the
-// background, after its request, has a line of its own.
+// noteAdmin writes the reason why a request failed into its record. Failures in
+// the background, after the request, get their own lines in the log.
 func (p *process) noteAdmin(ctx context.Context, err error) {
 	if recordOf(ctx) == nil {
 		p.log.WarnContext(ctx, "the admin API, in the background", "error", err.Error())

@@ -19,7 +19,7 @@ import (
 )
 
 // api is the admin API as the commands see it: on a server, or in this process
-// over a store. There is one implementation of every act, and it is behind it.
+// over a store. Every act has only one implementation, behind this API.
 type api struct {
 	base   string // URL that admin.Root is below
 	client *http.Client
@@ -37,14 +37,14 @@ func (a *api) get(ctx context.Context, path string, query url.Values, out any) e
 	return a.send(ctx, http.MethodGet, path, nil, out)
 }
 
-// send sends in, unless it is nil, and reads the answer into out, unless that is.
-// path is below admin.Root, escaped. A refusal is a *problem.
+// send sends in, unless in is nil, and reads the answer into out, unless out is
+// nil. path is below admin.Root, escaped. A refusal is a *problem.
 func (a *api) send(ctx context.Context, method, path string, in, out any) error {
 	_, err := a.exchange(ctx, method, path, in, out)
 	return err
 }
 
-// exchange is send for whoever wants to know the status.
+// exchange is send that also returns the status.
 func (a *api) exchange(ctx context.Context, method, path string, in, out any) (status int, err error) {
 	var body io.Reader
 	if in != nil {
@@ -64,15 +64,15 @@ func (a *api) exchange(ctx context.Context, method, path string, in, out any) (s
 	return a.do(req, out)
 }
 
-// none says of something that it isn't there.
+// none is the error for something that doesn't exist.
 type none string
 
 func (n none) Error() string { return string(n) }
 
-// surely returns err, having asked the server to make sure of it when it is that none is
-// at the path, where one was to be deleted: an earlier try may have been done and not
-// have reached the replicas of Redis. Should there be one again it isn't deleted, because
-// its ETag is another.
+// surely is for a deletion that found nothing at the path. An earlier try may have
+// deleted the thing without reaching the replicas of Redis, so surely asks the server to
+// confirm the deletion, and returns err. If the thing exists again by then, it isn't
+// deleted, because its ETag is another.
 func (a *api) surely(ctx context.Context, err error, path string) error {
 	if !errors.As(err, new(none)) {
 		return err
@@ -109,8 +109,8 @@ func (a *api) do(req *http.Request, out any) (status int, err error) {
 	return resp.StatusCode, nil
 }
 
-// segment escapes a name for a path as a URL has it by itself: servers look
-// askance at what is escaped without need.
+// segment escapes a name for a path, but only the characters that need it:
+// servers may refuse needless escapes.
 func segment(name string) string {
 	return strings.ReplaceAll((&url.URL{Path: name}).EscapedPath(), "/", "%2F")
 }
@@ -118,11 +118,11 @@ func segment(name string) string {
 // problem is a refusal, as the server words it.
 type problem struct {
 	admin.Problem
-	bearer string        // error code of RFC 6750, where what guards the API refuses; else ""
+	bearer string        // error code of RFC 6750 if the API's guard refused, else ""
 	wait   time.Duration // what Retry-After asks for; 0: nothing
 }
 
-// readProblem reads a refusal, whoever wrote it: a proxy may have.
+// readProblem reads a refusal. It may come from a proxy.
 func readProblem(resp *http.Response, body io.Reader) *problem {
 	p := &problem{}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // "" if it isn't well formed
@@ -150,7 +150,8 @@ func readProblem(resp *http.Response, body io.Reader) *problem {
 // code is the last part of the type, or "".
 func (p *problem) code() string { return strings.TrimPrefix(p.Type, admin.ProblemType) }
 
-// Error is what the server says, without what it may say to a terminal.
+// Error returns the server's text, without characters that could control a
+// terminal.
 func (p *problem) Error() string {
 	text := cmp.Or(p.Detail, p.Title)
 	if p.code() == "invalid_field" {
@@ -172,7 +173,8 @@ func isProblem(err error, code string) bool {
 	return errors.As(err, &p) && p.code() == code
 }
 
-// explain words a refusal for the person at the terminal, unless the command did.
+// explain rewords a refusal for the person at the terminal, unless the command
+// did so.
 func (a *api) explain(err error) error {
 	var known *failure
 	var p *problem

@@ -16,13 +16,13 @@ const (
 	// auditEvery is how long an event waits for others to be kept with it.
 	auditEvery = 250 * time.Millisecond
 
-	// auditPause is how long a store that didn't take events is left alone.
+	// auditPause is the pause after a store failed to keep events.
 	auditPause = time.Second
 
-	auditBatch = 128 // events that are kept at once, at most: few enough that Redis keeps nobody waiting
+	auditBatch = 128 // most events in one call: few enough that Redis keeps nobody waiting
 
-	// auditQueue is how many events requests may hand over before any is looked at,
-	// and auditBacklog how many may wait for a store that can't take them.
+	// auditQueue is how many events requests may hand over before the auditor takes
+	// any. auditBacklog is how many may wait for a store that can't keep them.
 	auditQueue   = 4096
 	auditBacklog = 16384
 
@@ -33,9 +33,10 @@ const (
 	auditFarewell = 2 * time.Second
 )
 
-// auditor keeps the audit trail, in the log and in the store. What requests tell
-// it is kept in the background, in order, and never holds them up: when there is
-// no room for an event any more it is lost, and the log says how many were.
+// auditor keeps the audit trail, in the log and in the store. It keeps the
+// events of requests in the background, in order, and never holds requests up.
+// If there is no room for an event it is lost, and the log says how many were
+// lost.
 type auditor struct {
 	log       *slog.Logger
 	store     storage.Audit
@@ -49,10 +50,10 @@ type auditor struct {
 
 	// What follows belongs to the goroutine of keepAll.
 	waiting  []storage.AuditEvent
-	tried    int       // how many of those that wait are a batch that the store may have
-	resume   time.Time // the store is left alone until then
+	tried    int       // how many of waiting are a batch that the store may have kept already
+	resume   time.Time // no call of the store before then
 	failing  bool
-	appended int // events, since the trail was trimmed here
+	appended int // events since this process trimmed the trail
 	told     time.Time
 }
 
@@ -73,20 +74,20 @@ func (a *auditor) tell(e storage.AuditEvent) {
 	}
 }
 
-// tellLog has the event in the log, and not in the store.
+// tellLog writes the event to the log only, not to the store.
 func (a *auditor) tellLog(e storage.AuditEvent) {
 	a.metrics.Audited(e)
 	a.write(e)
 }
 
-// lose has the log told, soon, that events aren't kept.
+// lose counts events that aren't kept, for a line in the log soon.
 func (a *auditor) lose(events int) {
 	a.lost.Add(int64(events))
 	a.metrics.AuditLost(events)
 }
 
-// keep returns once the event is in the store, for acts that must not be done
-// without.
+// keep returns once the event is in the store. It is for acts that must not be
+// done without their event.
 func (a *auditor) keep(ctx context.Context, e storage.AuditEvent) error {
 	if err := a.store.AppendAudit(ctx, e); err != nil {
 		return err
@@ -97,8 +98,8 @@ func (a *auditor) keep(ctx context.Context, e storage.AuditEvent) error {
 	return nil
 }
 
-// start keeps events until the returned function is called, which returns when the
-// last of them are kept, or soon.
+// start keeps events until stop is called. stop returns when the last of them
+// are kept, or after auditFarewell.
 func (a *auditor) start() (stop func()) {
 	stopping := make(chan struct{})
 	var running sync.WaitGroup
@@ -128,7 +129,7 @@ func (a *auditor) keepAll(stopping <-chan struct{}) {
 	}
 }
 
-// end keeps what came before it.
+// end keeps the events that came before it.
 func (a *auditor) end() {
 	for len(a.incoming) > 0 {
 		a.take(<-a.incoming)
@@ -150,9 +151,9 @@ func (a *auditor) take(e storage.AuditEvent) {
 	a.waiting = append(a.waiting, e)
 }
 
-// flush keeps what waits, unless the store just failed to take it. A batch that
-// may be in the store, for all that is known, is tried again as it was, so that
-// it isn't there twice.
+// flush keeps the waiting events, unless the store has just failed. A batch
+// that may be in the store already is tried again unchanged, so that the store
+// doesn't keep it twice.
 func (a *auditor) flush(ctx context.Context) {
 	for len(a.waiting) > 0 && !time.Now().Before(a.resume) {
 		if a.tried == 0 {
@@ -198,7 +199,7 @@ func (a *auditor) tellLost(pause time.Duration) {
 	}
 }
 
-// trim forgets what is too old or too much.
+// trim deletes events that are too old or too many.
 func (a *auditor) trim(ctx context.Context) {
 	if err := a.store.TrimAudit(ctx, time.Now().Add(-a.retention), a.most); err != nil && ctx.Err() == nil {
 		a.log.Warn("trimming the audit trail", "error", printable(err.Error(), 300))

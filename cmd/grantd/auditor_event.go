@@ -11,8 +11,9 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// note puts what became of a token request into its record, and tells the trail
-// of it if it is an act. A failure that isn't to be kept is in the log only.
+// note writes the outcome of a token request into its record, and into the
+// audit trail if it is an act. A failure that isn't to be kept goes to the log
+// only.
 func (a *auditor) note(ctx context.Context, ev authserver.Event) {
 	noteEvent(ctx, ev)
 	if ev.Act == "" {
@@ -24,7 +25,8 @@ func (a *auditor) note(ctx context.Context, ev authserver.Event) {
 		e.RequestID, e.Address = rec.requestID, rec.remote
 	}
 	tell := a.tell
-	// A reuse is refused and ends a grant, which whoever repeats it has to have first.
+	// A reuse is always kept: it ends a grant, so nobody can repeat it without a new
+	// sign-in.
 	if ev.Err != nil && ev.Act != storage.ActReuse && !a.failures.keep(subject(ev), e.Time) {
 		tell = a.tellLog
 	}
@@ -35,9 +37,9 @@ func (a *auditor) note(ctx context.Context, ev authserver.Event) {
 	}
 }
 
-// subject is the user, the client or the grant that a failure concerns, of those
-// that there are; empty when it concerns nobody. A client is concerned that tried what it
-// may not, but not by the names of users that people invent.
+// subject returns the existing user, client or grant that a failure concerns, or "" if it
+// concerns none. A failure concerns the client that tried what it may not do. But a
+// sign-in with an invented user name doesn't concern the client.
 func subject(ev authserver.Event) string {
 	client := "by " + ev.ClientID // apart from what strangers claim to be
 	if ev.ClientID == "" || ev.GrantType == "password" && errors.Is(ev.Err, authserver.ErrInvalidGrant) {
@@ -47,28 +49,29 @@ func subject(ev authserver.Event) string {
 }
 
 const (
-	// keptFailures are those that are kept of one subject in each failuresEvery, at
-	// most: a little more than the limits on guessing let networks that are new to a
-	// user have in the first one.
+	// keptFailures is how many failures of one subject are kept at most in each
+	// failuresEvery: a little more than the limits on guessing allow networks that
+	// are new to a user in the first one.
 	keptFailures  = 120
 	failuresEvery = time.Hour
 
 	maxSubjects = 8192 // bounds the memory
 )
 
-// failures are those that were kept lately. The trail is kept to a number of events,
-// and a stranger has as many networks as an IPv6 prefix has /64s. So what concerns
-// nobody isn't kept, as it would push the rest out, and of what concerns somebody only
-// as much as tells of an attack. The limits on guessing don't bound that: those on
-// client secrets are of each network, or anybody could shut the client out, and the
-// same wrong password again doesn't count. It is safe for concurrent use.
+// failures counts the failures that were kept lately. The trail has a bounded number
+// of events, and a stranger has as many networks as an IPv6 prefix has /64s. So
+// failures that concern nobody aren't kept, because they would push out the rest. Of
+// those that concern somebody, only enough are kept to show an attack. The limits on
+// guessing aren't enough of a bound: those on client secrets are for each network, or
+// anybody could shut the client out, and the same wrong password doesn't count again.
+// It is safe for concurrent use.
 type failures struct {
 	mu    sync.Mutex
 	since time.Time
 	kept  map[string]int // by subject
 }
 
-// keep counts a failure, and reports whether it is to be kept.
+// keep counts a failure, and reports whether to keep it.
 func (f *failures) keep(subject string, now time.Time) bool {
 	if subject == "" {
 		return false
@@ -85,8 +88,8 @@ func (f *failures) keep(subject string, now time.Time) bool {
 	return true
 }
 
-// auditEvent says who acted and whom it concerned. Of a refused request nobody
-// knows that it was the user's, only that it was about the user.
+// auditEvent returns the event, with who acted and whom it concerned. A refused
+// request is about the user, but it isn't known to come from the user.
 func auditEvent(ev authserver.Event) storage.AuditEvent {
 	e := storage.AuditEvent{
 		Action:      ev.Act,

@@ -106,8 +106,8 @@ Passwords, users, clients and keys are as they were when it was made.`,
 	return c
 }
 
-// endAll ends all grants of a store. A server clears them away, and makes the
-// receipt.
+// endAll ends all grants of a store. A server clears them away later and makes
+// the receipt.
 func endAll(ctx context.Context, s *embedded.Store) error {
 	ended := storage.AuditEvent{Action: storage.ActRevocation, Detail: "all grants of a backup that is restored"}
 	return locally(ctx, s, ended, func() error {
@@ -116,8 +116,8 @@ func endAll(ctx context.Context, s *embedded.Store) error {
 	})
 }
 
-// opensKeys reports whether the deployment secret opens the keys of the store. It does
-// where there are none, and a configuration without a secret says nothing against it.
+// opensKeys reports whether the deployment secret opens the keys of the store. It
+// returns true if the store has no keys or the configuration has no secret.
 func (c *config) opensKeys(ctx context.Context, s storage.Keys) (bool, error) {
 	keys, err := s.ListKeys(ctx)
 	if err != nil || c.Secret.IsZero() {
@@ -125,7 +125,7 @@ func (c *config) opensKeys(ctx context.Context, s storage.Keys) (bool, error) {
 	}
 	sealer, err := opaque.NewSealer([]byte(c.Secret.Reveal()))
 	if err != nil {
-		return len(keys) == 0, nil // it is too short to have sealed any
+		return len(keys) == 0, nil // the secret is too short to have sealed any
 	}
 	for _, k := range keys {
 		if _, err := sealer.Unseal(k.ID, k.Sealed); err != nil {
@@ -152,7 +152,7 @@ func embeddedConfig(cmd *cobra.Command) (*config, error) {
 	return c, nil
 }
 
-// explainCopy says of a backup or a store that wasn't made what to do.
+// explainCopy adds a hint to the error of a backup or a restore.
 func explainCopy(path string, err error) error {
 	var in *fs.PathError
 	switch {

@@ -60,7 +60,7 @@ func clientVerb(verb, short string, run apiFunc) *cobra.Command {
 
 func clientPath(id string) string { return "/clients/" + segment(id) }
 
-// loadClient returns the client, and the document that says so.
+// loadClient returns the client, and the document that it was read from.
 func loadClient(a *api, cmd *cobra.Command, id string) (c admin.Client, document json.RawMessage, err error) {
 	if !visibleASCII(id) {
 		return c, nil, usagef("%q can't be a client's id: all its characters are visible ASCII", id)

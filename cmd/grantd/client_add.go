@@ -66,8 +66,8 @@ func (f *clientFlags) addTo(c *cobra.Command) {
 	c.Flags().BoolVar(&f.introspect, "introspect", false, "it may ask POST /introspect about access tokens (RFC 7662), as a resource server does")
 }
 
-// changed are the members of the API that flags were given for. An empty value,
-// as of --origin "", empties a list.
+// changed returns the members of the API for which flags were given. An empty
+// value, such as --origin "", empties a list.
 func (f *clientFlags) changed(cmd *cobra.Command) (map[string]any, error) {
 	body := map[string]any{}
 	for flag, list := range map[string]struct {
@@ -101,7 +101,7 @@ func (f *clientFlags) changed(cmd *cobra.Command) (map[string]any, error) {
 	return body, nil
 }
 
-// body is the client to make.
+// body returns the client to make.
 func (f *clientFlags) body(cmd *cobra.Command, id string) (map[string]any, error) {
 	body, err := f.changed(cmd)
 	if err != nil {
@@ -139,8 +139,8 @@ func (f *clientFlags) add(a *api, cmd *cobra.Command, id string, body map[string
 	return showSecret(cmd, id, document, true)
 }
 
-// explain words a refusal in terms of the flags: the server names fields, and
-// never repeats what is in them.
+// explain rewords a refusal in terms of the flags: the server names fields, and
+// never repeats their values.
 func (f *clientFlags) explain(err error) error {
 	var p *problem
 	if !errors.As(err, &p) {
@@ -170,8 +170,7 @@ func (f *clientFlags) explain(err error) error {
 	return err
 }
 
-// showSecret prints the secret if it was made by the server: it is not kept, only
-// its hash is.
+// showSecret prints the secret if the server made it. Only its hash is kept.
 func showSecret(cmd *cobra.Command, id string, document json.RawMessage, made bool) error {
 	var told admin.NewSecret
 	if err := understand(document, &told); err != nil {

@@ -11,13 +11,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// What a shell may wait for when it asks for names, and how many it gets.
+// How long a shell waits for names, and how many it gets.
 const (
 	completionPatience = time.Second
 	mostCompletions    = 50
 )
 
-// completeUsers are the names of users that begin as what is typed so far.
+// completeUsers returns the names of users that begin with the typed text.
 func completeUsers(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	query := url.Values{}
 	if typed != "" {
@@ -26,12 +26,13 @@ func completeUsers(cmd *cobra.Command, args []string, typed string) ([]cobra.Com
 	return completeNames(cmd, args, typed, listing[any]{path: "/users", member: "users", query: query}, "username")
 }
 
-// completeClients is completeUsers for clients: the API finds them by no prefix.
+// completeClients is completeUsers for clients, which the API doesn't find by
+// prefix.
 func completeClients(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return completeNames(cmd, args, typed, listing[any]{path: "/clients", member: "clients"}, "client_id")
 }
 
-// completeNames says nothing when it can't: it is a shell that asks.
+// completeNames reports no errors, because a shell is asking.
 func completeNames(cmd *cobra.Command, args []string, typed string, l listing[any], member string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

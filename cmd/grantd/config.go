@@ -14,26 +14,28 @@ type config struct {
 	// loopback host. It has no query and no fragment. Required.
 	Issuer string `yaml:"issuer" env:"ISSUER"`
 
-	// Resource is the URL that clients reach the resource server at: what
-	// identifies it to them (RFC 9728), with /users/me after it what identifies
-	// that. It has the issuer's scheme, and doesn't end with a slash. Default: the
+	// Resource is the URL at which clients reach the resource server, and its
+	// identifier (RFC 9728). With /users/me appended it identifies that resource.
+	// It has the issuer's scheme, and doesn't end with a slash. Default: the
 	// issuer.
 	Resource string `yaml:"resource" env:"RESOURCE"`
 
-	// Addr is where serve listens, host:port. Without a host it is every
-	// address of the machine; port 0 picks a free one. Default ":8080".
+	// Addr is where serve listens, host:port. Without a host serve listens on
+	// every address of the machine; port 0 picks a free port. Default ":8080".
 	Addr string `yaml:"addr" env:"ADDR"`
 
 	// ResourceAddr is where resource listens. Default ":8081".
 	ResourceAddr string `yaml:"resource_addr" env:"RESOURCE_ADDR"`
 
-	// AdminAddr is where serve listens for admins, with the same certificate: the
-	// admin API is there and nowhere else. Default: none, it is where the rest is.
+	// AdminAddr is where serve listens for admins, with the same certificate: it
+	// serves the admin API there and nowhere else. Default: none; the admin API is
+	// on the main listener.
 	AdminAddr string `yaml:"admin_addr,omitempty" env:"ADMIN_ADDR"`
 
 	// MetricsAddr is where serve and resource listen for Prometheus, with the same
-	// certificate: GET /metrics is there and nowhere else. It should be an address
-	// that the internet doesn't reach. Default: none, it is where the rest is.
+	// certificate: they serve GET /metrics there and nowhere else. It should be an
+	// address that the internet doesn't reach. Default: none; /metrics is on the
+	// main listener.
 	MetricsAddr string `yaml:"metrics_addr,omitempty" env:"METRICS_ADDR"`
 
 	// Data is the file of the embedded store. Exactly one of data and
@@ -42,20 +44,20 @@ type config struct {
 
 	Redis redisConfig `yaml:"redis,omitempty" envPrefix:"REDIS_"`
 
-	// MigrateFrom is the URL of the Redis that a stock go-oauth2 server kept its
-	// tokens in, through go-oauth2/redis: they are honoured. It is as redis.url,
-	// but for Cluster, with the store's keyNamespace as parameter prefix. Default
-	// none.
+	// MigrateFrom is the URL of the Redis in which a stock go-oauth2 server kept
+	// its tokens, through go-oauth2/redis. These tokens are honoured. The URL is
+	// like redis.url, but no Cluster, with the store's keyNamespace as parameter
+	// prefix. Default none.
 	MigrateFrom     Secret `yaml:"migrate_from,omitempty" env:"MIGRATE_FROM"`
 	MigrateFromFile string `yaml:"migrate_from_file,omitempty" env:"MIGRATE_FROM_FILE"`
 
 	// Secret seals the deployment keys in the store; at least 32 bytes. All
-	// processes on one store need the same one. Required.
+	// processes on one store need the same secret. Required.
 	Secret     Secret `yaml:"secret,omitempty" env:"SECRET"`
 	SecretFile string `yaml:"secret_file,omitempty" env:"SECRET_FILE"`
 
-	// Profile is default or strict. Strict is RFC 9700 and OAuth 2.1 as they are
-	// written: above all there is no password grant; see
+	// Profile is default or strict. Strict follows RFC 9700 and OAuth 2.1 as
+	// they are written; above all there is no password grant. See
 	// authserver.Config.Strict. Default "default".
 	Profile string `yaml:"profile" env:"PROFILE"`
 
@@ -105,21 +107,21 @@ type config struct {
 	// age: 1000 to 10000000. Default 100000.
 	AuditEvents int `yaml:"audit_events" env:"AUDIT_EVENTS"`
 
-	// ShutdownDelay is how long requests are served on after SIGTERM, while /readyz
-	// has a load balancer send no more of them here: up to 1m. Default 0s.
+	// ShutdownDelay is how long requests are still served after SIGTERM, while
+	// /readyz tells load balancers to send no more: up to 1m. Default 0s.
 	ShutdownDelay time.Duration `yaml:"shutdown_delay" env:"SHUTDOWN_DELAY"`
 
-	// ShutdownTimeout is how long requests in flight, and what requests left to be done,
-	// may take to finish after SIGTERM, and the delay: up to 5m. Default 10s.
+	// ShutdownTimeout is how long requests in flight, and the background work of
+	// requests, may take after SIGTERM and the delay: up to 5m. Default 10s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" env:"SHUTDOWN_TIMEOUT"`
 
-	// AdminPassword is the password of the first user, "admin", which serve
-	// and init make when the store has no admin. Default: none is made.
+	// AdminPassword is the password of the first user, "admin", which serve and
+	// init make when the store has no admin. Default: they make none.
 	AdminPassword     Secret `yaml:"admin_password,omitempty" env:"ADMIN_PASSWORD"`
 	AdminPasswordFile string `yaml:"admin_password_file,omitempty" env:"ADMIN_PASSWORD_FILE"`
 
-	// Unknown are the GRANTD_ variables that are no keys. They are no fault,
-	// since orchestrators add their own.
+	// Unknown are the GRANTD_ variables that name no key. They are no fault,
+	// since orchestrators add variables of their own.
 	Unknown []string `yaml:"-"`
 }
 
@@ -134,9 +136,9 @@ type redisConfig struct {
 	PasswordFile string `yaml:"password_file,omitempty" env:"PASSWORD_FILE"`
 
 	// WaitReplicas is how many replicas, of each master in a Cluster, have to
-	// confirm a revocation or a refresh before it is answered; it is answered with
-	// 503 when they don't within 200 ms. 0 to 8; see
-	// redisstore.WithReplicas for what that promises. Default 0: none.
+	// confirm a revocation or a refresh before it is answered. If they don't
+	// within 200 ms, the answer is 503. 0 to 8. See redisstore.WithReplicas for
+	// what that promises. Default 0: none.
 	WaitReplicas int `yaml:"wait_replicas,omitempty" env:"WAIT_REPLICAS"`
 }
 
@@ -150,8 +152,8 @@ type logConfig struct {
 	Format string `yaml:"format" env:"FORMAT"`
 }
 
-// hashConfig is the cost of argon2id, RFC 9106. Existing hashes are made again
-// at the next sign-in.
+// hashConfig is the cost of argon2id, RFC 9106. Weaker hashes are replaced at
+// the next sign-in of their user.
 type hashConfig struct {
 	// Memory of one hash, in KiB. Default 19456.
 	Memory uint32 `yaml:"memory" env:"MEMORY"`
@@ -162,7 +164,8 @@ type hashConfig struct {
 	// Threads of one hash. Default 1.
 	Threads uint8 `yaml:"threads" env:"THREADS"`
 
-	// Slots is how many hashes are made at once. Default 0: one a processor.
+	// Slots is how many hashes are made at once. Default 0: one for each
+	// processor.
 	Slots int `yaml:"slots" env:"SLOTS"`
 
 	// Queue is how many sign-ins may wait for a slot; more are answered with
@@ -191,8 +194,8 @@ func defaultConfig() config {
 	}
 }
 
-// resources are the identifiers of what the deployment itself serves: the resource
-// server as a whole, and GET /users/me.
+// resources returns the identifiers of the deployment's own resources: the
+// resource server as a whole, and GET /users/me.
 func (c *config) resources() (base, usersMe string) {
 	base = strings.TrimSuffix(cmp.Or(c.Resource, c.Issuer), "/")
 	return base, base + "/users/me"

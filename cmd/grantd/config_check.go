@@ -16,8 +16,8 @@ import (
 	"github.com/grantd/grantd/storage/redisstore"
 )
 
-// check finds everything wrong with c for a process that listens on addr, which
-// is the value of addrKey.
+// check finds all faults of c for a process that listens on addr, the value of
+// addrKey.
 func (c *config) check(f *faults, addrKey, addr string) {
 	c.checkIssuer(f)
 	c.checkResource(f)
@@ -37,7 +37,7 @@ func (c *config) check(f *faults, addrKey, addr string) {
 	c.checkPasswords(f)
 }
 
-// checkServe is check for serve, which may have a listener for admins besides.
+// checkServe is check for serve, which may also have a listener for admins.
 func (c *config) checkServe(f *faults) {
 	c.check(f, "addr", c.Addr)
 	if c.AdminAddr == "" {
@@ -59,7 +59,8 @@ func (c *config) checkIssuer(f *faults) {
 	checkIdentifier(f, "issuer", c.Issuer)
 }
 
-// checkResource: one listener may serve both, and it demands TLS of both or of none.
+// checkResource wants the issuer's scheme: one listener may serve both, and it
+// demands TLS for both or for neither.
 func (c *config) checkResource(f *faults) {
 	if c.Resource == "" {
 		return
@@ -73,7 +74,7 @@ func (c *config) checkResource(f *faults) {
 	}
 }
 
-// checkIdentifier checks the URL that clients know a server by.
+// checkIdentifier checks the URL by which clients know a server.
 func checkIdentifier(f *faults, key, text string) {
 	id, err := wellknown.Parse(text)
 	switch {
@@ -104,7 +105,7 @@ func checkApart(f *faults, key, addr, otherKey, other string) {
 	}
 }
 
-// maxReplicas is more than anybody has of one master.
+// maxReplicas is more than any master has in practice.
 const maxReplicas = 8
 
 func (c *config) checkStore(f *faults) {
@@ -219,7 +220,8 @@ func (c *config) checkTLS(f *faults, addrKey, addr string) {
 	}
 }
 
-// exposed: others than a proxy reach the address by plain http.
+// exposed reports whether others than a proxy can reach the address by plain
+// http.
 func (c *config) exposed(addr string) bool {
 	return c.needsProxy() && len(c.TrustedProxies) == 0 && !loopbackAddr(addr)
 }
@@ -247,8 +249,8 @@ func (c *config) checkKeyPair(f *faults) {
 	}
 }
 
-// needsProxy: an https issuer is served over plain http only behind a proxy that
-// ends TLS.
+// needsProxy reports whether an https issuer is served over plain http, which
+// needs a proxy that ends TLS.
 func (c *config) needsProxy() bool {
 	return c.TLSCert == "" && strings.HasPrefix(c.Issuer, "https:")
 }
@@ -271,7 +273,7 @@ func (c *config) checkPasswords(f *faults) {
 	}
 }
 
-// passwordPolicy is what users' new passwords have to meet.
+// passwordPolicy returns the rule for users' new passwords.
 func (c *config) passwordPolicy() passhash.Policy {
 	return passhash.Policy{MinLength: c.PasswordMinLength}
 }

@@ -22,11 +22,11 @@ type fault struct {
 	text string // holds no secret
 }
 
-// faults are all that is wrong. A *faults is an error only by err.
+// faults are all faults of a configuration. Use err to get an error.
 type faults struct {
 	all []fault
 
-	// unread: the file couldn't be read, so nobody knows what it lacks.
+	// unread: the file couldn't be read, so it isn't known what it lacks.
 	unread bool
 }
 
@@ -34,8 +34,8 @@ func (f *faults) addf(key, format string, args ...any) {
 	f.all = append(f.all, fault{key, fmt.Sprintf(format, args...)})
 }
 
-// missing adds the fault of a key without a value, unless reading that key, or
-// the file, was the fault.
+// missing adds the fault of a key without a value, unless the key or the file
+// couldn't be read.
 func (f *faults) missing(key, text string) {
 	known := func(one fault) bool { return one.key == key || one.key == variable(key) }
 	if !f.unread && !slices.ContainsFunc(f.all, known) {
@@ -43,7 +43,7 @@ func (f *faults) missing(key, text string) {
 	}
 }
 
-// err is nil without faults, else one usage error that lists them.
+// err returns nil without faults, else one usage error that lists them.
 func (f *faults) err() error {
 	if len(f.all) == 0 {
 		return nil
@@ -56,14 +56,14 @@ func (f *faults) err() error {
 	return usagef("%s", b.String()).withHint("grantd config check --config FILE shows what is in effect")
 }
 
-// layers are what a configuration is made of, weakest first.
+// layers are the sources of a configuration, weakest first.
 type layers struct {
 	file    string            // YAML; may be empty
 	environ map[string]string // GRANTD_…
 	flags   func(*config)     // sets what flags say; may be nil
 }
 
-// load lays the layers over the defaults.
+// load applies the layers to the defaults.
 func (l layers) load(f *faults) config {
 	c := defaultConfig()
 	if l.file != "" {
@@ -77,8 +77,8 @@ func (l layers) load(f *faults) config {
 	return c
 }
 
-// forgetStore makes a store that the environment names replace that of the file, of
-// either kind, as a flag does.
+// forgetStore drops the file's store, of either kind, if the environment names
+// a store, as a flag does.
 func forgetStore(c *config, environ map[string]string) {
 	data, redis := environ[variable("data")] != "", environ[variable("redis.url")] != ""
 	if data && !redis {
@@ -89,8 +89,8 @@ func forgetStore(c *config, environ map[string]string) {
 	}
 }
 
-// overlaySecrets runs one layer. Its secrets and its files of secrets win over
-// those of the layer below, whichever of the two forms each was given in.
+// overlaySecrets runs one layer. A secret of this layer, as a value or as a
+// file, replaces that of the layer below in either form.
 func overlaySecrets(c *config, f *faults, prefix string, overlay func(*config)) {
 	fields := c.secretFields()
 	below := make([]Secret, len(fields))
@@ -164,8 +164,8 @@ func overlayFile(c *config, path string, f *faults) {
 	}
 }
 
-// syntaxFault says where the file isn't YAML. What yaml says of it beyond the line
-// can quote the file, which holds secrets.
+// syntaxFault returns where the file isn't YAML. It takes only the line from
+// yaml's error, because the rest can quote the file, which holds secrets.
 func syntaxFault(file []byte, err error) string {
 	if tab := yamlTab.FindIndex(file); tab != nil && yamlAtTab.MatchString(err.Error()) {
 		line := 1 + bytes.Count(file[:tab[0]], []byte("\n"))
@@ -188,7 +188,7 @@ var (
 	yamlWrong   = regexp.MustCompile(`(?s)^cannot unmarshal .* into (\S+)$`)
 )
 
-// yamlFault words a fault that yaml found, without what the file holds there: it
+// yamlFault rewords a fault that yaml found, without the value in the file: it
 // may be a secret in the wrong place.
 func yamlFault(path, text string, keys map[int]string) fault {
 	at := yamlLine.FindStringSubmatch(text)
@@ -216,7 +216,7 @@ func yamlFault(path, text string, keys map[int]string) fault {
 	return fault{key, at[2] + " (line " + at[1] + ")"}
 }
 
-// nested explains keys that are named with a dot here and nest in YAML.
+// nested explains keys that have a dot in their name and are nested in YAML.
 func nested(name string) string {
 	group, key, dotted := strings.Cut(name, ".")
 	if !dotted {
@@ -227,7 +227,8 @@ func nested(name string) string {
 
 var inDays = regexp.MustCompile("[`\"](\\d{1,4})d[`\"]")
 
-// inHours says how to give the duration in text that is given in days, or "".
+// inHours returns a hint how to write a duration that text gives in days, or
+// "".
 func inHours(text string) string {
 	days := inDays.FindStringSubmatch(text)
 	if days == nil {
@@ -237,7 +238,7 @@ func inHours(text string) string {
 	return fmt.Sprintf("use hours: %dh", 24*n)
 }
 
-// kindOf says in words what a Go type takes.
+// kindOf describes the values of a Go type in words.
 func kindOf(goType string) string {
 	switch {
 	case goType == "time.Duration":
@@ -252,7 +253,8 @@ func kindOf(goType string) string {
 	return "a string"
 }
 
-// keysByLine tells which key stands on a line: yaml's errors name lines only.
+// keysByLine returns the key on each line, because yaml's errors name only
+// lines.
 func keysByLine(b []byte) map[int]string {
 	keys := map[int]string{}
 	var doc yaml.Node

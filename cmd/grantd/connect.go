@@ -15,10 +15,10 @@ import (
 // defaultServer is what grantd dev listens on.
 const defaultServer = "http://127.0.0.1:8080"
 
-// What the commands take from the environment besides the configuration.
+// The variables that the commands read besides the configuration.
 const (
 	tokenVariable  = envPrefix + "TOKEN"  // an access token with the scope admin
-	serverVariable = envPrefix + "SERVER" // the URL of the server that it is for
+	serverVariable = envPrefix + "SERVER" // the URL of the server that the token is for
 )
 
 // whereItActs is part of the help of all these commands.
@@ -30,7 +30,7 @@ token for it. --config, --data or --redis, or GRANTD_CONFIG, GRANTD_DATA or
 GRANTD_REDIS_URL, name a store: then it acts on that, without a server. A flag
 wins over the environment, and there a server over a store; both over the login.`
 
-// addAPIFlags gives the command what it needs to find the API.
+// addAPIFlags gives the command the flags to find the API.
 func addAPIFlags(c *cobra.Command) *cobra.Command {
 	c.Long = cmp.Or(c.Long, c.Short+".") + whereItActs
 	c.Flags().String("server", "", "URL of the server to act through (or GRANTD_SERVER)")
@@ -51,7 +51,7 @@ func asJSON(cmd *cobra.Command) bool {
 
 type apiFunc = func(*api, *cobra.Command, []string) error
 
-// withAPI runs f on the API and closes what that opened.
+// withAPI runs f on the API, and then closes the API.
 func withAPI(f apiFunc) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		a, err := openAPI(cmd)
@@ -101,8 +101,8 @@ func anyChanged(cmd *cobra.Command, names ...string) bool {
 	return false
 }
 
-// onServer is the API of a server: the one named, by a flag or a variable, or
-// else the one that the session is for.
+// onServer returns the API of a server: the one that a flag or a variable
+// names, or else that of the session.
 func onServer(from, server string) (*api, error) {
 	base := ""
 	if server != "" {
@@ -168,9 +168,10 @@ type signedIn struct {
 	session session
 }
 
-// RoundTrip sends the request, and again when its token was refused: another
-// command may have renewed the session meanwhile, which ends the token before, and
-// while many do so at once, one after another may.
+// RoundTrip sends the request, and sends it again with a new token if its token
+// was refused. Another command may have renewed the session meanwhile, which
+// ends the older token. With many commands at once that may happen several
+// times.
 func (s *signedIn) RoundTrip(r *http.Request) (*http.Response, error) {
 	const tries = 8
 	s.mu.Lock()
@@ -187,7 +188,7 @@ func (s *signedIn) RoundTrip(r *http.Request) (*http.Response, error) {
 		if err != nil || resp.StatusCode != http.StatusUnauthorized || n == tries {
 			return resp, err
 		}
-		_ = resp.Body.Close() // it is refused, whatever it says
+		_ = resp.Body.Close() // the token is refused, whatever the body says
 		if token, err = s.renewed(r.Context(), token); err != nil {
 			return nil, err
 		}
@@ -197,7 +198,7 @@ func (s *signedIn) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// again is the request with its body from the beginning.
+// again returns the request with its body from the beginning.
 func again(r *http.Request) (*http.Request, error) {
 	if r.GetBody == nil {
 		return r, nil
@@ -211,8 +212,8 @@ func again(r *http.Request) (*http.Request, error) {
 	return r, nil
 }
 
-// renewed returns an access token other than the one that is spent. Of several
-// commands at once, one renews the session and the others take what it kept.
+// renewed returns an access token other than spent. Of several commands at
+// once, one renews the session and the others use the tokens that it kept.
 func (s *signedIn) renewed(ctx context.Context, spent string) (string, error) {
 	unlock, err := lockSession(s.path)
 	if err != nil {
@@ -237,8 +238,8 @@ func (s *signedIn) renewed(ctx context.Context, spent string) (string, error) {
 	return kept.AccessToken, nil
 }
 
-// renew isn't interrupted: a refresh token that was spent has to be replaced on
-// the disk as well.
+// renew renews the session. It can't be interrupted: a spent refresh token has
+// to be replaced on the disk as well.
 func (s *signedIn) renew(ctx context.Context, kept *session) error {
 	const patience = 30 * time.Second
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)

@@ -32,7 +32,8 @@ var demoUsers = []demoUser{
 	{name: "admin", password: "admin-dev-only", admin: true},
 }
 
-// demoPublicClient is whom dev attributes a request without a client to.
+// demoPublicClient is the client to which dev attributes a request without a
+// client.
 const demoPublicClient = "demo-public"
 
 var (
@@ -57,8 +58,8 @@ var (
 	}
 )
 
-// seedDemo makes the demo users and clients that are missing. It changes none
-// that is there.
+// seedDemo makes the missing demo users and clients. It doesn't change existing
+// ones.
 func seedDemo(ctx context.Context, s storage.Store, h *passhash.Hasher) error {
 	for _, d := range demoClients {
 		_, err := s.LoadClient(ctx, d.id)
@@ -97,7 +98,8 @@ func (d demoClient) record() storage.Client {
 	return c
 }
 
-// seedUser looks first, because hashing a password is slow.
+// seedUser makes the user if it is missing. It looks first, because hashing a
+// password is slow.
 func seedUser(ctx context.Context, s storage.Users, h *passhash.Hasher, d demoUser) error {
 	_, err := s.LoadUser(ctx, d.name)
 	if !errors.Is(err, storage.ErrNotFound) {
@@ -114,8 +116,8 @@ func seedUser(ctx context.Context, s storage.Users, h *passhash.Hasher, d demoUs
 	return err
 }
 
-// refuseDemo returns a failure when a demo credential is good in the store:
-// anybody can read it above.
+// refuseDemo returns a failure when a demo credential is valid in the store:
+// anybody can read it in this file.
 func refuseDemo(ctx context.Context, s storage.Store, h *passhash.Hasher) error {
 	for _, d := range demoClients {
 		c, err := s.LoadClient(ctx, d.id)

@@ -21,17 +21,18 @@ type health struct {
 	store   storage.Health
 }
 
-// What a check found counts for a second, so that probes don't load the store. That
-// the store is down counts for less: then asking again costs it nothing, since the
-// calls fail at once, and requests should come back as soon as they are served.
+// The result of a check is used for a second, so that probes don't load the
+// store. A store that is down is checked again sooner: the calls fail at once
+// and cost it nothing, and requests should come back as soon as they can be
+// served.
 const (
 	checkLife     = time.Second
 	downLife      = 100 * time.Millisecond
 	checkDeadline = time.Second
 )
 
-// live answers GET /livez: the process can serve. Whether its store can is no
-// reason to restart it.
+// live answers GET /livez: the process can serve. A store that can't answer is
+// no reason to restart the process.
 func (h *health) live(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, `{"status":"live"}`)
 }
@@ -48,10 +49,11 @@ func (h *health) ready(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// readyWith answers for a store that fares so. Where only writes fail, or only the
-// users of one node, requests should still come: a token can be checked as ever, and
-// the other nodes of grantd have the same store. A copy is another matter: what
-// it says of a token may be older than its revocation.
+// readyWith answers for a store in that state. If only writes fail, or only the
+// users of one Redis node, requests should still come: tokens can be checked as
+// ever, and the other nodes of grantd have the same store. But a read-only copy
+// isn't ready: its answer about a token may be older than the token's
+// revocation.
 func (h *health) readyWith(w http.ResponseWriter, store storage.Health) {
 	circuit := "closed"
 	if store.Open {
@@ -84,7 +86,7 @@ func (h *health) storeHealth(ctx context.Context) storage.Health {
 	if !h.checked.IsZero() && time.Since(h.checked) < life {
 		return h.store
 	}
-	// Not cancelled with the request: its result is for others too.
+	// Not cancelled with the request: other requests use the result too.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkDeadline)
 	defer cancel()
 	h.store = h.check(ctx)
@@ -92,8 +94,9 @@ func (h *health) storeHealth(ctx context.Context) storage.Health {
 	return h.store
 }
 
-// part has clients go elsewhere once the process is stopping: a connection that they
-// keep would be closed under a request of theirs in the end.
+// part closes the connections of clients once the process is stopping, so that
+// they go elsewhere. Otherwise a connection could be closed while a request is
+// sent on it.
 func (h *health) part(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h.stopping.Load() {

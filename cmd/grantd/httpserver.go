@@ -24,9 +24,10 @@ var defaultLimits = limits{
 	headerBytes: 16 << 10,
 }
 
-// newHTTPServer returns a server that isn't listening yet. What net/http has to
-// say, about handshakes and the like, is only of interest when debugging:
-// anybody can provoke it. That nothing can be accepted is told by the acceptor.
+// newHTTPServer returns a server that isn't listening yet. The messages of
+// net/http, about handshakes and the like, are logged for debugging only,
+// because anybody can provoke them. The acceptor logs when connections can't be
+// accepted.
 func newHTTPServer(handler http.Handler, l limits, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: handler,
@@ -58,13 +59,14 @@ func listen(ctx context.Context, addr string, pair *keyPair) (net.Listener, erro
 	}), nil
 }
 
-// acceptTellEvery is how often the log says that connections can't be accepted, at
-// most: net/http tries again up to 200 times a second.
+// acceptTellEvery is the least time between two lines in the log about
+// connections that can't be accepted: net/http tries again up to 200 times a
+// second.
 const acceptTellEvery = 10 * time.Second
 
-// acceptor is a listener that tells the log when connections can't be accepted, as
-// without file descriptors: then nobody else notices but the clients. Accept is called
-// by one goroutine.
+// acceptor is a listener that logs when connections can't be accepted, for example
+// without free file descriptors. Otherwise only the clients would notice. Accept must
+// be called by one goroutine only.
 type acceptor struct {
 	net.Listener
 
@@ -82,7 +84,7 @@ func (a *acceptor) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// service is a server and what it listens on.
+// service is a server and its listener.
 type service struct {
 	server *http.Server
 	ln     net.Listener
@@ -96,8 +98,8 @@ func closeListeners(services []service) error {
 	return errors.Join(errs...)
 }
 
-// serveUntil serves until ctx ends, then calls stopping and serves on for the delay.
-// The listeners are still open then: see finish.
+// serveUntil serves until ctx ends, then calls stopping and serves for the
+// delay. It leaves the listeners open: see finish.
 func serveUntil(ctx context.Context, services []service, stopping func(), delay time.Duration) error {
 	failed := make(chan error, len(services))
 	for _, s := range services {
@@ -117,7 +119,7 @@ func serveUntil(ctx context.Context, services []service, stopping func(), delay 
 	}
 }
 
-// finish lets the requests in flight finish, for so long at most.
+// finish lets the requests in flight finish, for grace at most.
 func finish(services []service, grace time.Duration) error {
 	late, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()

@@ -80,7 +80,7 @@ func runInit(t *tools, cmd *cobra.Command, name, file string) error {
 	return err
 }
 
-// newAdmin is the admin to make; password is asked for only when needed.
+// newAdmin is the admin to make. password is called only when needed.
 type newAdmin struct {
 	name     string
 	login    bool // with the client of grantd login
@@ -88,8 +88,8 @@ type newAdmin struct {
 	hasher   *passhash.Hasher
 }
 
-// ensureAdmin makes the admin, unless there is one, of whatever name. It returns
-// the name of an admin that there is now, and whether it was made.
+// ensureAdmin makes the admin, unless there is any admin already. It returns
+// the name of an existing admin, and whether ensureAdmin made it.
 func ensureAdmin(ctx context.Context, s storage.Store, a newAdmin) (string, bool, error) {
 	who, err := findAdmin(ctx, s, a.name)
 	if err != nil || who != "" {
@@ -125,8 +125,8 @@ func ensureAdmin(ctx context.Context, s storage.Store, a newAdmin) (string, bool
 	return a.name, err == nil, err
 }
 
-// findAdmin returns the name of an admin who can sign in, or "". It looks at the likely name
-// first, so that it seldom has to look at everybody.
+// findAdmin returns the name of an admin who can sign in, or "". It tries the likely name
+// first, so that it seldom has to read all users.
 func findAdmin(ctx context.Context, s storage.Users, likely string) (string, error) {
 	u, err := s.LoadUser(ctx, likely)
 	if err == nil && u.CanAdmin() {

@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// lookEvery is how often a handshake looks whether the certificate was renewed, at
-// most.
+// lookEvery is the least time between two checks whether the certificate was
+// renewed.
 const lookEvery = 5 * time.Second
 
-// keyPair is a certificate and its key, in use for as long as the files hold it: a
-// handshake finds out when they hold another. It is safe for concurrent use.
+// keyPair is a certificate and its key, read from two files. When the files
+// change, a handshake notices and reads the new pair. It is safe for concurrent
+// use.
 type keyPair struct {
 	certFile, keyFile string
 	log               *slog.Logger
@@ -22,10 +23,10 @@ type keyPair struct {
 
 	current atomic.Pointer[tls.Certificate]
 
-	looking sync.Mutex // of the one handshake that looks; for what is below
+	looking sync.Mutex // held by the one handshake that checks; guards the fields below
 	looked  time.Time
-	files   [2]os.FileInfo // what current was read from
-	fault   string         // why it couldn't be read anew; empty when it could
+	files   [2]os.FileInfo // the files that current was read from
+	fault   string         // why the last reading failed; empty if it didn't
 }
 
 // loadKeyPair reads the two PEM files.
@@ -35,8 +36,8 @@ func loadKeyPair(certFile, keyFile string, log *slog.Logger) (*keyPair, error) {
 	return k, k.load(k.stat())
 }
 
-// get is tls.Config.GetCertificate. One handshake at a time reads files; the others
-// don't wait for it, and take what there is.
+// get is tls.Config.GetCertificate. One handshake at a time reads files. The
+// others don't wait for it, and use the current pair.
 func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if k.looking.TryLock() {
 		if now := k.now(); now.Sub(k.looked) >= lookEvery {
@@ -48,9 +49,10 @@ func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return k.current.Load(), nil
 }
 
-// renew takes what the files hold now. What can't be used, as when only one of the
-// two is written yet, is looked at again next time, whether or not the files seem
-// to have changed by then: a file that has become readable doesn't.
+// renew reads the files if they changed. If the pair can't be used, for example
+// because only one of the files is new yet, renew reads it again next time,
+// even if the files seem unchanged: a file that becomes readable seems
+// unchanged.
 func (k *keyPair) renew() {
 	files := k.stat()
 	if k.fault == "" && sameFile(files[0], k.files[0]) && sameFile(files[1], k.files[1]) {
@@ -68,11 +70,11 @@ func (k *keyPair) renew() {
 	k.log.Info("the certificate was loaded anew", "tls_cert", k.certFile, "not_after", k.notAfter())
 }
 
-// notAfter is when the certificate in use ceases to be valid.
+// notAfter returns the end of the certificate in use.
 func (k *keyPair) notAfter() time.Time { return k.current.Load().Leaf.NotAfter }
 
-// load reads the pair. What the files were is asked before, so that one that is
-// written meanwhile is read once more.
+// load reads the pair. files is their status from before, so that a file that
+// is written meanwhile is read once more.
 func (k *keyPair) load(files [2]os.FileInfo) error {
 	pair, err := tls.LoadX509KeyPair(k.certFile, k.keyFile)
 	if err != nil {
@@ -87,8 +89,8 @@ func (k *keyPair) load(files [2]os.FileInfo) error {
 	return nil
 }
 
-// stat follows symbolic links, which certbot and Kubernetes exchange instead of the
-// files.
+// stat returns the status of the files. It follows symbolic links: certbot and
+// Kubernetes replace links, not files.
 func (k *keyPair) stat() (files [2]os.FileInfo) {
 	for i, name := range []string{k.certFile, k.keyFile} {
 		files[i], _ = os.Stat(name) // reading it tells what is wrong with it
