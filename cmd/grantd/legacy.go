@@ -9,7 +9,8 @@ import (
 )
 
 // openStores opens the store, and the stock tokens that migrate_from names, or
-// nil. Then revocations in the store end those too, and closing it closes both.
+// nil if it names none. Revocations in the returned store end the stock tokens
+// too, and closing it closes both.
 func openStores(c *config) (storage.Store, *stockredis.Store, error) {
 	store, err := openStore(c)
 	if err != nil || c.MigrateFrom.IsZero() {
@@ -24,7 +25,7 @@ func openStores(c *config) (storage.Store, *stockredis.Store, error) {
 }
 
 func (c *config) stock(store storage.Store) stockredis.Config {
-	var audiences []string // as authserver has it of a token that nobody asked an audience for
+	var audiences []string // the audience that authserver gives a token if none was asked for
 	if c.strict() {
 		base, usersMe := c.resources()
 		audiences = []string{base, usersMe}
@@ -63,7 +64,7 @@ func (p *process) validator() resource.Validator {
 	return resource.NewStoreValidator(p.keys, p.store, resource.WithLegacy(p.stock))
 }
 
-// legacy is what the authorization server knows of stock tokens.
+// legacy returns the stock tokens for the authorization server, or nil.
 func (p *process) legacy() authserver.Legacy {
 	if p.stock == nil {
 		return nil

@@ -10,10 +10,11 @@ import (
 	"time"
 )
 
-// lineHandler writes what the handler of package slog that it holds would, in a
-// fraction of the time: there is a line for every request, and two for one that
-// issues tokens. What isn't plain, as a text that has to be escaped, it leaves to
-// that handler. It is safe for concurrent use if w is.
+// lineHandler writes the same lines as the slog handler that it holds, in a
+// fraction of the time: there is a line for every request, and two for a
+// request that issues tokens. It leaves lines that aren't plain, for example
+// with a text that has to be escaped, to that handler. It is safe for
+// concurrent use if w is.
 type lineHandler struct {
 	slog.Handler // a TextHandler or a JSONHandler that writes to w
 	w            io.Writer
@@ -35,8 +36,8 @@ func (h *lineHandler) Handle(ctx context.Context, r slog.Record) error {
 	return err
 }
 
-// line writes what Handle would for a record of these attributes, without making
-// one.
+// line writes what Handle would write for a record of these attributes, without
+// making the record.
 func (h *lineHandler) line(ctx context.Context, at time.Time, level slog.Level, message string, attrs []slog.Attr) error {
 	l := lineBuffers.Get().(*logLine)
 	defer lineBuffers.Put(l)
@@ -51,7 +52,7 @@ func (h *lineHandler) line(ctx context.Context, at time.Time, level slog.Level, 
 	return err
 }
 
-// logAttrs hands a line straight to the handler: the logger would look up its
+// logAttrs passes a line directly to the handler. The logger would look up its
 // caller first, which is always the same.
 func logAttrs(ctx context.Context, h slog.Handler, at time.Time, level slog.Level, message string, attrs []slog.Attr) {
 	if lines, ok := h.(*lineHandler); ok {
@@ -67,7 +68,7 @@ func newRecord(at time.Time, level slog.Level, message string, attrs []slog.Attr
 	return r
 }
 
-// logLine is a record on its way to be written.
+// logLine is a line that is being written.
 type logLine struct {
 	b     []byte
 	json  bool
@@ -145,7 +146,7 @@ func (l *logLine) float(key string, f float64) {
 	l.b = strconv.AppendFloat(l.b, f, 'f', -1, 64)
 }
 
-// What a text looks like in a line.
+// The forms of a text in a line.
 const (
 	bare    = iota // as it is
 	quoted         // in quotes, in the text format

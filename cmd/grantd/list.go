@@ -13,11 +13,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// listing is a list of the API, and how people see it.
+// listing is a list of the API, and how to show it to people.
 type listing[T any] struct {
 	path    string // below /admin/v1
 	query   url.Values
-	member  string // of a page that holds the records
+	member  string // member of a page with the records
 	limit   int    // how many to show; 0: all
 	heading []any
 	row     func(T) []any
@@ -26,8 +26,8 @@ type listing[T any] struct {
 // largestPage is how many records a page may have.
 const largestPage = 1000
 
-// show prints the list page by page: it may be long, so each page is aligned by
-// itself. JSON is one array over all of them.
+// show prints the list page by page. The list may be long, so each page is
+// aligned by itself. JSON is one array over all pages.
 func (l listing[T]) show(a *api, cmd *cobra.Command) error {
 	w := cmd.OutOrStdout()
 	if asJSON(cmd) {
@@ -124,7 +124,7 @@ func (j *jsonList) end() error {
 	return err
 }
 
-// showOne prints a record: as a document, or its fields one a line.
+// showOne prints a record: as a document, or with one field in a line.
 func showOne(cmd *cobra.Command, document json.RawMessage, fields [][]any) error {
 	if asJSON(cmd) {
 		return writeIndented(cmd.OutOrStdout(), document)
@@ -132,8 +132,9 @@ func showOne(cmd *cobra.Command, document json.RawMessage, fields [][]any) error
 	return writeTable(cmd.OutOrStdout(), fields)
 }
 
-// say prints a line about what was done, unless JSON is wanted: then the document,
-// which is what the API answers, or else names what was acted on.
+// say prints a line about what was done. If JSON is wanted it prints the
+// document instead: the answer of the API, or else the names of what was acted
+// on.
 func say(cmd *cobra.Command, document any, format string, args ...any) error {
 	if asJSON(cmd) {
 		return writeIndented(cmd.OutOrStdout(), document)

@@ -46,7 +46,7 @@ without --username.`,
 	return addJSONFlag(c)
 }
 
-// login makes the session and keeps it. One that was there before is ended.
+// login makes the session and keeps it. It ends an earlier session.
 func (f *loginFlags) login(cmd *cobra.Command) error {
 	ctx := cmd.Context()
 	path, err := sessionPath()
@@ -93,7 +93,8 @@ func (f *loginFlags) login(cmd *cobra.Command) error {
 	return say(cmd, s.where(), "signed in at %s as %s", s.Server, s.who())
 }
 
-// session is who is to sign in where.
+// session returns a session with the server, the client and the user, without
+// tokens.
 func (f *loginFlags) session(cmd *cobra.Command) (session, error) {
 	s := session{ClientID: f.client, Username: f.username}
 	if s.Server = f.server; s.Server == "" {
@@ -142,7 +143,7 @@ func askUsername(cmd *cobra.Command) (string, error) {
 	return name, err
 }
 
-// password is the user's, "" when the client signs in for itself.
+// password returns the user's password, "" when the client signs in for itself.
 func (f *loginFlags) password(cmd *cobra.Command, s session) (string, error) {
 	switch {
 	case s.Username == "" && f.passwordFile != "":

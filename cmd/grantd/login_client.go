@@ -10,8 +10,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// loginClient is the client that grantd login signs in by, unless told otherwise:
-// a public one, as a command line keeps no secret (RFC 6749 section 2.1).
+// loginClient is the client that grantd login uses by default: a public client,
+// because a command line can't keep a secret (RFC 6749 section 2.1).
 const loginClient = "grantd-cli"
 
 // offersLogin reports whether admins can sign in by the command line: not in the
@@ -20,7 +20,8 @@ func (c *config) offersLogin() bool {
 	return !c.strict() && slices.Contains(c.Scopes, authserver.AdminScope)
 }
 
-// ensureLoginClient makes the client of grantd login by create where there is none.
+// ensureLoginClient calls create to make the client of grantd login if it is
+// missing.
 func ensureLoginClient(ctx context.Context, s storage.Clients, create func(context.Context, storage.Client) error) error {
 	_, err := s.LoadClient(ctx, loginClient)
 	if !errors.Is(err, storage.ErrNotFound) {

@@ -6,34 +6,34 @@ import (
 	"time"
 )
 
-// lineWriter writes what it is given from a goroutine of its own, so that a
-// request doesn't wait for its line of the log, and lines that come meanwhile
-// share a write. Lines keep their order. A writer that is too slow holds its
-// callers up for a moment; while it takes nothing at all, lines are dropped, and
-// counted. It is safe for concurrent use.
+// lineWriter writes lines from a goroutine of its own, so that a request
+// doesn't wait for its line of the log, and lines that come meanwhile share a
+// write. Lines keep their order. If w is too slow, callers wait for a moment;
+// while w takes nothing at all, lines are dropped and counted. It is safe for
+// concurrent use.
 type lineWriter struct {
 	w    io.Writer
-	lost func(lines int) []byte // the line that tells of those that were dropped
+	lost func(lines int) []byte // makes the line that tells how many were dropped
 
 	mu      sync.Mutex
 	changed sync.Cond // after every write, and when somebody has waited enough
 	pending []byte
-	spare   []byte // what pending is swapped with
+	spare   []byte // is swapped with pending
 	busy    bool
-	stuck   bool // nobody waits for the writer, until it has written something
+	stuck   bool // callers don't wait for w until it has written something
 	dropped int  // lines, since it was stuck
 }
 
 const (
-	// maxPending is how many bytes may wait, but for the last line.
+	// maxPending is how many bytes may wait, without the last line.
 	maxPending = 1 << 20
 
 	// gather is how long a line waits for others to share its write, which
 	// costs a busy server more than the line itself.
 	gather = 5 * time.Millisecond
 
-	logPatience   = 200 * time.Millisecond // for which a line waits for room
-	flushPatience = 2 * time.Second        // for which flush waits for a write
+	logPatience   = 200 * time.Millisecond // how long a line waits for room
+	flushPatience = 2 * time.Second        // how long flush waits for a write
 )
 
 func newLineWriter(w io.Writer, lost func(lines int) []byte) *lineWriter {
@@ -42,7 +42,8 @@ func newLineWriter(w io.Writer, lost func(lines int) []byte) *lineWriter {
 	return l
 }
 
-// Write takes the line; that it could not be written in the end nobody learns.
+// Write takes the line. If the line can't be written in the end, the caller
+// doesn't learn it.
 func (l *lineWriter) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,7 +63,8 @@ func (l *lineWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// wait waits until done, but not longer than that, and reports done.
+// wait waits until done returns true, or for patience at most, and returns the
+// result of done.
 func (l *lineWriter) wait(patience time.Duration, done func() bool) bool {
 	enough := false
 	timer := time.AfterFunc(patience, func() {
@@ -101,7 +103,7 @@ func (l *lineWriter) drain() {
 	l.changed.Broadcast()
 }
 
-// flush returns when all that was given is written, or the writer takes nothing.
+// flush returns when all lines are written, or w takes nothing.
 func (l *lineWriter) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

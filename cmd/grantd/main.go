@@ -1,5 +1,5 @@
 // Command grantd is an OAuth 2.0 authorization server with a resource server
-// beside it. It exits with 0 when done, 1 when it failed and 2 when it was
+// beside it. It exits with 0 if it succeeded, 1 if it failed and 2 if it was
 // called or configured wrongly.
 package main
 
@@ -38,7 +38,7 @@ const (
 	exitUsage  = 2
 )
 
-// failure is an error with what the person at the terminal needs besides.
+// failure is an error with a hint for the person at the terminal.
 type failure struct {
 	err  error
 	hint string // what to do; may be empty
@@ -63,7 +63,7 @@ func (f *failure) withHint(hint string) *failure {
 	return f
 }
 
-// plain words what packages say to programs for the person at the terminal.
+// plain rewords errors of packages for the person at the terminal.
 var plain = strings.NewReplacer(
 	"passhash: password not acceptable: ", "the password is ",
 	"passhash: password hash not acceptable: ", "the password hash is ",

@@ -68,7 +68,8 @@ func migrate(t *tools, cmd *cobra.Command, _ []string) error {
 	return interrupted(cmd.Context(), err)
 }
 
-// walk counts what is there, or moves it, of which the audit trail is told.
+// walk counts the stock tokens, or moves them and records that in the audit
+// trail.
 func (t *tools) walk(cmd *cobra.Command) (tally stockredis.Tally, err error) {
 	ctx, report := cmd.Context(), reportTo(cmd.ErrOrStderr())
 	if now, _ := cmd.Flags().GetBool("now"); !now {
@@ -81,7 +82,7 @@ func (t *tools) walk(cmd *cobra.Command) (tally stockredis.Tally, err error) {
 	return tally, err
 }
 
-// interrupted says what to do about a walk that didn't get to its end.
+// interrupted adds a hint to the error of an unfinished walk.
 func interrupted(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -92,7 +93,8 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// reportTo tells every few seconds how far a walk is.
+// reportTo returns a function that prints the progress of a walk every few
+// seconds.
 func reportTo(w io.Writer) func(stockredis.Tally) {
 	const pause = 2 * time.Second
 	told := time.Now()
@@ -105,7 +107,7 @@ func reportTo(w io.Writer) func(stockredis.Tally) {
 	}
 }
 
-// printTally leaves out what there is none of.
+// printTally prints the tally without its zero counts.
 func printTally(w io.Writer, t stockredis.Tally) error {
 	rows := [][]any{{"CLIENT", "ACCESS TOKENS", "REFRESH TOKENS"}}
 	for _, id := range slices.Sorted(maps.Keys(t.Clients)) {

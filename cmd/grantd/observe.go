@@ -47,13 +47,13 @@ func (o *observer) wrap(next http.Handler) http.Handler {
 	})
 }
 
-// statusGone stands in the log and the metrics for a client that went away before it
-// was answered, as proxies write it: what it left undone is no fault of the server,
-// and aborting requests must not call an operator out of bed.
+// statusGone is the status in the log and the metrics for a client that hung up
+// before it was answered, as proxies write it. That is no fault of the server,
+// and aborted requests must not alarm an operator.
 const statusGone = 499
 
-// finish ends the request. When a panic left an answer half written, the
-// connection is cut: the client must not take the half for the whole.
+// finish ends the request. If a panic left an answer half written, finish cuts
+// the connection: the client must not take the half for the whole.
 func (o *observer) finish(rec *record, r *http.Request) {
 	panicked := recover()
 	torn := panicked != nil && rec.status != 0
@@ -125,8 +125,8 @@ func (o *observer) logRequest(rec *record, r *http.Request, now time.Time, took 
 	logAttrs(ctx, h, now, level, "request", attrs)
 }
 
-// panicText is the panic's value, which is our own text or the runtime's, unless
-// it is an error that may quote a request: then only its type.
+// panicText returns the panic's value as a text: our own text or the runtime's.
+// Of an error that may quote a request it returns only the type.
 func panicText(value any) string {
 	switch v := value.(type) {
 	case string:
@@ -153,7 +153,7 @@ func knownMethod(m string) string {
 	return "OTHER"
 }
 
-// requestID is the id that a trusted proxy gave the request, or a new one.
+// requestID returns the id that a trusted proxy gave the request, or a new id.
 func (o *observer) requestID(r *http.Request) string {
 	if given := r.Header["X-Request-Id"]; len(given) == 1 && validRequestID(given[0]) && o.proxies.trust(peer(r)) {
 		return given[0]

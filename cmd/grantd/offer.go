@@ -10,8 +10,9 @@ import (
 	"github.com/grantd/grantd/resource"
 )
 
-// offerAll is the authorization server and the resource server on one listener,
-// and the admin API there too or on its own.
+// offerAll returns the handlers of the authorization server and the resource
+// server for one listener, and of the admin API for the same or its own
+// listener.
 func (p *process) offerAll(defaultClient string) (handlers, error) {
 	auth, err := p.authHandlers(defaultClient)
 	if err != nil {
@@ -44,7 +45,7 @@ func (p *process) offerAll(defaultClient string) (handlers, error) {
 	return h, p.describe(p.config.Issuer, h)
 }
 
-// offerResource is the resource server alone.
+// offerResource returns the handlers of the resource server alone.
 func (p *process) offerResource() (handlers, error) {
 	api, err := p.resourceHandlers()
 	if err != nil {
@@ -55,7 +56,8 @@ func (p *process) offerResource() (handlers, error) {
 	return h, p.describe(base, h)
 }
 
-// authHandlers are the authorization server, by path. defaultClient may be empty.
+// authHandlers returns the handlers of the authorization server, by path.
+// defaultClient may be empty.
 func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, error) {
 	base, usersMe := p.config.resources()
 	server, err := authserver.New(authserver.Config{
@@ -85,11 +87,11 @@ func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, e
 	return server.Routes(), nil
 }
 
-// resourceHandlers are the resource server, by path. There are two resources, and
-// each has metadata of its own: the server as a whole, and /users/me, which is
-// the URL that clients call and has to be what its metadata names (RFC 9728
-// section 3.3). It answers below the path of the server, and at the root as well, for
-// a proxy that takes the path away.
+// resourceHandlers returns the handlers of the resource server, by path. There
+// are two resources with metadata of their own: the server as a whole, and
+// /users/me, because metadata has to name the URL that clients call (RFC 9728
+// section 3.3). The handlers are below the path of the server, and at the root
+// as well, for a proxy that strips the path.
 func (p *process) resourceHandlers() (map[string]http.Handler, error) {
 	base, usersMe := p.config.resources()
 	whole, err := p.guard(base, "grantd")
@@ -112,7 +114,8 @@ func (p *process) resourceHandlers() (map[string]http.Handler, error) {
 	}, nil
 }
 
-// guard is that of the resource with the identifier. Tokens may also be for others.
+// guard returns the guard of the resource with that identifier. It also accepts
+// tokens for others.
 func (p *process) guard(identifier, name string, others ...string) (*resource.Guard, error) {
 	return resource.New(resource.Config{
 		Validator:            p.validator(),
@@ -124,9 +127,10 @@ func (p *process) guard(identifier, name string, others ...string) (*resource.Gu
 	})
 }
 
-// guardPart is for what has no metadata of its own: tokens have to be for one of the
-// resources, and challenges point nowhere, because a client uses no metadata that
-// names another URL than it called (RFC 9728 section 3.3).
+// guardPart returns a guard for URLs without metadata of their own. Tokens have
+// to be for one of the audiences. Challenges don't point to metadata, because a
+// client may not use metadata that names another URL than it called (RFC 9728
+// section 3.3).
 func (p *process) guardPart(audiences ...string) (*resource.Guard, error) {
 	return resource.New(resource.Config{Validator: p.validator(), Audiences: audiences, Note: p.noteBearer})
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/grantd/grantd/internal/wellknown"
 )
 
-// openAPISource describes everything that a process can offer, at the root of its
+// openAPISource describes all that a process can offer, at the root of its
 // listener.
 //
 //go:embed openapi.yaml
@@ -25,10 +25,10 @@ var openAPISource []byte
 // openAPIPath is where the document is found.
 const openAPIPath = "/openapi.json"
 
-// describe adds the OpenAPI document to each listener: that of what is reached at
-// the URL base, and, where admins have one of their own, to that, whose URL nobody
-// knows. All URLs in it are those of the configuration, never what a request says
-// of its host.
+// describe adds the OpenAPI document to each listener: to the main one, which
+// is reached at the URL base, and to that of the admins if there is one, whose
+// URL isn't known. All URLs in the document come from the configuration, never
+// from a request's Host header.
 func (p *process) describe(base string, h handlers) error {
 	at, err := wellknown.Parse(base)
 	if err != nil {
@@ -41,8 +41,8 @@ func (p *process) describe(base string, h handlers) error {
 	return p.describeListener(at, h.admin, false)
 }
 
-// describeListener adds the document of what is offered, at the root and below the
-// path, as the rest is.
+// describeListener adds the document of the offered handlers, at the root and
+// below the path, like the handlers themselves.
 func (p *process) describeListener(at wellknown.Identifier, offered map[string]http.Handler, measured bool) error {
 	served := map[string]bool{openAPIPath: true, "/livez": true, "/readyz": true, metricsPath: measured}
 	for path := range offered {
@@ -63,7 +63,7 @@ func (p *process) describeListener(at wellknown.Identifier, offered map[string]h
 	return nil
 }
 
-// openAPI is the document, as JSON.
+// openAPI returns the document as JSON.
 func (p *process) openAPI(at wellknown.Identifier, served map[string]bool) (json.RawMessage, error) {
 	var source yaml.Node
 	if err := yaml.Unmarshal(openAPISource, &source); err != nil {
@@ -83,9 +83,9 @@ func (p *process) openAPI(at wellknown.Identifier, served map[string]bool) (json
 	return b.Bytes(), err
 }
 
-// tellPaths leaves what is served, and moves what isn't below the URL at which the
-// rest is: an authority's documents (RFC 8615), a resource server with a URL of
-// its own, and the probes.
+// tellPaths keeps the served paths. It gives another URL to those that aren't
+// below the URL of the rest: an authority's documents (RFC 8615), a resource
+// server with a URL of its own, and the probes.
 func (p *process) tellPaths(paths *yaml.Node, at wellknown.Identifier, served map[string]bool) error {
 	base, usersMe := p.config.resources()
 	for path, place := range map[string]struct{ of, name string }{
@@ -116,15 +116,15 @@ func (p *process) tellPaths(paths *yaml.Node, at wellknown.Identifier, served ma
 	return nil
 }
 
-// moved has the path answered below that URL, unless it is that of all.
+// moved gives the path the URL base, unless that is the URL of all.
 func moved(paths *yaml.Node, path, base string, at wellknown.Identifier) {
 	if base != at.Base {
 		put(child(paths, path), "servers", servers(base))
 	}
 }
 
-// tellScopes names the scopes of the configuration, of which the source describes
-// those that mean something to grantd, and the token endpoint that gives them.
+// tellScopes names the scopes of the configuration and the token endpoint. The
+// source describes only the scopes that have a meaning for grantd.
 func (p *process) tellScopes(root *yaml.Node) {
 	tokenURL := strings.TrimSuffix(p.config.Issuer, "/") + "/token"
 	flows := child(root, "components", "securitySchemes", "oauth2", "flows")
@@ -147,7 +147,8 @@ func (p *process) tellScopes(root *yaml.Node) {
 	}
 }
 
-// hidePasswordGrant: the strict profile doesn't offer it.
+// hidePasswordGrant removes the password grant, which the strict profile
+// doesn't offer.
 func hidePasswordGrant(root *yaml.Node) {
 	const name = "PasswordGrant"
 	schemas := child(root, "components", "schemas")
@@ -162,19 +163,19 @@ func hidePasswordGrant(root *yaml.Node) {
 	}
 }
 
-// The nodes of the source are mappings, whose Content is keys and values by
-// turns, sequences and scalars. A node that isn't there is nil, and has no members.
+// The nodes of the source are mappings, whose Content alternates keys and
+// values, sequences and scalars. A missing node is nil, and has no members.
 
 func text(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s} }
 
-// servers is the member of that name, with one URL.
+// servers returns the member servers with one URL.
 func servers(url string) *yaml.Node {
 	server := &yaml.Node{Kind: yaml.MappingNode}
 	put(server, "url", text(url))
 	return &yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{server}}
 }
 
-// keys are the names of the members, in their order.
+// keys returns the names of the members, in their order.
 func keys(n *yaml.Node) []string {
 	var names []string
 	for i := 0; n != nil && i < len(n.Content); i += 2 {
@@ -183,7 +184,7 @@ func keys(n *yaml.Node) []string {
 	return names
 }
 
-// child is what the names lead to, or nil.
+// child returns the node that the names lead to, or nil.
 func child(n *yaml.Node, names ...string) *yaml.Node {
 	for _, name := range names {
 		if n != nil && n.Kind == yaml.AliasNode {

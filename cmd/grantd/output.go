@@ -42,8 +42,9 @@ func writeLine(w io.Writer, document json.RawMessage) error {
 	return err
 }
 
-// harmless escapes what could drive a terminal, or deceive who reads it. In JSON
-// that can only be within a string, where it means the same.
+// harmless escapes characters that could control a terminal, or deceive its
+// reader. In JSON they can only be within a string, where the escapes mean the
+// same.
 func harmless(document []byte) []byte {
 	visible := func(r rune) bool { return r == '\n' || unicode.IsPrint(r) && r != utf8.RuneError }
 	if bytes.IndexFunc(document, func(r rune) bool { return !visible(r) }) < 0 {
@@ -64,7 +65,8 @@ func harmless(document []byte) []byte {
 	return b.Bytes()
 }
 
-// writeTable aligns the columns. What isn't visible in a cell is a question mark.
+// writeTable aligns the columns. It writes invisible characters as question
+// marks.
 func writeTable(w io.Writer, rows [][]any) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
@@ -79,7 +81,7 @@ func writeTable(w io.Writer, rows [][]any) error {
 	return tw.Flush()
 }
 
-// cellText is the value for people. What there isn't is a dash.
+// cellText returns the value for people. A missing value is a dash.
 func cellText(cell any) string {
 	text := ""
 	switch c := cell.(type) {

@@ -36,7 +36,7 @@ type process struct {
 	health *health
 	audit  *auditor
 
-	keyPair *keyPair // of all that listens; nil for plain http
+	keyPair *keyPair // of all listeners; nil for plain http
 
 	ballast []byte
 
@@ -46,31 +46,31 @@ type process struct {
 	auth  *authserver.Server // nil where it isn't offered
 	admin *admin.API         // likewise
 
-	// throttle limits guessing, of all that is offered here; nil: nothing does.
+	// throttle limits guessing at all that is offered here; nil: no limit.
 	throttle *throttle.Limiter
 
-	// prepare is what must succeed, once, before anybody is let in. It is
-	// repeated while the store can't answer; any other error ends the process.
+	// prepare must succeed once before anybody is let in. It is repeated while
+	// the store can't answer; any other error ends the process.
 	prepare func(context.Context) error
 
-	// ready is called once, in the background, when all that succeeded.
+	// ready is called once, in the background, after prepare succeeded.
 	ready func(context.Context)
 
-	// sealedHint says what to do about a store of another deployment secret.
+	// sealedHint says what to do if the store has another deployment secret.
 	sealedHint string
 
-	// announce is told the address that the process listens on.
+	// announce is called with the address that the process listens on.
 	announce func(net.Addr)
 }
 
-// ballastSize is how many bytes every process holds and never touches, so that the
-// system never gives them. The collector takes them for memory in use: it runs when
-// the heap has doubled, and a server that uses a few MiB would have it run dozens of
-// times a second, at a tenth of its time.
+// ballastSize is how many bytes every process holds but never touches, so that
+// the system never provides them. The garbage collector runs when the heap has
+// doubled, and counts these bytes as in use. Without them a server that uses a
+// few MiB would run it dozens of times a second, for a tenth of its time.
 const ballastSize = 24 << 20
 
-// newProcess opens the store of a checked configuration, whose keys it loads by those
-// options.
+// newProcess opens the store of a checked configuration. The options are for
+// the loader of its keys.
 func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.LoaderOption) (p *process, err error) {
 	lines := newLineWriter(logTo, func(n int) []byte {
 		var line bytes.Buffer
@@ -124,8 +124,8 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.
 	return p, nil
 }
 
-// run listens on addr and serves what offer makes, which is told the address,
-// until ctx ends. Then it closes the store.
+// run listens on addr and calls offer with the address. It serves the handlers
+// that offer returns until ctx ends, and then closes the store.
 func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (handlers, error)) (err error) {
 	var deadline time.Time // of shutting down
 	defer func() {
@@ -151,8 +151,8 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 		return err
 	}
 	defer func() { _ = closeListeners(services) }() // as above
-	// In the usual case the store is there, and who reads the address may use
-	// it at once.
+	// Usually the store answers, and whoever reads the address may use the
+	// server at once.
 	if err := p.start(ctx); err != nil && !retriable(err) && ctx.Err() == nil {
 		return err
 	}
@@ -183,19 +183,20 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	return errors.Join(err, p.finishBackground(deadline))
 }
 
-// finishBackground lets what requests began and don't wait for any more finish, until the
-// deadline: it needs the store.
+// finishBackground waits, until the deadline, for the background work of requests: it
+// needs the store.
 func (p *process) finishBackground(deadline time.Time) error {
 	late, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	_ = p.keys.loader.Wait(late) // keys that aren't loaded any more are nobody's loss
+	_ = p.keys.loader.Wait(late) // keys aren't needed any more
 	if p.auth != nil && p.auth.Wait(late) != nil {
 		return failedf("what some requests began, as ending a sign-in, took longer than shutdown_timeout and was cut off")
 	}
 	return nil
 }
 
-// stopping has nobody sent here any more, and nobody wait here.
+// stopping makes load balancers send no more requests here, and ends the waits
+// of requests.
 func (p *process) stopping() {
 	p.health.stopping.Store(true)
 	if p.admin != nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// progress shows how far a long command is: on a terminal a line that changes,
-// elsewhere a line every ten seconds.
+// progress shows the progress of a long command: on a terminal as a line that
+// changes, elsewhere as a line every ten seconds.
 type progress struct {
 	w        io.Writer
 	terminal bool
@@ -24,8 +24,8 @@ type progress struct {
 	shown bool       // the line that changes is on the terminal
 }
 
-// newProgress writes to w, which the terminal is behind if it is standard error
-// and that is one.
+// newProgress returns a progress on w. w counts as a terminal only if it is
+// standard error and that is a terminal.
 func newProgress(w io.Writer, total int64) *progress {
 	p := &progress{w: w, terminal: w == os.Stderr && isTerminal(os.Stderr), noun: "lines", began: time.Now()}
 	p.total.Store(total)

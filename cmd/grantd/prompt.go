@@ -13,9 +13,10 @@ import (
 	"golang.org/x/term"
 )
 
-// newPassword gets a new password of that user from the file ("-" is standard
-// input), or from the person at the terminal, who types it twice. It is never an
-// argument: those are seen by every user of the machine and kept by shells.
+// newPassword gets a new password for that user from the file ("-" is standard
+// input), or from the person at the terminal, who types it twice. A password is
+// never an argument: every user of the machine can see arguments, and shells
+// keep them.
 func (t *tools) newPassword(cmd *cobra.Command, user, file string) (string, error) {
 	password, err := askPassword(cmd, file)
 	if err != nil {
@@ -83,8 +84,8 @@ func secretInput(cmd *cobra.Command, what, file string) (string, error) {
 	return readPassword(cmd, what, file)
 }
 
-// typePassword reads a line without showing it. When a signal ends ctx, it gives
-// the terminal back as it was.
+// typePassword reads a line without showing it. When a signal ends ctx, it
+// restores the terminal.
 func typePassword(ctx context.Context, question string) (string, error) {
 	fd := int(os.Stdin.Fd())
 	before, err := term.GetState(fd)

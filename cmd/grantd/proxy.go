@@ -39,7 +39,7 @@ func (p proxies) trust(a netip.Addr) bool {
 	return false
 }
 
-// peer is who opened the connection.
+// peer returns the address that opened the connection.
 func peer(r *http.Request) netip.Addr {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -48,9 +48,9 @@ func peer(r *http.Request) netip.Addr {
 	return ap.Addr().Unmap().WithZone("")
 }
 
-// client is where the request comes from: the peer, or, behind trusted proxies,
-// the rightmost address of X-Forwarded-For that isn't one of them. What stands
-// further left may be the client's own invention.
+// client returns the address of the client: the peer, or, behind trusted
+// proxies, the rightmost address of X-Forwarded-For that isn't one of them. The
+// addresses further left may be invented by the client.
 func (p proxies) client(r *http.Request, from netip.Addr) netip.Addr {
 	if !p.trust(from) {
 		return from
@@ -86,7 +86,7 @@ func parseHop(text string) (netip.Addr, bool) {
 }
 
 // secure reports whether every hop of the request used TLS: the connection
-// itself, or all those that a trusted proxy tells of.
+// itself, or all hops that a trusted proxy names.
 func (p proxies) secure(r *http.Request) bool {
 	if r.TLS != nil {
 		return true

@@ -14,8 +14,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// record is what the log will say of one request. It belongs to the goroutine
-// that serves the request, and to nobody once the handler has returned.
+// record is what the log will say about one request. Only the goroutine that
+// serves the request may use it, and nobody once the handler has returned.
 type record struct {
 	http.ResponseWriter
 	status int   // 0 until the header is written
@@ -36,10 +36,10 @@ type record struct {
 
 var records = sync.Pool{New: func() any { return new(record) }}
 
-// requestContext is the context of a request: its record, and what is left of the time
-// that it may wait for the store. Both are one value to allocate. The budget isn't
-// in the record, which another request has next, while this context may go on to be
-// used by what the request began.
+// requestContext is the context of a request, with its record and its budget of
+// waiting for the store in one allocation. The budget isn't in the record, because
+// another request gets the record next, while background work of this request may
+// still use the context.
 type requestContext struct {
 	context.Context
 	rec    *record
@@ -65,14 +65,14 @@ func recordOf(ctx context.Context) *record {
 	return rec
 }
 
-// note puts why a request was refused into its record.
+// note writes the reason why a request was refused into its record.
 func note(ctx context.Context, err error) {
 	if rec := recordOf(ctx); rec != nil && err != nil {
 		rec.err = err
 	}
 }
 
-// noteEvent puts what became of a token request into its record.
+// noteEvent writes the outcome of a token request into its record.
 func noteEvent(ctx context.Context, ev authserver.Event) {
 	rec := recordOf(ctx)
 	if rec == nil {
@@ -82,7 +82,7 @@ func noteEvent(ctx context.Context, ev authserver.Event) {
 	note(ctx, ev.Err)
 }
 
-// remoteAddr is where the request comes from, as observe found it.
+// remoteAddr returns the client's address, as the observer found it.
 func remoteAddr(r *http.Request) netip.Addr {
 	if rec := recordOf(r.Context()); rec != nil {
 		return rec.remote

@@ -147,8 +147,8 @@ cleared away. --verify looks for survivors; there must be none.`,
 	return c
 }
 
-// getReceipt reads the receipt, after a look for survivors if verify. With many
-// grants to look at that goes on in the background, and the receipt tells of its end.
+// getReceipt reads the receipt, if verify after a look for survivors. With many
+// grants the look goes on in the background, and the receipt shows its end.
 func getReceipt(a *api, cmd *cobra.Command, id string, verify bool) (document json.RawMessage, err error) {
 	ctx, path := cmd.Context(), revocationPath(id)
 	var before admin.Receipt
@@ -181,7 +181,8 @@ func getReceipt(a *api, cmd *cobra.Command, id string, verify bool) (document js
 	return nil, err
 }
 
-// survived is a failure when the receipt tells of grants that should have ended.
+// survived returns a failure when the receipt counts grants that should have
+// ended.
 func survived(document json.RawMessage) error {
 	var r admin.Receipt
 	if err := understand(document, &r); err != nil || r.Verified == nil || r.Verified.Survivors == 0 {

@@ -11,24 +11,24 @@ import (
 	"strings"
 )
 
-// handlers are what a process offers.
+// handlers are the handlers that a process offers.
 type handlers struct {
 	health  *health
 	metrics http.Handler            // nil where they aren't
 	oauth   map[string]http.Handler // by path: the endpoints, the API and their metadata
 	admin   map[string]http.Handler // the admin API, where it has a listener of its own
 
-	// escaped is what the paths of the admin API begin with: below it names stand in
-	// paths, which may hold anything.
+	// escaped are the beginnings of the admin API's paths: below them paths have
+	// names, which may hold any character.
 	escaped []string
 
-	// nothing answers what is below one of escaped, and untidy.
+	// nothing answers untidy paths below one of escaped.
 	nothing http.Handler
 }
 
-// routes is everything that is answered. Only health and metrics are served to
-// requests that guard would refuse: probes and Prometheus come by plain http.
-// Handlers answer wrong methods themselves, in JSON.
+// routes returns the handler of all routes. Health and metrics are outside
+// guard, because probes and Prometheus come by plain http. Handlers answer
+// wrong methods themselves, in JSON.
 func (h handlers) routes(guard func(http.Handler) http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, handler http.Handler) { mux.Handle(pattern, boundBody(handler)) }
@@ -49,16 +49,17 @@ func (h handlers) routes(guard func(http.Handler) http.Handler) http.Handler {
 	return plainPaths(mux, h.escaped, h.nothing)
 }
 
-// patterns are those that routes answers by.
+// patterns returns the patterns of routes.
 func (h handlers) patterns() []string {
 	return slices.AppendSeq([]string{"/", "/livez", "/readyz", metricsPath}, maps.Keys(h.oauth))
 }
 
 // plainPaths answers 404 where the mux would redirect to a tidied path: a POST
 // with a password must not be sent on, and nobody needs //token or /x/../token.
-// So is what has no path, as OPTIONS *, which the mux refuses without JSON. What is
-// escaped though it need not be is another path, but for what begins with one of
-// escaped as it stands; it is tidy when its spelling is.
+// It also answers 404 to requests without a path, such as OPTIONS *, which the
+// mux would refuse without JSON. A path with needless escapes counts as another
+// path, except below one of escaped; there a path is tidy when its escaped form
+// is.
 func plainPaths(mux http.Handler, escaped []string, nothing http.Handler) http.Handler {
 	below := func(path string) bool {
 		return slices.ContainsFunc(escaped, func(begin string) bool { return strings.HasPrefix(path, begin) })
@@ -98,9 +99,9 @@ func readOnly(f http.HandlerFunc) http.Handler {
 
 var errPlainHTTP = errors.New("the request came by plain http")
 
-// demandTLS refuses what came unprotected before anything of it is looked at
-// (RFC 6749 section 2.3.1, RFC 6750 section 5.2). What was sent is known to the
-// network by then; refusing makes the fault show at the first try.
+// demandTLS refuses unprotected requests before anything in them is read (RFC
+// 6749 section 2.3.1, RFC 6750 section 5.2). By then the network has seen what
+// was sent, but the refusal shows the fault at the first try.
 func demandTLS(p proxies) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -8,9 +8,9 @@ import (
 
 const redacted = "[redacted]"
 
-// Secret is a text that prints as [redacted], whoever prints it. The text is
-// behind a pointer, so that not even reflection over an unexported field shows
-// it. The zero Secret is empty.
+// Secret is a text that always prints as [redacted]. The text is behind a
+// pointer, so that not even reflection over an unexported field shows it. The
+// zero Secret is empty.
 type Secret struct{ text *string }
 
 func newSecret(text string) Secret {
@@ -51,7 +51,7 @@ func (s Secret) MarshalYAML() (any, error) { return s.String(), nil }
 // LogValue is what slog writes.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// UnmarshalText takes the text as it is.
+// UnmarshalText takes the text unchanged.
 func (s *Secret) UnmarshalText(text []byte) error {
 	*s = newSecret(string(text))
 	return nil

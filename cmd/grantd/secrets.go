@@ -47,8 +47,8 @@ containers of different users share, and nobody else.`,
 	return c
 }
 
-// secretWriter writes what is missing in dir, and in redisDir what Redis has to
-// know. What is there keeps its mode.
+// secretWriter writes the missing secrets in dir, and the files for Redis in
+// redisDir. Existing files keep their mode.
 type secretWriter struct {
 	out               io.Writer
 	dir, redisDir     string

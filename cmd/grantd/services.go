@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// services are what listens: on ln, which is at addr, and, where the admin API or
-// the metrics have an address of their own, there.
+// services returns the services of the process: on ln, which is at addr, and on
+// the addresses of the admin API and the metrics, if they have their own.
 func (p *process) services(ctx context.Context, addr string, ln net.Listener, h handlers) ([]service, error) {
 	first, err := p.service(addr, ln, h)
 	if err != nil {
@@ -37,7 +37,7 @@ func (p *process) services(ctx context.Context, addr string, ln net.Listener, h 
 	return all, nil
 }
 
-// ownService is one with a listener that nobody has opened yet.
+// ownService opens a listener and returns its service.
 func (p *process) ownService(ctx context.Context, addr string, h handlers) (service, error) {
 	ln, err := listen(ctx, addr, p.keyPair)
 	if err != nil {
@@ -61,8 +61,8 @@ func (p *process) service(addr string, ln net.Listener, h handlers) (service, er
 	return service{newHTTPServer(handler, defaultLimits, p.log), &acceptor{Listener: ln, log: p.log}}, nil
 }
 
-// handler is h with everything around it, outermost first: the log, the framing,
-// the routes, the transport.
+// handler wraps h, outermost first: the log, the framing, the routes, the
+// transport.
 func (p *process) handler(addr string, h handlers) (http.Handler, error) {
 	trusted, err := parseProxies(p.config.TrustedProxies)
 	if err != nil {
@@ -80,8 +80,9 @@ func (p *process) handler(addr string, h handlers) (http.Handler, error) {
 	return o.wrap(p.health.part(closeChunked(h.routes(guard)))), nil
 }
 
-// warnExposed tells that others may reach what is configured for this machine
-// alone, as in a container whose port is published on loopback.
+// warnExposed warns that others may reach a server that is configured for this
+// machine alone, such as one in a container whose port is published on
+// loopback.
 func (p *process) warnExposed(addr string) {
 	if p.config.TLSCert == "" && strings.HasPrefix(p.config.Issuer, "http:") && !loopbackAddr(addr) {
 		p.log.Warn("plain http on an address that other machines may reach, though the issuer is on this one",

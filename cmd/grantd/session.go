@@ -11,8 +11,8 @@ import (
 	"github.com/rogpeppe/go-internal/lockedfile"
 )
 
-// session is what grantd login leaves behind: who is signed in where, and the
-// tokens. Only its user may read the file.
+// session is what grantd login keeps in a file: who is signed in at which
+// server, and the tokens. Only its user may read the file.
 type session struct {
 	Server             string `json:"server"`                 // the issuer
 	AdminServer        string `json:"admin_server,omitempty"` // where /admin/v1 is, unless at the server
@@ -31,7 +31,7 @@ type session struct {
 // errNoSession: nobody is signed in. It is no failure by itself.
 var errNoSession = errors.New("you are not signed in")
 
-// who is the user, or the client that signed in for itself.
+// who returns the user, or the client that signed in for itself.
 func (s session) who() string {
 	if s.Username != "" {
 		return s.Username
@@ -39,7 +39,7 @@ func (s session) who() string {
 	return s.ClientID
 }
 
-// where is the session without its tokens.
+// where returns the session without its tokens.
 func (s session) where() session {
 	s.AccessToken, s.RefreshToken, s.Expires = "", "", time.Time{}
 	return s
@@ -51,7 +51,7 @@ func (s session) fresh() bool {
 	return s.Expires.IsZero() || time.Until(s.Expires) > margin
 }
 
-// sessionPath is where the session is kept.
+// sessionPath returns the path of the session's file.
 func sessionPath() (string, error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
@@ -98,8 +98,8 @@ func (s session) save(path string) error {
 	return nil
 }
 
-// lockSession makes the directory and lets one command at a time change what is
-// in it: a refresh token is spent once, and its successor must not get lost.
+// lockSession makes the directory and lets one command at a time change the
+// session: a refresh token is spent once, and its successor must not get lost.
 func lockSession(path string) (unlock func(), err error) {
 	const private fs.FileMode = 0o700
 	dir := filepath.Dir(path)

@@ -22,8 +22,9 @@ import (
 	"github.com/grantd/grantd/internal/wellknown"
 )
 
-// newAPIClient speaks to a server. One that isn't there is found out quickly, and
-// a token is never sent on to where an answer points.
+// newAPIClient returns a client for a server. It notices quickly if the server
+// isn't there, and follows no redirects, so that it never sends a token
+// elsewhere.
 func newAPIClient() *http.Client {
 	const patience = 5 * time.Second
 	return &http.Client{
@@ -39,8 +40,8 @@ func newAPIClient() *http.Client {
 	}
 }
 
-// serverURL checks the URL of a server: what is sent there is a password or a
-// token, so it goes by TLS or stays on this machine.
+// serverURL checks the URL of a server. Passwords and tokens are sent there, so
+// it must be https or on this machine.
 func serverURL(from, text string) (wellknown.Identifier, error) {
 	id, err := wellknown.Parse(text)
 	switch {
@@ -53,7 +54,7 @@ func serverURL(from, text string) (wellknown.Identifier, error) {
 	return id, nil
 }
 
-// metadata is what a server says of itself, RFC 8414.
+// metadata is what a server says about itself, RFC 8414.
 type metadata struct {
 	Issuer             string   `json:"issuer"`
 	TokenEndpoint      string   `json:"token_endpoint"`
@@ -78,7 +79,7 @@ func readMetadata(ctx context.Context, c *http.Client, server wellknown.Identifi
 	return told, nil
 }
 
-// protected reports whether what is sent to the URL is hidden from the network.
+// protected reports whether the network can't read what is sent to the URL.
 func protected(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && (u.Scheme == "https" && u.Host != "" || u.Scheme == "http" && wellknown.Loopback(u.Hostname()))
@@ -105,7 +106,7 @@ func getJSON(ctx context.Context, c *http.Client, address string, v any) error {
 	return nil
 }
 
-// credentials are what a session is begun or renewed with.
+// credentials are the secrets that begin or renew a session.
 type credentials struct {
 	username, password string // neither: the client signs in for itself
 	secret             string // of the client; empty for a public one
@@ -157,7 +158,7 @@ func (s *session) take(t *oauth2.Token) {
 	s.AccessToken, s.RefreshToken, s.Expires = t.AccessToken, t.RefreshToken, t.Expiry.UTC()
 }
 
-// secret is the client's, "" for a public one.
+// secret returns the client's secret, "" for a public client.
 func (s *session) secret() (string, error) {
 	if s.ClientSecretFile == "" {
 		return "", nil
@@ -183,7 +184,8 @@ func (s *session) clientCredentials(ctx context.Context, secret string) (*oauth2
 	}).Token(ctx)
 }
 
-// authStyle keeps the library from trying both, and from a header without a secret.
+// authStyle keeps the library from trying both styles, and from sending a
+// header without a secret.
 func authStyle(secret string) oauth2.AuthStyle {
 	if secret == "" {
 		return oauth2.AuthStyleInParams
@@ -226,7 +228,7 @@ func (s *session) end(ctx context.Context, c *http.Client) error {
 	return nil
 }
 
-// explainSignIn words why the token endpoint refused.
+// explainSignIn rewords the refusal of the token endpoint.
 func (s *session) explainSignIn(err error) error {
 	var refused *oauth2.RetrieveError
 	if !errors.As(err, &refused) {
@@ -249,8 +251,8 @@ func (s *session) explainSignIn(err error) error {
 	return f
 }
 
-// refusal is why, as far as the code of the error tells: any user who isn't an admin
-// is refused the scope, and so is a client other than grantd-cli that lacks it.
+// refusal returns the reason, as far as the error code tells it. The scope is
+// refused to any user who isn't an admin, and to a client that lacks it.
 func (s *session) refusal(e *oauth2.RetrieveError) string {
 	switch {
 	case e.ErrorCode == "invalid_grant" && s.Username != "":
@@ -261,7 +263,8 @@ func (s *session) refusal(e *oauth2.RetrieveError) string {
 	return signInText(e)
 }
 
-// signInText is the server's own, without what it may say to a terminal.
+// signInText returns the server's own text, without characters that could
+// control a terminal.
 func signInText(e *oauth2.RetrieveError) string {
 	if e.ErrorDescription != "" {
 		return printable(e.ErrorDescription, longestText)
@@ -272,7 +275,7 @@ func signInText(e *oauth2.RetrieveError) string {
 	return "the server answers " + strconv.Itoa(e.Response.StatusCode)
 }
 
-// unreachable words that there was no answer at all.
+// unreachable rewords the error of a request without an answer.
 func unreachable(server string, err error) error {
 	var known *failure
 	if errors.As(err, &known) {
@@ -285,7 +288,7 @@ func unreachable(server string, err error) error {
 	return failedf("the server at %s can't be reached: %w", server, plainNetwork(err)).withHint(cmp.Or(hintCA(err), hint))
 }
 
-// hintCA says what to do about a certificate whose CA isn't known; "" of another error.
+// hintCA says what to do about a certificate of an unknown CA; "" for other errors.
 func hintCA(err error) string {
 	if errors.As(err, new(x509.UnknownAuthorityError)) {
 		return "SSL_CERT_FILE names the file of a CA of your own"
@@ -293,7 +296,7 @@ func hintCA(err error) string {
 	return ""
 }
 
-// plainNetwork is err without the method and the URL.
+// plainNetwork returns err without the method and the URL.
 func plainNetwork(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {

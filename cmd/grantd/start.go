@@ -23,7 +23,8 @@ func (p *process) start(ctx context.Context) error {
 	if err := p.store.Ping(ctx); err != nil {
 		return fmt.Errorf("asking the store: %w", err)
 	}
-	// The keys first: who lacks the secret of the store must not write to it.
+	// The keys first: a process without the secret of the store must not write
+	// to it.
 	_, err := p.keys.loader.Keyring(ctx)
 	if errors.Is(err, opaque.ErrSealed) {
 		return failedf("%w", err).withHint(p.sealedHint)
@@ -39,15 +40,15 @@ func (p *process) start(ctx context.Context) error {
 	return nil
 }
 
-// ownSecret is what to do about a store of another deployment secret.
+// ownSecret says what to do if the store has another deployment secret.
 const ownSecret = "give the deployment secret that the store was first used with"
 
 func retriable(err error) bool {
 	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, passhash.ErrBusy)
 }
 
-// keepStarting repeats start until it succeeds. What repeating can't mend ends
-// the process.
+// keepStarting repeats start until it succeeds. An error that a repetition
+// can't mend ends the process.
 func (p *process) keepStarting(ctx context.Context, fatal context.CancelCauseFunc) {
 	const pause = 250 * time.Millisecond
 	told := false
@@ -77,7 +78,7 @@ func (p *process) keepStarting(ctx context.Context, fatal context.CancelCauseFun
 	}
 }
 
-// warnEvicting tells of a Redis that will forget revocations.
+// warnEvicting warns about a Redis that will forget revocations.
 func (p *process) warnEvicting(ctx context.Context) {
 	if p.health.storeHealth(ctx).State == storage.Evicting {
 		p.log.Warn("Redis forgets keys when its memory is full, and revoked tokens would live again", "hint", "set its maxmemory-policy to noeviction")

@@ -36,13 +36,13 @@ func openStore(c *config) (storage.Store, error) {
 	return s, nil
 }
 
-// ofFile is what err says of a file: what is wrong with one isn't that it can't be reached.
+// ofFile returns the text of err for a file, without "unavailable".
 func ofFile(err error) string {
 	return strings.Replace(err.Error(), storage.ErrUnavailable.Error()+": ", "", 1)
 }
 
-// redisURL is redis.url with redis.password in it. It is put together by hand,
-// since net/url takes no list of hosts, and its errors quote what they refuse.
+// redisURL returns redis.url with redis.password in it. It is assembled by
+// hand, since net/url accepts no list of hosts, and its errors quote the URL.
 func (c *config) redisURL() (string, error) {
 	scheme, rest, found := strings.Cut(c.Redis.URL, "://")
 	if c.Redis.Password.IsZero() || !found {
@@ -73,7 +73,7 @@ func eachUser(ctx context.Context, users storage.Users, f func(storage.User) boo
 	})
 }
 
-// eachClient is to clients what eachUser is to users.
+// eachClient does for clients what eachUser does for users.
 func eachClient(ctx context.Context, clients storage.Clients, f func(storage.Client) bool) error {
 	return eachPage(func(c storage.Client) string { return c.ID }, f, func(after string) ([]storage.Client, error) {
 		return clients.ListClients(ctx, after, pageSize)
@@ -102,7 +102,7 @@ func eachPage[T any](key func(T) string, f func(T) bool, page func(after string)
 }
 
 // redactURL hides a password in the userinfo of a Redis URL, and all
-// parameters, of which one is a password.
+// parameters, because one may be a password.
 func redactURL(text string) string {
 	scheme, rest, found := strings.Cut(text, "://")
 	if !found {

@@ -15,12 +15,13 @@ func tokenCommand() *cobra.Command {
 	return noun("token", "Say what a token is, and end it", tokenInspectCommand(), tokenRevokeCommand())
 }
 
-// tokenShape is what tokens begin with.
+// tokenShape matches the beginning of tokens.
 var tokenShape = regexp.MustCompile(`^g(at|rt|ac)_`)
 
 func tokenText(s string) bool { return tokenShape.MatchString(s) }
 
-// tokenArgument refuses one without repeating it.
+// tokenArgument returns the refusal of a token as an argument, without
+// repeating the token.
 func tokenArgument() error {
 	return usagef("a token is no argument: others on this machine see those, and shells keep them").
 		withHint("use --token-file FILE, or pipe it in: -")

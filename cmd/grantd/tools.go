@@ -18,7 +18,7 @@ import (
 	"github.com/grantd/grantd/storage/stockredis"
 )
 
-// tools are what the commands work with that act on the store itself.
+// tools are what commands that act on the store itself work with.
 type tools struct {
 	config *config
 	store  storage.Store
@@ -26,8 +26,8 @@ type tools struct {
 	hasher *passhash.Hasher
 }
 
-// openTools opens the store that the command's configuration names. Of the
-// configuration only what such commands need has to be right.
+// openTools opens the store that the command's configuration names. Only the
+// parts of the configuration that such commands need have to be right.
 func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	c, err := loadConfig(cmd, func(c *config, f *faults) {
 		c.checkStore(f)
@@ -44,8 +44,8 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	if err != nil {
 		return nil, usagef("password_hash: %w", err)
 	}
-	// What adds may be the first to put something into a store, and makes the file that
-	// the configuration names; a name on the command line is more likely wrong.
+	// A command that adds may be the first to use a store, so it makes the file that
+	// the configuration names. A name on the command line is more likely wrong.
 	adds := cmd.Name() == "add" || cmd.Name() == "import"
 	if c.Redis.URL == "" && !mayCreate && (!adds || cmd.Flags().Changed("data")) {
 		if err := storeExists(c.Data); err != nil {
@@ -63,8 +63,8 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	return &tools{config: c, store: store, stock: stock, hasher: hasher}, nil
 }
 
-// storeExists keeps a slip of the pen in the file's name from making a new store,
-// in which the command then finds nothing.
+// storeExists fails if there is no file at path, so that a mistyped name
+// doesn't make a new, empty store.
 func storeExists(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) || path == embedded.Memory {
 		return nil // what else is wrong with the file, opening tells
@@ -72,10 +72,9 @@ func storeExists(path string) error {
 	return failedf("no store at %s", path).withHint("grantd init makes one")
 }
 
-// wasUsed reports whether there is anything in the store. A Redis that came up empty, or
-// another database of it, would do as it is told: there is nothing to revoke. A store
-// that doesn't answer was used, for all that anybody knows; what the command asks of it
-// fails in its own way.
+// wasUsed reports whether there is anything in the store. An empty Redis, or another
+// database of it, would accept a revocation although it has nothing to revoke. A store
+// that doesn't answer counts as used; the command's own calls will fail.
 func wasUsed(ctx context.Context, s storage.Store) bool {
 	keys, err := s.ListKeys(ctx)
 	if err != nil || len(keys) > 0 {
@@ -118,8 +117,9 @@ func withStore(f toolFunc, mayCreate bool) func(*cobra.Command, []string) error 
 	}
 }
 
-// locally does what acts on the store itself, without a server. The event, of which
-// the caller gives what is done and to whom, is kept before; else it isn't done.
+// locally runs do, which acts on the store itself without a server, after it
+// has kept the event. If the event can't be kept, locally doesn't run do. The
+// caller fills in what is done and to whom.
 func locally(ctx context.Context, s storage.Audit, e storage.AuditEvent, do func() error) error {
 	e.Local, e.Time, e.Outcome = true, time.Now().UTC(), storage.Accepted
 	if err := s.AppendAudit(ctx, e); err != nil {
@@ -142,7 +142,7 @@ func (t *tools) explain(err error) error {
 	return hintRedis(t.config.Redis.URL, err)
 }
 
-// redisHints say what to do about what Redis answers, by a part of its words.
+// redisHints say what to do about answers of Redis, by a part of their text.
 var redisHints = []struct{ answer, hint string }{
 	{"NOAUTH", "give the password of Redis in redis.password_file or GRANTD_REDIS_PASSWORD_FILE; to grantd dev, in the URL"},
 	{"WRONGPASS", "that password isn't Redis's. It comes from redis.password_file, GRANTD_REDIS_PASSWORD_FILE or the URL"},
@@ -155,8 +155,8 @@ var redisHints = []struct{ answer, hint string }{
 	{"unknown command 'sentinel'", "it is no Sentinel: the URL of Redis itself begins with redis://"},
 }
 
-// hintRedis says what to do about a Redis that can't be reached, at that URL, or what
-// it answers, unless err says what to do already.
+// hintRedis adds a hint about a Redis at that URL that can't be reached, or
+// about its answer, unless err has a hint already.
 func hintRedis(url string, err error) error {
 	var known *failure
 	if !errors.Is(err, storage.ErrUnavailable) || errors.As(err, &known) {
@@ -185,7 +185,7 @@ func hintRedis(url string, err error) error {
 	return told.withHint("is Redis running, and is its URL right? It comes from redis.url, GRANTD_REDIS_URL or --redis")
 }
 
-// answers words what is unavailable though it answers.
+// answers rewords errors of a store that is unavailable but answers.
 var answers = strings.NewReplacer(
 	"storage: unavailable: stock tokens: ", "the stock server's Redis answers: ",
 	"storage: unavailable: ", "the store answers: ",

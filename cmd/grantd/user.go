@@ -43,7 +43,7 @@ func username(name string) (string, error) {
 	return stored, nil
 }
 
-// loadUser returns the user, and the document that says so.
+// loadUser returns the user, and the document that it was read from.
 func loadUser(a *api, cmd *cobra.Command, arg string) (u admin.User, document json.RawMessage, err error) {
 	name, err := username(arg)
 	if err != nil {
@@ -165,8 +165,8 @@ func userExists(name string) error {
 	return failedf("user %s exists already", name).withHint("grantd user passwd " + name + " changes the password")
 }
 
-// badPassword words that the password is refused, and isn't a fault of the call:
-// it is no part of it.
+// badPassword rewords the refusal of a password as a failure, not a usage
+// error: the password is no part of the call.
 func badPassword(err error) error {
 	var p *problem
 	if !errors.As(err, &p) || len(p.Errors) != 1 || p.Errors[0].Field != "password" {

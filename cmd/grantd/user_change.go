@@ -42,7 +42,7 @@ func userEnableCommand() *cobra.Command {
 		}))
 }
 
-// changeUser sets a flag of the user, and says what that comes to.
+// changeUser sets a flag of the user, and prints what that means.
 func changeUser(a *api, cmd *cobra.Command, arg, member string, value bool, what string) error {
 	name, err := username(arg)
 	if err != nil {

@@ -57,8 +57,8 @@ It acts on a store, which --config, --data or --redis names, not through a serve
 	return c
 }
 
-// absent is a failure when there is such a file; an empty path names none. It is
-// asked first, since an export can take a while.
+// absent returns a failure if the file exists; an empty path names none. It is
+// called first, since an export can take a while.
 func absent(path string) error {
 	if _, err := os.Lstat(path); path == "" || err != nil {
 		return nil

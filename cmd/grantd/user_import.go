@@ -66,7 +66,7 @@ It acts on a store, which --config, --data or --redis names, not through a serve
 	return c
 }
 
-// importUsers says what was taken, however it ends.
+// importUsers imports the users, and prints what was taken however it ends.
 func importUsers(cmd *cobra.Command, path string, im *importer) error {
 	in, size, err := openInput(cmd, path)
 	if err != nil {
@@ -81,7 +81,7 @@ func importUsers(cmd *cobra.Command, path string, im *importer) error {
 	return errors.Join(im.verdict(err), printing)
 }
 
-// openInput opens the file and tells its size, 0 when it isn't known.
+// openInput opens the file and returns its size, 0 if unknown.
 func openInput(cmd *cobra.Command, path string) (io.ReadCloser, int64, error) {
 	if path == "-" {
 		return io.NopCloser(cmd.InOrStdin()), 0, nil
@@ -100,12 +100,13 @@ func openInput(cmd *cobra.Command, path string) (io.ReadCloser, int64, error) {
 	return f, size, nil
 }
 
-// importWriters is how many users are written at once: the embedded store commits
-// those together that come together, and Redis needn't be waited for one by one.
+// importWriters is how many users are written at once: the embedded store
+// commits concurrent writes together, and Redis answers them without one
+// waiting for another.
 const importWriters = 256
 
 // importer takes users into the store. One goroutine reads the file and finds
-// what is wrong within it; the others ask the store.
+// its faults; the others write to the store.
 type importer struct {
 	store    storage.Store
 	format   string // json, csv or empty
@@ -113,7 +114,7 @@ type importer struct {
 	progress *progress
 
 	names   map[string]int    // line of each name so far
-	clients map[string]bool   // ids that no user may have for a name
+	clients map[string]bool   // ids of clients; no user may have one as name
 	ids     map[string]string // name of each id, here and in the store; nil until one is needed
 
 	mu     sync.Mutex // guards what follows
@@ -121,7 +122,7 @@ type importer struct {
 	failed error // why the store can't go on
 }
 
-// tally is what became of the lines.
+// tally counts the lines by their outcome.
 type tally struct{ lines, taken, admins, present, bad int }
 
 // candidate is a user whose line is in order.
@@ -131,11 +132,13 @@ type candidate struct {
 	source portableUser
 }
 
-// run takes all it can. Its error says why it stopped before the end.
+// run takes all users that it can. Its error says why it stopped before the
+// end.
 func (im *importer) run(ctx context.Context, in io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// What was begun is finished, whatever signal comes: so it is known what was taken.
+	// Writes that were begun are finished even after a signal, so that it is known
+	// which users were taken.
 	storeCtx := context.WithoutCancel(ctx)
 	candidates := make(chan candidate)
 	var writers sync.WaitGroup
@@ -166,7 +169,7 @@ func (im *importer) fail(err error) {
 	}
 }
 
-// feed hands on the users of all lines that are in order.
+// feed passes on the users of all good lines.
 func (im *importer) feed(ctx context.Context, lines <-chan userLine, candidates chan<- candidate) error {
 	im.names = map[string]int{}
 	if err := im.knowClients(ctx); err != nil {
@@ -252,8 +255,8 @@ func (im *importer) knowClients(ctx context.Context) error {
 	})
 }
 
-// claim keeps an id from being two users'. The store finds users by name only,
-// so the first id makes it list them all.
+// claim fails if another user has the id. The store finds users only by name,
+// so the first call lists them all.
 func (im *importer) claim(ctx context.Context, id, name string) error {
 	if im.ids == nil {
 		ids := map[string]string{}
@@ -273,8 +276,8 @@ func (im *importer) claim(ctx context.Context, id, name string) error {
 	return nil
 }
 
-// take writes the user and counts what became of it. It returns an error when
-// the store can't answer; then the user is counted nowhere.
+// take writes the user and counts the outcome. It returns an error when the
+// store can't answer; then it doesn't count the user.
 func (im *importer) take(ctx context.Context, c candidate) error {
 	there, err := im.create(ctx, c.user)
 	switch {
@@ -312,7 +315,7 @@ func (im *importer) create(ctx context.Context, u storage.User) (*storage.User, 
 }
 
 // is reports whether the user in the store, who has the same name, came from
-// such a line. Who signed in since has a new hash.
+// such a line. The hash may differ, because a sign-in may have replaced it.
 func (c candidate) is(there storage.User) bool {
 	if c.source.ID != "" {
 		return there.ID == c.user.ID
@@ -320,7 +323,7 @@ func (c candidate) is(there storage.User) bool {
 	return there.Password == c.user.Password || c.source.Created != "" && there.Created.Equal(c.user.Created)
 }
 
-// count enters a line that is done with; why is nil, or what is bad about it.
+// count counts a finished line. why is nil, or what is wrong with the line.
 func (im *importer) count(number int, why error, how func(*tally)) {
 	im.progress.count.Add(1)
 	im.mu.Lock()
@@ -338,7 +341,7 @@ func (im *importer) count(number int, why error, how func(*tally)) {
 	im.progress.tell(fmt.Sprintf("line %d: %s", number, printable(reason, 300)))
 }
 
-// summary says what was taken and what not.
+// summary returns a text about what was taken and what not.
 func (im *importer) summary() string {
 	t, verb := im.tally, "taken"
 	if im.dryRun {
@@ -351,7 +354,7 @@ func (im *importer) summary() string {
 	return fmt.Sprintf("%s, %d there already, %s bad", text, t.present, counted(t.bad, "line"))
 }
 
-// verdict is the command's error: what stopped it, or that lines were bad.
+// verdict returns the command's error: what stopped it, or that lines were bad.
 func (im *importer) verdict(stopped error) error {
 	const again = "users that are there stay as they are: run it again, and it takes what is missing"
 	var known *failure

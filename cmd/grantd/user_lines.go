@@ -25,13 +25,13 @@ const maxLine = 64 << 10 // bytes
 
 var errLongLine = fmt.Errorf("longer than %d bytes", maxLine)
 
-// userLine is a line of a file; err says why it can't be read. After an error of the
-// file itself there is none.
+// userLine is a line of a file; err says why it can't be read. After an error
+// of the file itself no line follows.
 type userLine struct {
 	number int // from 1
 	text   string
 	err    error
-	broken bool // it is the file that can't be read
+	broken bool // the file itself can't be read
 }
 
 // readLines reads the lines of r that aren't blank, until ctx ends.
@@ -66,8 +66,9 @@ func readLines(ctx context.Context, r io.Reader) <-chan userLine {
 	return lines
 }
 
-// readLine returns a line without its end, or errLongLine and skips the line. The
-// last one needs no end. io.EOF comes after it.
+// readLine returns a line without its end. It skips a line that is too long and
+// returns errLongLine. The last line needs no end; after it readLine returns
+// io.EOF.
 func readLine(in *bufio.Reader) (string, error) {
 	b, err := in.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
@@ -88,8 +89,8 @@ func readLine(in *bufio.Reader) (string, error) {
 // decoder reads a line.
 type decoder func(text string) (portableUser, error)
 
-// newDecoder tells by the first line which format the file has, unless format
-// says it. It reports whether that line is a header.
+// newDecoder returns the decoder of the file's format, which it finds by the
+// first line unless format names it. It reports whether that line is a header.
 func newDecoder(format, first string) (d decoder, header bool, err error) {
 	switch {
 	case format == "json", format == "" && strings.HasPrefix(strings.TrimSpace(first), "{"):
@@ -124,8 +125,9 @@ func decodeJSON(text string) (p portableUser, err error) {
 	return p, errors.New(strings.TrimPrefix(err.Error(), "json: "))
 }
 
-// checkNames refuses what isn't an object and what package json takes: a name that
-// is there twice, and one in another case. What isn't JSON passes.
+// checkNames refuses a text that isn't an object, and two faults that package
+// json accepts: a repeated name, and a name in another case. A text that isn't
+// JSON passes.
 func checkNames(text string) error {
 	d := json.NewDecoder(strings.NewReader(text))
 	start, err := d.Token()
@@ -154,8 +156,8 @@ func checkNames(text string) error {
 
 var columns = []string{"id", "username", "password_hash", "disabled", "admin", "created"}
 
-// newCSVDecoder reads the header. A column that isn't known could be a known one
-// misspelt, so it is an error.
+// newCSVDecoder reads the header. An unknown column is an error, because it
+// could be a misspelt known one.
 func newCSVDecoder(header string) (decoder, error) {
 	names, err := csvFields(header, 0)
 	if err != nil {
@@ -195,7 +197,7 @@ func newCSVDecoder(header string) (decoder, error) {
 	}, nil
 }
 
-// csvFields splits a line into so many fields, or however many when n is 0.
+// csvFields splits a line into n fields, or into any number if n is 0.
 func csvFields(text string, n int) ([]string, error) {
 	r := csv.NewReader(strings.NewReader(text))
 	r.FieldsPerRecord = n
@@ -218,7 +220,7 @@ func truth(text string) (bool, error) {
 	return b, nil
 }
 
-// ownID is what newUser makes.
+// ownID matches the ids that newUser makes.
 var ownID = regexp.MustCompile(`^` + storage.UserIDPrefix + `[A-Za-z0-9_-]{16}$`)
 
 // user checks all of p that can be checked without the store.
@@ -252,8 +254,8 @@ func (p portableUser) user() (storage.User, error) {
 	return u, nil
 }
 
-// marksNoPassword: "!" and 40 characters are Django's for users without a
-// password, the others are those of /etc/shadow.
+// marksNoPassword reports whether hash marks a user without a password: "!" and
+// 40 characters in Django, the others in /etc/shadow.
 func marksNoPassword(hash string) bool {
 	const django = 1 + 40
 	return hash == "!" || hash == "*" || hash == "!!" ||
@@ -262,7 +264,8 @@ func marksNoPassword(hash string) bool {
 
 const alphanumeric = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// createdLayouts are RFC 3339 and what databases print. No zone is UTC.
+// createdLayouts are RFC 3339 and the layouts that databases print. A time
+// without a zone is in UTC.
 var createdLayouts = []string{
 	time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07", "2006-01-02T15:04:05", "2006-01-02 15:04:05", time.DateOnly,
 }

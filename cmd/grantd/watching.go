@@ -32,8 +32,8 @@ func (p *process) mainMetrics() http.Handler {
 	return p.metrics.Handler()
 }
 
-// vitals are what the metrics ask for when somebody reads them, which is not before
-// the process is complete.
+// vitals returns the values that the metrics ask for when they are scraped,
+// which isn't before the process is complete.
 func (p *process) vitals() metrics.Process {
 	state := func() storage.HealthState { return p.health.storeHealth(context.Background()).State }
 	up := func() bool { return serves(state()) }
@@ -66,7 +66,7 @@ func (p *process) noteStore(ctx context.Context, c watched.Call) {
 	})
 }
 
-// noteHash does the same with a password that was hashed, and with its wait.
+// noteHash does the same for a hashed password and its wait.
 func (p *process) noteHash(ctx context.Context, r passhash.Run) {
 	p.metrics.Hashed(r.Waited, r.Took, r.Busy)
 	if p.tracer == nil {
@@ -82,8 +82,8 @@ func (p *process) noteHash(ctx context.Context, r passhash.Run) {
 	}
 }
 
-// noteOAuth counts what became of a request to the authorization server, and tells
-// the log and the trail of it.
+// noteOAuth counts the outcome of a request to the authorization server, and
+// writes it to the log and the audit trail.
 func (p *process) noteOAuth(ctx context.Context, ev authserver.Event) {
 	p.countRefusal(ev)
 	p.countAct(ev)
@@ -122,8 +122,8 @@ func (p *process) countAct(ev authserver.Event) {
 	}
 }
 
-// noteBearer counts a request that was refused because of its token, and puts why
-// into its record.
+// noteBearer counts a request that was refused because of its token, and writes
+// the reason into its record.
 func (p *process) noteBearer(ctx context.Context, err error) {
 	note(ctx, err)
 	for _, known := range []struct {
@@ -146,8 +146,8 @@ func (p *process) noteBearer(ctx context.Context, err error) {
 // traceFarewell is how long the last traces may take when the process ends.
 const traceFarewell = 5 * time.Second
 
-// endTraces sends the traces that are left, until the deadline of shutting down. A
-// collector that doesn't take them is nobody's fault here.
+// endTraces sends the remaining traces, until the deadline of the shutdown. It
+// ignores a collector that doesn't take them.
 func (p *process) endTraces(deadline time.Time) {
 	if soon := time.Now().Add(traceFarewell); deadline.IsZero() || deadline.After(soon) {
 		deadline = soon
