@@ -24,8 +24,7 @@ var auditChecks = []check{
 	{"a bad audit cursor is not found", auditBadCursor},
 }
 
-// event is number i of a test: a sign-in that was done that many milliseconds
-// ago, or will be.
+// event returns event number i of a test: a sign-in i milliseconds after Now.
 func event(f Fixture, i int) storage.AuditEvent {
 	return storage.AuditEvent{
 		Time: f.Now().Add(time.Duration(i) * time.Millisecond), Action: storage.ActSignIn, Outcome: storage.Success,
@@ -56,7 +55,7 @@ func listAudit(t *testing.T, f Fixture, q storage.AuditQuery, limit int) storage
 	return p
 }
 
-// follow is all that q asks for, page by page from the beginning.
+// follow returns all events that q asks for, page by page from the beginning.
 func follow(t *testing.T, f Fixture, q storage.AuditQuery, limit int) []storage.AuditEvent {
 	t.Helper()
 	var all []storage.AuditEvent
@@ -70,8 +69,8 @@ func follow(t *testing.T, f Fixture, q storage.AuditQuery, limit int) []storage.
 	}
 }
 
-// wantEvents fails unless those are the events, but for the ids, which must be
-// there and differ.
+// wantEvents fails unless got has the wanted events. Their ids aren't compared, but
+// must be set and differ.
 func wantEvents(t *testing.T, got []storage.AuditEvent, want ...storage.AuditEvent) {
 	t.Helper()
 	ids := map[string]bool{}
@@ -107,7 +106,7 @@ func auditFields(t *testing.T, f Fixture) {
 	elsewhere.Time = elsewhere.Time.In(time.FixedZone("", 3600))
 	appendAudit(t, f)
 	appendAudit(t, f, full, least)
-	appendAudit(t, f, elsewhere) // happened before, came after
+	appendAudit(t, f, elsewhere) // it happened earlier, but is appended later
 	wantEvents(t, listAudit(t, f, storage.AuditQuery{}, 10).Events, full, least, event(f, -5))
 }
 
@@ -144,7 +143,7 @@ func auditPages(t *testing.T, f Fixture) {
 	wantEvents(t, listAudit(t, f, storage.AuditQuery{After: end.Next}, 10).Events, more...)
 }
 
-// auditFilters has more events than a page looks at, of which few are asked for.
+// auditFilters has more events than a page looks at, and asks for few of them.
 func auditFilters(t *testing.T, f Fixture) {
 	all := events(f, 0, 2*storage.AuditScan+100)
 	rare := []int{0, storage.AuditScan - 1, storage.AuditScan, 2*storage.AuditScan + 99}
@@ -270,7 +269,7 @@ func auditTrim(t *testing.T, f Fixture) {
 		t.Helper()
 		wantErr(t, "TrimAudit", f.Store.TrimAudit(t.Context(), before, keep), nil)
 	}
-	trim(f.Now(), 10) // of nothing
+	trim(f.Now(), 10) // on an empty trail
 	old := events(f, 0, 1200)
 	appendAudit(t, f, old...)
 	trim(f.Now(), 5000)
@@ -282,7 +281,7 @@ func auditTrim(t *testing.T, f Fixture) {
 
 	f.Advance(48 * time.Hour)
 	fresh := []storage.AuditEvent{event(f, 0), event(f, -1), event(f, 1)}
-	fresh[1].Time = fresh[1].Time.Add(-72 * time.Hour) // it came late: behind one that stays
+	fresh[1].Time = fresh[1].Time.Add(-72 * time.Hour) // an old event, but behind one that stays
 	appendAudit(t, f, fresh...)
 	trim(f.Now().Add(-24*time.Hour), 5000)
 	wantEvents(t, follow(t, f, storage.AuditQuery{}, 500), fresh...)
@@ -322,7 +321,7 @@ func auditBadCursor(t *testing.T, f Fixture) {
 	}
 }
 
-// auditCalls is every method of storage.Audit, for outageChecks.
+// auditCalls returns calls of every method of storage.Audit, for outageChecks.
 func auditCalls(f Fixture) map[string]func(ctx context.Context) error {
 	return map[string]func(context.Context) error{
 		"AppendAudit": func(ctx context.Context) error { return f.Store.AppendAudit(ctx, event(f, 1)) },

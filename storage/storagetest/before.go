@@ -16,7 +16,7 @@ var beforeChecks = []check{
 	{"a later floor takes the place of those that it covers, and of no others", beforeFloors},
 }
 
-// whose are targets that a grant of alice at web is one of.
+// whose returns a target of each kind that includes a grant of alice at web.
 func whose(before time.Time) []storage.Target {
 	return []storage.Target{
 		{UserID: alice, Before: before}, {ClientID: web, Before: before}, {All: true, Before: before},
@@ -33,7 +33,7 @@ func beforeSpares(t *testing.T, f Fixture) {
 			spared := created(t, f, alice, web)
 			f.Advance(time.Second)
 			retry := retryOf(f, retried, time.Minute)
-			next := successor(f, retried) // refreshed after Before, but signed in before it
+			next := successor(f, retried) // refreshed after Before; the sign-in was before it
 			swap(t, f, retried, next, retry)
 
 			r := revoke(t, f, target)
@@ -74,14 +74,14 @@ func beforeSpares(t *testing.T, f Fixture) {
 func beforePrecision(t *testing.T, f Fixture) {
 	for _, target := range whose(time.Time{}) {
 		for _, tt := range []struct {
-			after time.Duration // the creation, of Before
+			after time.Duration // Before, counted from the creation
 			ends  bool
 		}{
 			{-time.Millisecond, false}, {0, false}, {time.Nanosecond, true}, {time.Millisecond, true},
 		} {
 			g := created(t, f, alice, web)
 			f.Advance(time.Hour)
-			target.Before = g.Created.Add(tt.after).In(time.FixedZone("", 3600)) // whatever the zone
+			target.Before = g.Created.Add(tt.after).In(time.FixedZone("", 3600)) // the time zone must not matter
 			r, err := f.Store.Revoke(t.Context(), target)
 			wantErr(t, "Revoke", err, nil)
 			if d := diff(target.Rounded(f.Now()), r.Target); d != "" {
@@ -113,7 +113,7 @@ func beforeNow(t *testing.T, f Fixture) {
 	for _, after := range []time.Duration{0, time.Millisecond, 250 * 365 * 24 * time.Hour} {
 		for _, target := range whose(f.Now().Add(after)) {
 			g := newGrant(f, alice, web)
-			g.Created = g.Created.Add(2 * time.Second) // by a node whose clock is ahead
+			g.Created = g.Created.Add(2 * time.Second) // created by a node whose clock is ahead
 			g.Issued = g.Created
 			g = create(t.Context(), t, f, g)
 			r, err := f.Store.Revoke(t.Context(), target)
@@ -133,7 +133,7 @@ func beforeIsNoFence(t *testing.T, f Fixture) {
 	for _, target := range whose(f.Now().Add(-time.Minute)) {
 		r := revoke(t, f, target)
 		g := newGrant(f, alice, web)
-		g.Created = target.Before.Add(-time.Hour) // one that moved over from another server
+		g.Created = target.Before.Add(-time.Hour) // it was moved from another server
 		g = create(t.Context(), t, f, g)
 		wantLive(t.Context(), t, f, g)
 		sweep(t, f, r)
@@ -168,7 +168,7 @@ func beforeFloors(t *testing.T, f Fixture) {
 				t.Fatalf("%+v, after %d: %d stand (-want +got):\n%s", target.Whose(), step.minutes, len(floors), d)
 			}
 		}
-		for earlier, epochs := range floors { // each sweep takes away its own
+		for earlier, epochs := range floors { // each sweep deletes its own floor
 			sweep(t, f, storage.Revocation{Target: earlier, Epochs: epochs})
 			delete(floors, earlier)
 			if d := diff(floors, unswept(t, f)); d != "" {

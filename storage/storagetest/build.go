@@ -17,9 +17,9 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// The people and programs of the checks.
+// The users and clients of the checks.
 const (
-	alice = "uFtKcw0TTmmKZ3a8Zz5VYg" // an id as grantd makes them
+	alice = "uFtKcw0TTmmKZ3a8Zz5VYg" // an id like those that grantd makes
 	bob   = "bob"
 	web   = "web"
 	cli   = "cli"
@@ -37,8 +37,8 @@ func diff(want, got any) string {
 		cmp.Comparer(func(a, b storage.Digest) bool { return a == b }))
 }
 
-// newGrant is a grant of the user at the client, not yet created: its access
-// token lives an hour, its refresh token a day when idle, all of it 30 days.
+// newGrant returns a grant of the user at the client that isn't created yet. Its
+// access token lives an hour, its refresh token a day when idle, the grant 30 days.
 func newGrant(f Fixture, userID, clientID string) storage.Grant {
 	now := f.Now()
 	g := storage.Grant{
@@ -57,13 +57,14 @@ func newGrant(f Fixture, userID, clientID string) storage.Grant {
 	return g
 }
 
-// digest is of a token that nobody else has.
+// digest returns a new random digest.
 func digest() (d storage.Digest) {
 	rand.Read(d[:])
 	return d
 }
 
-// successor is what a refresh makes of g now: its own pair, idle for a day.
+// successor returns what a refresh makes of g now: a new pair, whose refresh token
+// lives a day when idle.
 func successor(f Fixture, g storage.Grant) storage.Grant {
 	g.Generation++
 	g.Access, g.Refresh = digest(), digest()
@@ -72,14 +73,14 @@ func successor(f Fixture, g storage.Grant) storage.Grant {
 	return g
 }
 
-// retryOf is the retry record of a swap from old, open for the window.
+// retryOf returns the retry record of a swap from old, which is open for window.
 func retryOf(f Fixture, old storage.Grant, window time.Duration) storage.Retry {
 	r := storage.Retry{Generation: old.Generation + 1, Refresh: old.Refresh, KeyID: 255, Until: f.Now().Add(window)}
 	rand.Read(r.Mix[:])
 	return r
 }
 
-// create keeps g in the current epoch and returns it as it was kept.
+// create keeps g in the current epoch and returns it as kept.
 func create(ctx context.Context, t rapid.TB, f Fixture, g storage.Grant) storage.Grant {
 	t.Helper()
 	epoch, err := f.Store.Epoch(ctx, g.ID)
@@ -89,7 +90,7 @@ func create(ctx context.Context, t rapid.TB, f Fixture, g storage.Grant) storage
 	return g
 }
 
-// created is create for a new grant of the user at the client.
+// created creates a new grant of the user at the client.
 func created(t *testing.T, f Fixture, userID, clientID string) storage.Grant {
 	t.Helper()
 	return create(t.Context(), t, f, newGrant(f, userID, clientID))
@@ -101,7 +102,7 @@ func swap(t *testing.T, f Fixture, old, next storage.Grant, r storage.Retry) {
 	wantErr(t, "SwapGrant", f.Store.SwapGrant(t.Context(), old, next, r), nil)
 }
 
-// wantErr fails unless err is the wanted one; nil wants success.
+// wantErr fails unless err is want; a nil want means success.
 func wantErr(t rapid.TB, what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
@@ -109,7 +110,7 @@ func wantErr(t rapid.TB, what string, err, want error) {
 	}
 }
 
-// wantLive fails unless the grant loads just as g.
+// wantLive fails unless the grant loads and equals g.
 func wantLive(ctx context.Context, t rapid.TB, f Fixture, g storage.Grant) {
 	t.Helper()
 	got, err := f.Store.LoadGrant(ctx, g.ID)
@@ -151,7 +152,7 @@ func listAll(ctx context.Context, t rapid.TB, f Fixture, target storage.Target, 
 	}
 }
 
-// wantListed fails unless the list of the target is just these grants.
+// wantListed fails unless the list of the target is exactly these grants.
 func wantListed(ctx context.Context, t rapid.TB, f Fixture, target storage.Target, grants ...storage.Grant) {
 	t.Helper()
 	want := make(map[storage.GrantID]storage.Grant)
@@ -163,7 +164,7 @@ func wantListed(ctx context.Context, t rapid.TB, f Fixture, target storage.Targe
 	}
 }
 
-// wantNoResidue fails when anything but users, clients and keys is left.
+// wantNoResidue fails unless Residue finds nothing.
 func wantNoResidue(t rapid.TB, f Fixture) {
 	t.Helper()
 	if n := f.Residue(); n != 0 {
@@ -171,7 +172,7 @@ func wantNoResidue(t rapid.TB, f Fixture) {
 	}
 }
 
-// concurrently calls do n times at once and returns what each answered.
+// concurrently calls do n times at once and returns the error of each call.
 func concurrently(n int, do func(i int) error) []error {
 	errs := make([]error, n)
 	start := make(chan struct{})
@@ -187,8 +188,8 @@ func concurrently(n int, do func(i int) error) []error {
 	return errs
 }
 
-// wantOneWinner fails unless exactly one succeeded and all others got lost,
-// and returns which one it was.
+// wantOneWinner fails unless exactly one call succeeded and all others returned
+// lost. It returns the index of the winner.
 func wantOneWinner(t *testing.T, errs []error, lost error) int {
 	t.Helper()
 	winner := -1
@@ -209,7 +210,7 @@ func wantOneWinner(t *testing.T, errs []error, lost error) int {
 }
 
 // namesInByteOrder has names whose order differs between bytes, UTF-16, case
-// folding and language.
+// folding and languages.
 func namesInByteOrder() []string {
 	names := []string{
 		"a", "aa", "ab", "a b", "B", "Zoë", "b", "zoe\u0308", "éva", "ß", "ss",

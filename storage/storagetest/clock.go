@@ -5,19 +5,18 @@ import (
 	"time"
 )
 
-// Clock is a clock that only moves when it is told to. It begins now, at a
-// whole millisecond, and is safe for concurrent use.
+// Clock is a clock that moves only by Advance. It is safe for concurrent use.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// NewClock returns a clock that stands at the present.
+// NewClock returns a clock that shows the present, in whole milliseconds.
 func NewClock() *Clock {
 	return &Clock{now: time.Now().UTC().Truncate(time.Millisecond)}
 }
 
-// Now is where the clock stands.
+// Now returns the time that the clock shows.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -16,8 +16,8 @@ var expiryChecks = []check{
 	{"expired grants leave nothing", expiryResidue},
 }
 
-// wantExpiry fails unless g is there for load, list and swap 1 ms before
-// expiry, and gone for all of them from then on.
+// wantExpiry fails unless load, list and swap find g 1 ms before expiry, and don't
+// from expiry on.
 func wantExpiry(t *testing.T, f Fixture, g storage.Grant, expiry time.Time) storage.Grant {
 	t.Helper()
 	ctx := t.Context()
@@ -64,9 +64,9 @@ func expiryProlonged(t *testing.T, f Fixture) {
 	f.Advance(23 * time.Hour)
 	next := successor(f, g)
 	swap(t, f, g, next, storage.Retry{})
-	f.Advance(2 * time.Hour) // beyond the first generation's idle time
+	f.Advance(2 * time.Hour) // past the idle time of the first generation
 	wantLive(t.Context(), t, f, next)
-	f.Residue() // what cleans in the background must not take it either
+	f.Residue() // cleaning in the background must not delete it either
 	wantExpiry(t, f, next, next.RefreshExpiry)
 }
 

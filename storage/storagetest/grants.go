@@ -26,7 +26,7 @@ var grantChecks = []check{
 	}},
 }
 
-// specimens are grants that differ in what a store could lose.
+// specimens are grants with values that a store could lose.
 func specimens(f Fixture) map[string]storage.Grant {
 	now := f.Now()
 	with := func(change func(*storage.Grant)) storage.Grant {
@@ -63,7 +63,7 @@ func grantKeepsFields(t *testing.T, f Fixture) {
 			wantLive(t.Context(), t, f, g)
 			next := successor(f, g)
 			if g.Generation == 1<<32-1 {
-				return // a generation that is never reached has no successor
+				return // the greatest generation has no successor
 			}
 			swap(t, f, g, next, storage.Retry{})
 			wantLive(t.Context(), t, f, next)
@@ -71,7 +71,7 @@ func grantKeepsFields(t *testing.T, f Fixture) {
 	}
 }
 
-// anyGrant draws a grant that lives for ten minutes at least.
+// anyGrant draws a grant that lives for at least ten minutes.
 func anyGrant(f Fixture) *rapid.Generator[storage.Grant] {
 	return rapid.Custom(func(t *rapid.T) storage.Grant {
 		userID, clientID := rapid.String().Draw(t, "user"), rapid.StringN(1, 20, -1).Draw(t, "client")
@@ -80,7 +80,7 @@ func anyGrant(f Fixture) *rapid.Generator[storage.Grant] {
 		g.Scope, g.AccessScope = rapid.String().Draw(t, "scope"), rapid.String().Draw(t, "access scope")
 		g.Audience, g.AccessAudience = rapid.String().Draw(t, "audience"), rapid.String().Draw(t, "access audience")
 		g.Generation = rapid.Uint32Min(1).Draw(t, "generation")
-		// A store may also go by a clock that can't be made to stand still.
+		// A store may also use a clock that can't be stopped.
 		const shortest = int64(10 * time.Minute / time.Millisecond)
 		millis := rapid.Int64Range(shortest, int64(400*24*time.Hour/time.Millisecond))
 		span := func(name string) time.Duration {
@@ -164,7 +164,7 @@ func deleteGrant(t *testing.T, f Fixture) {
 	g := created(t, f, alice, web)
 	next := successor(f, g)
 	swap(t, f, g, next, retryOf(f, g, time.Minute))
-	for range 2 { // the second time it is unknown, and no error
+	for range 2 { // the second time the id is unknown, which is no error
 		wantErr(t, "DeleteGrant", f.Store.DeleteGrant(t.Context(), g.ID), nil)
 	}
 	wantGone(t.Context(), t, f, g.ID)

@@ -21,7 +21,7 @@ var guessChecks = []check{
 
 func guessKey(n byte) storage.GuessKey { return storage.GuessKey{0, n, '}', '\n', 255} }
 
-// swapped swaps guesses for an hour.
+// swapped swaps guesses that expire in an hour.
 func swapped(t *testing.T, f Fixture, key storage.GuessKey, old, next []byte) {
 	t.Helper()
 	now, err := f.Store.SwapGuesses(t.Context(), key, old, next, f.Now().Add(time.Hour))
@@ -112,7 +112,7 @@ func guessCount(t *testing.T, f Fixture) {
 				if now != nil {
 					n = binary.BigEndian.Uint32(now)
 				}
-				next := append(binary.BigEndian.AppendUint32(nil, n+1), byte(i)) // no two write the same
+				next := append(binary.BigEndian.AppendUint32(nil, n+1), byte(i)) // all records differ
 				now, err = f.Store.SwapGuesses(t.Context(), guessKey(1), now, next, f.Now().Add(time.Hour))
 			}
 			if err != nil {
@@ -139,7 +139,7 @@ func guessExpiry(t *testing.T, f Fixture) {
 	wantGuesses(t, f, guessKey(1), record)
 	swapped(t, f, guessKey(1), record, []byte("prolonged"))
 	f.Advance(time.Hour - time.Millisecond)
-	f.Residue() // what cleans in the background must not take it either
+	f.Residue() // cleaning in the background must not delete it either
 	wantGuesses(t, f, guessKey(1), []byte("prolonged"))
 	f.Advance(time.Millisecond)
 	wantNoResidue(t, f)

@@ -27,7 +27,7 @@ func listByTarget(t *testing.T, f Fixture) {
 	wantListed(ctx, t, f, storage.Target{ClientID: cli}, ac)
 	wantListed(ctx, t, f, storage.Target{UserID: "nobody"})
 	wantListed(ctx, t, f, storage.Target{ClientID: "nothing"})
-	// A user and a client of the same name are two.
+	// A user and a client that have the same id are listed apart.
 	wantListed(ctx, t, f, storage.Target{UserID: web})
 	wantListed(ctx, t, f, storage.Target{ClientID: bob})
 }
@@ -71,7 +71,7 @@ func listRace(t *testing.T, f Fixture) {
 	defer stop()
 	for range 3 {
 		for _, target := range []storage.Target{{UserID: alice}, {ClientID: web}} {
-			listed := listAll(t.Context(), t, f, target, 7) // fails on one listed twice
+			listed := listAll(t.Context(), t, f, target, 7) // fails if a grant is listed twice
 			for id := range lasting {
 				if _, found := listed[id]; !found {
 					t.Fatalf("%+v: grant %v lived throughout and isn't listed", target, id)
@@ -108,7 +108,7 @@ func churn(t *testing.T, f Fixture, refreshed []storage.Grant) (stop func()) {
 			g.Epoch = epoch
 			err = errors.Join(err, f.Store.CreateGrant(t.Context(), g))
 			if i%10 == 0 && i < 500 {
-				return err // some stay, so that the list grows as it is read
+				return err // some grants stay, so that the list grows while it is read
 			}
 			return errors.Join(err, f.Store.DeleteGrant(t.Context(), g.ID))
 		})

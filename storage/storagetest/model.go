@@ -37,25 +37,25 @@ func modelCheck(t *testing.T, f Fixture) {
 	})
 }
 
-// model is what a store should be: a list of grants, each with the reasons for
-// which it may be gone.
+// model is the expected content of a store: a list of grants, each with the reasons
+// why it may be gone.
 type model struct {
 	ctx     context.Context
 	f       Fixture
 	grants  []*modelGrant
-	revoked []modelRevocation                     // every one, in order
-	floors  map[storage.Target]storage.Revocation // the latest of each target, until swept
+	revoked []modelRevocation                     // all revocations, in order
+	floors  map[storage.Target]storage.Revocation // the latest revocation of each target, until swept
 }
 
 type modelGrant struct {
 	now     storage.Grant
-	before  storage.Grant // what the last swap replaced; its zero value: none
+	before  storage.Grant // what the last swap replaced; zero before the first swap
 	retry   storage.Retry
-	seq     int // how many revocations came before it
+	seq     int // the number of revocations before its creation
 	deleted bool
 	ended   bool // by a revocation
 	swept   bool
-	perhaps bool // swept already, with an earlier revocation of the target
+	perhaps bool // a sweep of an earlier revocation of the target may have deleted it
 }
 
 type modelRevocation struct {
@@ -67,7 +67,7 @@ func (m *model) live(g *modelGrant) bool {
 	return !g.deleted && !g.ended && m.f.Now().Before(g.now.Expiry())
 }
 
-// pick draws a grant that was created at some time; there must be one.
+// pick draws one of the grants that were ever created, and skips if there is none.
 func (m *model) pick(t *rapid.T) *modelGrant {
 	if len(m.grants) == 0 {
 		t.Skip("no grant yet")
@@ -118,7 +118,7 @@ func (m *model) createAgain(t *rapid.T) {
 	wantErr(t, "CreateGrant under a taken id", m.f.Store.CreateGrant(m.ctx, other), storage.ErrExists)
 }
 
-// createBelated creates a grant whose sign-in a revocation came between.
+// createBelated creates a grant after a revocation that came during its sign-in.
 func (m *model) createBelated(t *rapid.T) {
 	g := m.draw(t)
 	epoch, err := m.f.Store.Epoch(m.ctx, g.ID)
@@ -129,7 +129,7 @@ func (m *model) createBelated(t *rapid.T) {
 	switch target := m.revoked[len(m.revoked)-1].Target; {
 	case hits(target, g):
 		wantErr(t, "belated CreateGrant", err, storage.ErrRevoked)
-	case err == nil: // another's revocation may refuse it, or not
+	case err == nil: // a revocation of another target may make the store refuse it
 		m.grants = append(m.grants, &modelGrant{now: g, seq: len(m.revoked)})
 	default:
 		wantErr(t, "belated CreateGrant", err, storage.ErrRevoked)
@@ -198,7 +198,7 @@ func (m *model) advance(t *rapid.T) {
 	}).Draw(t, "time"))
 }
 
-// advanceToExpiry goes to a grant's last instant, or to a millisecond before.
+// advanceToExpiry advances to a grant's expiry, or to a millisecond before it.
 func (m *model) advanceToExpiry(t *rapid.T) {
 	left := m.pick(t).now.Expiry().Sub(m.f.Now())
 	if rapid.Bool().Draw(t, "before") {
@@ -219,7 +219,7 @@ func (m *model) revoke(t *rapid.T) {
 		g.ended = g.ended || hits(target, g.now)
 	}
 	m.revoked = append(m.revoked, modelRevocation{r, len(m.revoked)})
-	for earlier := range m.floors { // it takes the place of those that it covers
+	for earlier := range m.floors { // the new floor replaces those that it covers
 		if earlier.Whose() == target.Whose() && (target.Before.IsZero() || !earlier.Before.IsZero() && !earlier.Before.After(target.Before)) {
 			delete(m.floors, earlier)
 		}
@@ -227,9 +227,9 @@ func (m *model) revoke(t *rapid.T) {
 	m.floors[target] = r
 }
 
-// sweep sweeps any revocation, perhaps not the latest of its target and
-// perhaps once more. A store may have forgotten expired grants, and may take
-// what a later revocation of the target ended, so the count has two bounds.
+// sweep sweeps any revocation, which needn't be the latest of its target and may
+// have been swept before. A store may have forgotten expired grants, and may delete
+// grants that a later revocation of the target ended, so the count has two bounds.
 func (m *model) sweep(t *rapid.T) {
 	if len(m.revoked) == 0 {
 		t.Skip("no revocation yet")
@@ -257,7 +257,7 @@ func (m *model) sweep(t *rapid.T) {
 	}
 }
 
-// invariants holds after every step: lists and floors are what they should be.
+// invariants runs after every step. It checks that lists and floors are as expected.
 func (m *model) invariants(t *rapid.T) {
 	for _, target := range []storage.Target{{UserID: alice}, {UserID: bob}, {ClientID: web}, {ClientID: cli}} {
 		var want []storage.Grant

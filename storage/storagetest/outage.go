@@ -18,7 +18,7 @@ var outageChecks = []check{
 // patience is how long a call may take on a store that can't be reached.
 const patience = 10 * time.Second
 
-// calls is every method, on records that exist and on ones that don't.
+// calls returns calls of every method, on records that exist and on others.
 func calls(t *testing.T, f Fixture) map[string]func(ctx context.Context) error {
 	g, s := created(t, f, alice, web), f.Store
 	absent := newGrant(f, alice, web)
@@ -77,7 +77,7 @@ func calls(t *testing.T, f Fixture) map[string]func(ctx context.Context) error {
 	return all
 }
 
-// second is the error of a call that returns a value as well.
+// second returns the error of a call that returns a value as well.
 func second[T any](_ T, err error) error { return err }
 
 func listCall(s storage.Store, target storage.Target) func(context.Context) error {
@@ -87,8 +87,8 @@ func listCall(s storage.Store, target storage.Target) func(context.Context) erro
 	}
 }
 
-// wantUnavailable fails unless err says that the store can't answer, and says
-// nothing of the record.
+// wantUnavailable fails unless err says that the store can't answer, and nothing
+// about the record.
 func wantUnavailable(t *testing.T, name string, err error) {
 	t.Helper()
 	if !errors.Is(err, storage.ErrUnavailable) {
@@ -116,7 +116,7 @@ func cancelled(t *testing.T, f Fixture) {
 
 func unreachable(t *testing.T, f Fixture) {
 	all := calls(t, f)
-	delete(all, "Epoch") // an older epoch, remembered, is a good answer
+	delete(all, "Epoch") // it may return an older epoch that the store remembers
 	f.Break()
 	type outcome struct {
 		name string

@@ -19,37 +19,37 @@ var raceChecks = []check{
 }
 
 const (
-	raceWriters  = 8    // half of them refresh what they signed in
+	raceWriters  = 8    // half of them refresh their grants
 	raceRounds   = 4    // revocations of each revoker
 	raceProgress = 40   // sign-ins between two revocations
-	raceLead     = 2000 // sign-ins since a sweep ended, and no more: on a busy machine one would go on behind the writers for ever
-	raceRecent   = 80   // of the latest sign-ins are looked at right after a revocation; all are at the end
+	raceLead     = 2000 // most sign-ins since the last end of a sweep: on a busy machine, a sweep might never catch up with the writers
+	raceRecent   = 80   // the latest sign-ins, which are checked right after a revocation; all are checked at the end
 )
 
 // race lets writers sign in as alice at web while revokers end their grants. A
-// shared counter orders what happens: a sign-in that knew its epoch before a
-// revocation drew its number must not survive it, and one that drew its number
-// after all revocations must live. One whose call of Epoch overlaps a
-// revocation may do either.
+// shared counter orders the events. A sign-in that knew its epoch before a
+// revocation drew its number must not survive it. A sign-in that drew its number
+// after all revocations must live. If its call of Epoch overlaps a revocation,
+// both are right.
 type race struct {
 	t      *testing.T
 	f      Fixture
 	target storage.Target
 	order  atomic.Int64
 	stop   atomic.Bool
-	over   int64 // number that was drawn when all revocations had returned
+	over   int64 // the number drawn when all revocations had returned
 
 	mu      sync.Mutex
 	signIns []signIn
-	swept   int   // of those: how many there were when a sweep ended last
-	cut     int64 // number of the latest revocation that has returned
+	swept   int   // the number of signIns when a sweep last ended
+	cut     int64 // the number of the latest revocation that has returned
 }
 
 // signIn is a grant that CreateGrant kept.
 type signIn struct {
 	grant storage.Grant
-	began int64 // before it asked for the epoch
-	knew  int64 // once it had the epoch
+	began int64 // the number drawn before it read the epoch
+	knew  int64 // the number drawn once it had the epoch
 }
 
 func raceCheck(target storage.Target, revokers int) func(*testing.T, Fixture) {
@@ -123,7 +123,7 @@ func (r *race) awaitSweep() {
 	}
 }
 
-// signIn does what the token endpoint does, from the epoch on.
+// signIn does what the token endpoint does from reading the epoch on.
 func (r *race) signIn() (storage.Grant, error) {
 	ctx := r.t.Context()
 	for {
@@ -147,8 +147,8 @@ func (r *race) signIn() (storage.Grant, error) {
 	}
 }
 
-// refresh refreshes g until it is revoked, or for a while, so that swaps meet
-// revocations and sweeps.
+// refresh refreshes g until it is revoked, or for a while, so that swaps coincide
+// with revocations and sweeps.
 func (r *race) refresh(g storage.Grant) error {
 	for range 12 {
 		next := successor(r.f, g)
@@ -170,8 +170,8 @@ func (r *race) snapshot() []signIn {
 	return r.signIns[:len(r.signIns):len(r.signIns)]
 }
 
-// revokeAndSweep waits for sign-ins to end, revokes, and looks whether what
-// was before is dead at once, and after the sweep.
+// revokeAndSweep waits for sign-ins that it can end, revokes them, and checks that
+// earlier sign-ins are dead at once, and after the sweep.
 func (r *race) revokeAndSweep() {
 	defer func() {
 		r.mu.Lock()
@@ -201,9 +201,8 @@ func (r *race) revokeAndSweep() {
 	r.wantDead(known, cut)
 }
 
-// persist repeats a call that a store had no time for: so many at once may be more
-// than the machine can do within the time that a call may take. Every call is safe to
-// repeat.
+// persist repeats a call while the store can't answer in time: the machine may be too
+// slow for so many calls at once. Every call is safe to repeat.
 func persist(call func() error) error {
 	const tries, pause = 50, 20 * time.Millisecond
 	err := call()
@@ -229,7 +228,7 @@ func (r *race) wantDead(signIns []signIn, cut int64) {
 	}
 }
 
-// verdict looks at everything once the race is over. The last sign-in of each
+// verdict checks all sign-ins once the race is over. The last sign-in of each
 // writer began after the last revocation returned and must live.
 func (r *race) verdict() {
 	r.t.Helper()
@@ -249,7 +248,7 @@ func (r *race) verdict() {
 	}
 }
 
-// leavesNothing ends what is left and looks for what nobody owns any more.
+// leavesNothing ends the remaining grants and checks that nothing is left of them.
 func (r *race) leavesNothing() {
 	r.t.Helper()
 	sweep(r.t, r.f, revoke(r.t, r.f, storage.Target{All: true}))

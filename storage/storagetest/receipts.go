@@ -126,7 +126,7 @@ func receiptList(t *testing.T, f Fixture) {
 	}
 }
 
-// receiptsAfter lists all pages.
+// receiptsAfter lists all receipts after the id, page by page.
 func receiptsAfter(t *testing.T, f Fixture, after string, limit int) []string {
 	t.Helper()
 	var ids []string

@@ -50,7 +50,7 @@ func retryReplaced(t *testing.T, f Fixture) {
 	r := retryOf(f, second, time.Second)
 	swap(t, f, second, third, r)
 	wantRetry(t, f, first.ID, r)
-	f.Advance(time.Second) // the earlier window, still open by itself, must not come back
+	f.Advance(time.Second) // the earlier Retry must not come back, though its Until isn't reached
 	wantNoRetry(t, f, first.ID)
 }
 

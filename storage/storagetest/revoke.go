@@ -112,7 +112,7 @@ func epochNeverWas(t *testing.T, f Fixture) {
 
 func refreshedGrantDies(t *testing.T, f Fixture) {
 	g := created(t, f, alice, web)
-	revoke(t, f, storage.Target{UserID: bob}) // raises an epoch, but not alice's floor
+	revoke(t, f, storage.Target{UserID: bob}) // it raises an epoch, but not alice's floor
 	next := successor(f, g)
 	swap(t, f, g, next, storage.Retry{})
 	wantLive(t.Context(), t, f, next)

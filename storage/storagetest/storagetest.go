@@ -1,5 +1,5 @@
-// Package storagetest is the contract that every store passes. It has no
-// optional parts: a store whose tests call [Run] with a working [Fixture] is a
+// Package storagetest checks that a store keeps the contract of package storage.
+// No part is optional: a store that passes [Run] with a working [Fixture] is a
 // storage.Store, and one that fails any check is not.
 //
 // Checks are ordered by topic, one file each. Expected values come from the
@@ -14,24 +14,24 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Fixture is a fresh, empty store and the handles that a check needs to drive
-// it. All fields are required. What open must release, it registers with
-// t.Cleanup; checks never close the store.
+// Fixture is a fresh, empty store and the functions that a check needs to drive
+// it. All fields are required. The open function of [Run] releases its resources
+// with t.Cleanup; checks never close the store.
 type Fixture struct {
 	Store storage.Store
 
-	// Now is the clock that the store goes by. It stands still but for
-	// Advance, and is safe for concurrent use. [Clock] is such a clock.
+	// Now is the clock that the store uses. Only Advance moves it. It is safe for
+	// concurrent use. [Clock] is such a clock.
 	Now func() time.Time
 
 	// Advance moves the clock forward.
 	Advance func(d time.Duration)
 
-	// Residue does what the store does in the background from time to time,
-	// and returns how many rows, keys or index entries are left which don't
-	// belong to users, clients, deployment keys, receipts, epochs, floors or the audit trail. What the
-	// database itself drops at an instant that has come by Now doesn't count,
-	// even when the database's own clock isn't there yet.
+	// Residue does what the store does in the background from time to time. It
+	// returns how many rows, keys or index entries are left that don't belong to
+	// users, clients, deployment keys, receipts, epochs, floors or the audit trail.
+	// Entries that the database itself drops at an instant don't count once Now
+	// has reached it, even if the database's own clock hasn't.
 	Residue func() int
 
 	// Break makes the store's database unreachable for good: it kills the
@@ -39,14 +39,14 @@ type Fixture struct {
 	Break func()
 }
 
-// check is one requirement. It gets a fixture of its own.
+// check is one requirement. It gets its own fixture.
 type check struct {
 	name string
 	run  func(t *testing.T, f Fixture)
 }
 
-// Run runs every check as a subtest, one after the other, each on a fixture
-// that open makes for it.
+// Run runs every check as a subtest, one after another. open makes a fixture for
+// each.
 func Run(t *testing.T, open func(*testing.T) Fixture) {
 	topics := slices.Concat(
 		grantChecks, swapChecks, retryChecks, expiryChecks, listChecks,

@@ -50,7 +50,8 @@ func swapStale(t *testing.T, f Fixture) {
 	wantLive(t.Context(), t, f, second)
 }
 
-// A store may have lost what it kept last, and kept another generation since.
+// A store may have lost a grant's latest generation, and have kept another in its
+// place since.
 func swapOther(t *testing.T, f Fixture) {
 	first := created(t, f, alice, web)
 	lost, second := successor(f, first), successor(f, first)

@@ -16,7 +16,7 @@ var sweepChecks = []check{
 	{"a sweep leaves what it doesn't own", sweepLeavesOthers},
 }
 
-// sweep sweeps r, which must succeed, and returns how many grants it took.
+// sweep sweeps r, which must succeed, and returns how many grants were deleted.
 func sweep(t *testing.T, f Fixture, r storage.Revocation) int {
 	t.Helper()
 	swept, err := f.Store.Sweep(t.Context(), r, nil)
@@ -24,8 +24,8 @@ func sweep(t *testing.T, f Fixture, r storage.Revocation) int {
 	return swept.Grants
 }
 
-// unswept returns the epochs of the floors that stand, by target. A store may
-// spread one revocation over several.
+// unswept returns the epochs of the remaining floors, by target. A store may return
+// one revocation as several.
 func unswept(t *testing.T, f Fixture) map[storage.Target]map[byte]uint32 {
 	t.Helper()
 	all, err := f.Store.Unswept(t.Context())
@@ -149,7 +149,7 @@ func unsweptSurvives(t *testing.T, f Fixture) {
 	for _, target := range []storage.Target{{UserID: alice}, {ClientID: web}, {All: true}} {
 		want[target] = revoke(t, f, target).Epochs
 	}
-	f.Advance(60 * 24 * time.Hour) // a floor doesn't expire: nobody but a sweep knows when it is no longer needed
+	f.Advance(60 * 24 * time.Hour) // a floor doesn't expire: only a sweep knows when it is no longer needed
 	if d := diff(want, unswept(t, f)); d != "" {
 		t.Fatalf("unswept (-revoked +got):\n%s", d)
 	}

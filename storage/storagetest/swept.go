@@ -26,7 +26,7 @@ func sweptTells(t *testing.T, f Fixture) {
 			created(t, f, alice, web)
 		}
 		newest := f.Now()
-		swap(t, f, oldest, successor(f, oldest), storage.Retry{}) // which makes it no younger
+		swap(t, f, oldest, successor(f, oldest), storage.Retry{}) // a swap doesn't change when it was created
 		deleted := created(t, f, alice, web)
 		wantErr(t, "DeleteGrant", f.Store.DeleteGrant(t.Context(), deleted.ID), nil)
 		r := revoke(t, f, target)

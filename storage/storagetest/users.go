@@ -46,7 +46,7 @@ func userKeepsFields(t *testing.T, f Fixture) {
 	for _, name := range namesInByteOrder() {
 		wantUser(t, f, createdUser(t, f, name))
 	}
-	bare := storage.User{ID: "1", Name: "bare", Created: f.Now(), Revision: 77} // a revision that isn't the caller's to set
+	bare := storage.User{ID: "1", Name: "bare", Created: f.Now(), Revision: 77} // the store must ignore the caller's revision
 	wantErr(t, "CreateUser", f.Store.CreateUser(t.Context(), bare), nil)
 	bare.Revision = 1
 	wantUser(t, f, bare)
@@ -58,7 +58,7 @@ func userTaken(t *testing.T, f Fixture) {
 	other.ID = "another id"
 	wantErr(t, "CreateUser", f.Store.CreateUser(t.Context(), other), storage.ErrExists)
 	wantUser(t, f, u)
-	createdUser(t, f, "Alice") // whose case differs: mapping names isn't the store's business
+	createdUser(t, f, "Alice") // another user: stores don't map the case of names
 
 	users := make([]storage.User, 20)
 	for i := range users {
