@@ -17,11 +17,11 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// bareRecord is what the bare handlers keep for a token.
+// bareRecord is the record that the bare handlers keep for a token.
 const bareRecord = `{"sub":"bilDjHfcNKtQ7Djc","username":"alice","scope":"read","client_id":"demo","iat":1795441679,"exp":1795445279}`
 
-// spend is the write of a refresh that leaves one successor, however many try: the
-// successor's record takes the place of the token's.
+// spend is the write of a refresh. It replaces the token's record by its successor's,
+// so that only one of several concurrent refreshes gets a successor.
 var spend = redis.NewScript(`
 local record = redis.call('GET', KEYS[1])
 if not record then return false end
@@ -29,9 +29,9 @@ redis.call('SET', KEYS[2], record, 'EX', 3600)
 redis.call('DEL', KEYS[1])
 return record`)
 
-// bare serves handlers that do what can't be left out, and check nothing: they
-// show what the machine, net/http and go-redis leave to be won. Those below /none
-// have no store either: every token is good, or none.
+// bare serves handlers that do only what can't be left out, and check nothing: they
+// show how fast the machine, net/http and go-redis allow a server to be. The handlers
+// below /none don't use a store either: each takes every token as good, or as bad.
 type bare struct{ redis *redis.Client }
 
 func serveBare(redisURL, addr string) error {
@@ -87,8 +87,8 @@ func (b bare) issue(w http.ResponseWriter, r *http.Request) {
 	writePair(w, token, token)
 }
 
-// refresh is one read and one write. The old token stays good: two that spend it at
-// once get two successors.
+// refresh is one read and one write. The old token stays good, so that two requests
+// that spend it get two successors.
 func (b bare) refresh(w http.ResponseWriter, r *http.Request) {
 	old, next := form(r).Get("refresh_token"), randomToken()
 	record, err := b.redis.Get(r.Context(), key(old)).Bytes()
@@ -102,8 +102,7 @@ func (b bare) refresh(w http.ResponseWriter, r *http.Request) {
 	writePair(w, randomToken(), next)
 }
 
-// refreshOnce is one read, and one write that takes the old token away in the same
-// step.
+// refreshOnce is one read, and one write that deletes the old token in the same step.
 func (b bare) refreshOnce(w http.ResponseWriter, r *http.Request) {
 	old, next := form(r).Get("refresh_token"), randomToken()
 	err := b.redis.Get(r.Context(), key(old)).Err()
@@ -117,11 +116,11 @@ func (b bare) refreshOnce(w http.ResponseWriter, r *http.Request) {
 	writePair(w, randomToken(), next)
 }
 
-// slots lets as many hashes run at once as grantd does. As there, who waits and goes
-// away isn't hashed for.
+// slots lets as many hashes run at once as grantd does. Nothing is hashed for a client
+// that went away while it waited, as in grantd.
 var slots = make(chan struct{}, runtime.GOMAXPROCS(0))
 
-// hashOnly makes one argon2id hash of grantd's cost, and answers with tokens.
+// hashOnly makes one argon2id hash with grantd's cost, and answers with tokens.
 func hashOnly(w http.ResponseWriter, r *http.Request) {
 	password := form(r).Get("password")
 	select {

@@ -17,8 +17,8 @@ const (
 	groupGap   = 34
 )
 
-// chartStyle has colours for light and for dark. The ground is the chart's own, so
-// that it can be read on a page of either kind.
+// chartStyle has colours for light and for dark mode. The chart has its own
+// background, so that it can be read on any page.
 const chartStyle = `<style>
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .name { text-anchor: end }
@@ -41,8 +41,8 @@ text { fill: #f0f6fc }
 </style>
 `
 
-// chart draws the throughputs: bars of an endpoint are as long as they are to each
-// other, with a line from the slowest round to the fastest.
+// chart draws the throughputs as bars, in one scale for each endpoint, with a line
+// from the slowest round to the fastest.
 func chart(out outcome) []byte {
 	var body bytes.Buffer
 	y := 58
@@ -65,7 +65,7 @@ func chart(out outcome) []byte {
 	return b.Bytes()
 }
 
-// bars draws those of an endpoint from y on, and returns where they end.
+// bars draws the bars of an endpoint from y on, and returns the y below them.
 func (out outcome) bars(b *bytes.Buffer, endpoint string, y int) int {
 	top := 0.0
 	for _, l := range out.loads {
@@ -101,7 +101,7 @@ func (out outcome) rates(c cell) span {
 	return spanOf(rates)
 }
 
-// kind is the class of the bar.
+// kind returns the CSS class of the load's bar.
 func kind(l load) string {
 	switch {
 	case l.server == stockOwn:

@@ -13,8 +13,8 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// filler leaves grants behind as the password grant does, without its hashing: its
-// records are real ones, made by the store's own calls, and their tokens are good.
+// filler creates grants as the password grant does, but hashes no password. It makes
+// real records through the calls of the store, and their tokens are good.
 type filler struct {
 	store     storage.Store
 	keys      *opaque.Keyring
@@ -22,18 +22,18 @@ type filler struct {
 	userAgent string
 }
 
-// aClient is the address that grants come from.
+// aClient is the address of the client that signs in.
 var aClient = netip.MustParseAddr("192.0.2.1")
 
-// account is a user whom grants are made for. A grant needs no record of the user.
+// account is a user with grants. A grant needs no record of the user.
 type account struct{ id, name string }
 
-// create makes the record of the user.
+// create creates the record of the user.
 func (f filler) create(ctx context.Context, a account) error {
 	return f.store.CreateUser(ctx, storage.User{ID: a.id, Name: a.name, Created: time.Now()})
 }
 
-// signIn leaves n grants of the user behind and returns their tokens.
+// signIn creates n grants of the user and returns their tokens.
 func (f filler) signIn(ctx context.Context, a account, n int) ([]pair, error) {
 	var held []pair
 	now := time.Now().UTC().Truncate(time.Millisecond)
@@ -59,11 +59,11 @@ func (f filler) signIn(ctx context.Context, a account, n int) ([]pair, error) {
 	return held, nil
 }
 
-// fillers is how many goroutines fill a store: their writes share pipelines or
+// fillers is how many goroutines fill a store. Their writes share pipelines or
 // transactions.
 const fillers = 256
 
-// each calls do with the numbers below n, many at once.
+// each calls do with each number below n, many at once.
 func each(n int, do func(i int) error) error {
 	var next atomic.Int64
 	return together(fillers, func() error {
@@ -76,7 +76,7 @@ func each(n int, do func(i int) error) error {
 	})
 }
 
-// keysOf are the deployment keys of a grantd that runs on the store.
+// keysOf returns the deployment keys of the grantd that runs on the store.
 func keysOf(ctx context.Context, s *server, store storage.Keys) (*opaque.Keyring, error) {
 	secret, err := os.ReadFile(filepath.Join(s.dir, ".grantd", "secret"))
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// fleet is the processes of a run, on loopback ports, with their files in a
-// directory that ends with them.
+// fleet is the processes of a run, on loopback ports. Their files are in a directory
+// that close deletes.
 type fleet struct {
 	dir   string
 	procs []*exec.Cmd
@@ -28,10 +28,11 @@ type server struct {
 	addr   string
 	dir    string
 	cmd    *exec.Cmd
-	stores []*server // the Redis servers that work for it
+	stores []*server // the Redis servers that it uses
 }
 
-// newFleet has no process yet. What it returns has to be closed, error or not.
+// newFleet returns a fleet without processes. It fails if a program isn't installed.
+// The caller has to close the fleet, even after an error.
 func newFleet(programs ...string) (*fleet, error) {
 	for _, program := range programs {
 		if _, err := exec.LookPath(program); err != nil {
@@ -42,8 +43,8 @@ func newFleet(programs ...string) (*fleet, error) {
 	return &fleet{dir: dir}, err
 }
 
-// start starts a process in a directory of its own and waits until it listens.
-// Its output goes to a file there, as a log would.
+// start starts a process in its own directory and waits until it listens. Its
+// output goes to a file there, as a log would.
 func (f *fleet) start(ctx context.Context, name string, command func(addr string) []string) (*server, error) {
 	addr, err := freeAddr()
 	if err != nil {
@@ -85,7 +86,7 @@ func freeAddr() (string, error) {
 	return ln.Addr().String(), nil
 }
 
-// close ends what was started.
+// close ends the processes and deletes their files.
 func (f *fleet) close() {
 	for i := len(f.procs) - 1; i >= 0; i-- {
 		f.procs[i].Process.Kill()
@@ -122,7 +123,7 @@ func (f *fleet) startCluster(ctx context.Context) ([]*server, error) {
 		}
 		nodes = append(nodes, node)
 		_, port, _ := net.SplitHostPort(node.addr)
-		for _, command := range [][]any{ // the others get to know each node from the first one
+		for _, command := range [][]any{ // the other nodes learn of each node from the first one
 			{"CLUSTER", "SET-CONFIG-EPOCH", i + 1},
 			{"CLUSTER", "ADDSLOTSRANGE", i * slots / masters, (i+1)*slots/masters - 1},
 		} {
@@ -163,7 +164,7 @@ func (s *server) do(ctx context.Context, command ...any) *redis.Cmd {
 	return c.Do(ctx, command...)
 }
 
-// used is how many bytes the Redis server has allocated for its data.
+// used returns how many bytes the Redis server has allocated.
 func (s *server) used(ctx context.Context) (int64, error) {
 	info, err := s.do(ctx, "INFO", "memory").Text()
 	if err != nil {
@@ -174,7 +175,7 @@ func (s *server) used(ctx context.Context) (int64, error) {
 	return strconv.ParseInt(text, 10, 64)
 }
 
-// clusterURL is what grantd takes.
+// clusterURL returns the URL of the Cluster for grantd.
 func clusterURL(nodes []*server) string {
 	var addrs []string
 	for _, node := range nodes {
@@ -183,7 +184,7 @@ func clusterURL(nodes []*server) string {
 	return "redis+cluster://" + strings.Join(addrs, ",")
 }
 
-// cpu is the processor time that the process has used, in steps of 10 ms.
+// cpu returns the processor time that the process has used, in steps of 10 ms.
 func (s *server) cpu() time.Duration {
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
@@ -192,7 +193,7 @@ func (s *server) cpu() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// cpuOfStores is that of the Redis servers that work for it.
+// cpuOfStores returns the processor time that its Redis servers have used.
 func (s *server) cpuOfStores() (sum time.Duration) {
 	for _, store := range s.stores {
 		sum += store.cpu()
@@ -201,7 +202,7 @@ func (s *server) cpuOfStores() (sum time.Duration) {
 }
 
 // settle waits until the process and its stores have nothing more to do, so that
-// what one measurement left behind isn't the next one's burden.
+// work left by one measurement doesn't slow the next.
 func (s *server) settle() {
 	const pause, calm = 50 * time.Millisecond, 10 * time.Millisecond
 	for range 40 {
@@ -213,7 +214,7 @@ func (s *server) settle() {
 	}
 }
 
-// resident is how many bytes of memory the process has now.
+// resident returns how many bytes of memory the process has now.
 func (s *server) resident() int64 {
 	statm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.cmd.Process.Pid))
 	pages, _ := strconv.ParseInt(strings.Fields(string(statm))[1], 10, 64)

@@ -41,7 +41,7 @@ const (
 	stockOwn = "stock"
 )
 
-// bareOf is what each endpoint's servers are compared with first.
+// bareOf is the bare handler that the servers of each endpoint are compared with.
 var bareOf = map[string]string{me: oneGet, bad: oneGet, introspect: oneGet, issue: oneSet, refresh: getSet, password: hashing}
 
 // load is how a cell is measured.
@@ -51,22 +51,22 @@ type load struct {
 	path        string
 	script      string
 	body        string // of a POST; %s is the token
-	status      int    // that every answer has
+	status      int    // of every answer
 	connections int
 	lasts       time.Duration
 }
 
-// chained is whether each connection spends tokens that it got, so that it needs a
-// thread.
+// chained reports whether each connection spends the token that it was given last.
+// Then wrk needs a thread for each connection.
 func (l load) chained() bool { return l.script == refreshLua }
 
 // sample is the result of one measurement.
 type sample struct {
 	rate     float64 // requests a second
 	p50, p99 time.Duration
-	cpu      time.Duration // of the server, a request
-	redis    time.Duration // of the Redis servers behind it, a request
-	resident int64         // bytes of the server
+	cpu      time.Duration // the server's processor time for a request
+	redis    time.Duration // the processor time of its Redis servers for a request
+	resident int64         // the server's memory in bytes
 }
 
 //go:embed load.lua
@@ -75,15 +75,15 @@ var loadLua string
 //go:embed refresh.lua
 var refreshLua string
 
-// loads lists what is measured: for each endpoint what it is compared with first,
-// and grantd last.
+// loads returns all loads: for each endpoint, first those on the servers that grantd
+// is compared with, then those on grantd.
 func (w *world) loads() []load {
 	var all []load
 	for _, e := range []struct {
 		load
 		bares []bareHandler
 		stock bool
-		path  string // of stock and grantd
+		path  string // on stock and grantd
 	}{
 		{load{cell: cell{endpoint: me}}, []bareHandler{{noStore, "/none/users/me"}, {oneGet, "/users/me"}}, true, "/users/me"},
 		{load{cell: cell{endpoint: bad}, status: http.StatusUnauthorized}, []bareHandler{{noStore, "/none/bad"}, {oneGet, "/users/me"}}, true, "/users/me"},
@@ -112,10 +112,10 @@ func (w *world) loads() []load {
 	return all
 }
 
-// bareHandler is one of the bare server's.
+// bareHandler is a handler of the bare server.
 type bareHandler struct{ name, path string }
 
-// of is the load on that server.
+// of returns the load l on a server.
 func (l load) of(o options, on *server, name, path string) load {
 	l.on, l.server, l.path = on, name, path
 	if l.script == "" {
@@ -130,12 +130,12 @@ func (l load) of(o options, on *server, name, path string) load {
 	return l
 }
 
-// hashConnections are enough when each request takes a processor some 30 ms: they
-// keep all processors busy, and more would only wait.
+// hashConnections is enough for requests that take a processor some 30 ms: they keep
+// all processors busy, and more would only wait.
 var hashConnections = 2 * runtime.NumCPU()
 
-// hashes is the load of the password grant. In three times the time there are enough
-// answers for a figure that one more or less doesn't change.
+// hashes returns the load l as one of the password grant. It lasts three times as
+// long, so that one answer more or less doesn't change the figure.
 func (w *world) hashes(l load) load {
 	l.connections, l.lasts = hashConnections, 3*w.o.cell
 	return l
@@ -150,13 +150,13 @@ var (
 	p99Line    = regexp.MustCompile(`99%\s+([\d.]+[a-z]+)`)
 )
 
-// measure runs wrk once. It fails unless every answer is the right one.
+// measure runs wrk once. It fails unless every answer is right.
 func (w *world) measure(ctx context.Context, l load) (sample, error) {
 	list, err := w.tokensFor(ctx, l)
 	if err != nil {
 		return sample{}, err
 	}
-	if !l.chained() { // a chain shows by itself that the answers are right
+	if !l.chained() { // a chain goes on only if the answers are right
 		if err := l.probe(ctx, list[0]); err != nil {
 			return sample{}, err
 		}
@@ -189,8 +189,8 @@ func (w *world) measure(ctx context.Context, l load) (sample, error) {
 	}, nil
 }
 
-// check looks at what wrk says of the answers. It tells good from bad ones only;
-// which status they have is for probe.
+// check checks wrk's counts of the answers. They tell only successes from failures;
+// probe checks the status.
 func (l load) check(n float64, out []byte) error {
 	if line := socketLine.Find(out); line != nil {
 		return errors.New(string(line))
@@ -239,8 +239,8 @@ func (l load) probe(ctx context.Context, token string) error {
 	return nil
 }
 
-// tokensFor are the tokens that the load sends. The bad one has the form of a good
-// one, and wrong bytes in it.
+// tokensFor returns the tokens that the load sends. A bad token has the form of a good
+// one, but wrong bytes.
 func (w *world) tokensFor(ctx context.Context, l load) ([]string, error) {
 	switch {
 	case l.chained():
@@ -252,7 +252,8 @@ func (w *world) tokensFor(ctx context.Context, l load) ([]string, error) {
 	return w.access[l.on], nil
 }
 
-// basic are the credentials of demo-api for introspection, of demo for the rest.
+// basic returns the credentials of demo-api for introspection, and those of demo for
+// all other endpoints.
 func basic(l load) string {
 	if l.endpoint == introspect {
 		return "ZGVtby1hcGk6ZGVtby1hcGktc2VjcmV0"

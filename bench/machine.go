@@ -11,10 +11,11 @@ import (
 	"time"
 )
 
-// machine says where and with what a run took place.
+// machine describes the machine and the versions of a run.
 type machine struct{ text string }
 
-// theMachine looks at the load average first: before the run makes one of its own.
+// theMachine describes this machine. It has to be called before the run raises the
+// load average.
 func theMachine() machine {
 	average, _, _ := strings.Cut(read("/proc/loadavg"), " ")
 	kernel, _, _ := strings.Cut(strings.TrimSpace(read("/proc/sys/kernel/osrelease")), "-")
@@ -28,7 +29,7 @@ func read(file string) string {
 	return string(text)
 }
 
-// processor is the model's name.
+// processor returns the name of the processor's model.
 func processor() string {
 	for line := range strings.Lines(read("/proc/cpuinfo")) {
 		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
@@ -38,7 +39,7 @@ func processor() string {
 	return "unknown processor"
 }
 
-// kib is one of the numbers of /proc/meminfo.
+// kib returns a number of /proc/meminfo, in KiB.
 func kib(name string) int64 {
 	for line := range strings.Lines(read("/proc/meminfo")) {
 		if found, value, _ := strings.Cut(line, ":"); found == name {

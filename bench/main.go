@@ -1,11 +1,11 @@
-// Command bench measures grantd beside handlers that do only the necessary, and
-// beside the stock toolkit, on one machine, in one run. It starts a real
-// redis-server, a Redis Cluster and every server on loopback, drives them with wrk,
-// one after the other in rounds, and prints medians and ratios. Only the ratios mean
-// something on another machine. See README.md.
+// Command bench compares grantd with handlers that do only what is necessary, and
+// with the stock toolkit, on one machine, in one run. It starts a real redis-server,
+// a Redis Cluster and every server on loopback, loads one server after another with
+// wrk, in rounds, and prints medians and ratios. Only the ratios mean something on
+// another machine. See README.md.
 //
-// "bench revoke" measures revocations, see REVOKE.md, and "bench scale" what it costs
-// that more is stored, see SCALE.md.
+// "bench revoke" measures revocations, see REVOKE.md. "bench scale" measures how
+// operations slow down as a store fills, see SCALE.md.
 package main
 
 import (
@@ -21,12 +21,12 @@ import (
 // options are the flags.
 type options struct {
 	rounds      int
-	cell        time.Duration // how long one measurement lasts; of hashing three times that
+	cell        time.Duration // how long one measurement lasts; three times that for the password grant
 	connections int
-	grants      int    // whose memory is measured
-	only        string // a part of the names of the endpoints to measure
-	grantd      string // the binary
-	write       string // the Markdown file whose table is replaced, and the chart beside it; empty: none
+	grants      int    // how many grants the memory is measured with
+	only        string // measure only endpoints whose name contains it
+	grantd      string // path of the binary
+	write       string // path of the Markdown file for the table, with the chart beside it; empty: none
 	longest     time.Duration
 }
 
@@ -90,13 +90,14 @@ func bench(ctx context.Context) error {
 	return report(o, m, outcome{loads, results, all, time.Since(began)})
 }
 
-// rounds measures everything that often, after a short round that warms up.
+// rounds measures all loads in each of the o.rounds rounds, after a short round that
+// warms up.
 func (w *world) rounds(ctx context.Context, loads []load) (map[cell][]sample, error) {
 	results := map[cell][]sample{}
 	for round := range w.o.rounds + 1 {
 		for i := range loads {
 			l := loads[i]
-			if round%2 == 1 { // who comes first in one round comes last in the next
+			if round%2 == 1 { // the first load of one round is the last of the next
 				l = loads[len(loads)-1-i]
 			}
 			if round == 0 {

@@ -14,27 +14,27 @@ import (
 	"github.com/grantd/grantd/storage/redisstore"
 )
 
-// memory is what one live grant with a refresh token takes of Redis, in bytes.
+// memory is how many bytes of Redis one live grant with a refresh token takes.
 type memory struct {
-	grants int // measured; 0: none was
+	grants int // the number of grants that were measured; 0: nothing was
 	rows   []memoryRow
 }
 
 type memoryRow struct {
 	server  string
 	alone   int64 // without indexes
-	indexed int64 // with the indexes by user and by client; 0: it has none
+	indexed int64 // with the indexes by user and by client; 0: the server has none
 }
 
-// User agents that a grant keeps: of a program, and of a browser, of whose name as
-// many bytes are kept as of any.
+// The user agents of the grants: one of a program, and one of a browser, cut to
+// storage.MaxUserAgent bytes.
 const (
 	shortAgent = "Go-http-client/1.1"
 	longAgent  = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/"
 )
 
-// measureMemory fills a Redis of its own, by the store's own calls, with grants of as
-// many users: whose indexes take the most then.
+// measureMemory fills its own Redis through the calls of the store. Each grant has its
+// own user: then the indexes take the most memory.
 func measureMemory(ctx context.Context, n int) (memory, error) {
 	f, err := newFleet("redis-server")
 	defer f.close()
@@ -63,9 +63,9 @@ func measureMemory(ctx context.Context, n int) (memory, error) {
 	return m, nil
 }
 
-// bytesEach fills the Redis server and tells what each of the n grants takes, and then
-// without grantd's indexes. It counts what Redis allocated, its hash tables included,
-// as they are for so many keys: RELOAD makes them anew.
+// bytesEach fills the Redis server and returns how many bytes each of the n grants
+// takes, without and with grantd's indexes. It counts all that Redis allocated, hash
+// tables included. RELOAD makes these anew, in the size for so many keys.
 func (s *server) bytesEach(ctx context.Context, n int, fill func(context.Context, *server, int) error) (alone, indexed int64, err error) {
 	if err := s.do(ctx, "FLUSHALL", "SYNC").Err(); err != nil {
 		return 0, 0, err
@@ -92,7 +92,7 @@ func (s *server) bytesEach(ctx context.Context, n int, fill func(context.Context
 	return (left - empty) / int64(n), indexed, err
 }
 
-// reloaded is used, once Redis has read all its data anew.
+// reloaded makes Redis read all its data anew, and then returns used.
 func (s *server) reloaded(ctx context.Context) (int64, error) {
 	c := redis.NewClient(&redis.Options{Addr: s.addr, ReadTimeout: time.Minute})
 	defer c.Close()
@@ -102,7 +102,7 @@ func (s *server) reloaded(ctx context.Context) (int64, error) {
 	return s.used(ctx)
 }
 
-// dropIndexes deletes grantd's indexes.
+// dropIndexes deletes grantd's indexes and returns how many keys that were.
 func (s *server) dropIndexes(ctx context.Context) (int, error) {
 	c := redis.NewClient(&redis.Options{Addr: s.addr})
 	defer c.Close()
@@ -155,7 +155,7 @@ func fillStock(ctx context.Context, s *server, n int) error {
 	})
 }
 
-// text is a table.
+// text returns a table.
 func (m memory) text() string {
 	if m.grants == 0 {
 		return ""
@@ -174,7 +174,8 @@ func (m memory) text() string {
 	return b.String() + "\n"
 }
 
-// alone is what a grant takes on that server, 0 if it wasn't measured.
+// alone returns how many bytes a grant takes on the server without indexes, 0 if that
+// wasn't measured.
 func (m memory) alone(server string) int64 {
 	for _, r := range m.rows {
 		if r.server == server {

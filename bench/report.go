@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// The lines of the Markdown file between which the table stands.
+// The lines before and after the table in the Markdown file.
 const (
 	tableBegin = "<!-- written by go run . -write -->\n"
 	tableEnd   = "<!-- end -->"
 )
 
-// chartFile is beside the Markdown file, which shows it.
+// chartFile is the name of the chart, which is beside the Markdown file.
 const chartFile = "chart.svg"
 
-// outcome is what a run found.
+// outcome is the result of a run.
 type outcome struct {
 	loads   []load
 	results map[cell][]sample
@@ -29,7 +29,8 @@ type outcome struct {
 	took    time.Duration
 }
 
-// report prints the tables, and writes them and the chart into the file of -write.
+// report prints the tables. With -write it writes them into the Markdown file, and the
+// chart beside it.
 func report(o options, m machine, out outcome) error {
 	if len(out.loads) == 0 {
 		return errors.New("no endpoint has such a name")
@@ -92,26 +93,26 @@ func milliseconds(d time.Duration) string { return fmt.Sprintf("%.1f ms", d.Seco
 
 func microseconds(d time.Duration) float64 { return d.Seconds() * 1e6 }
 
-// span is a median with the smallest and the largest.
+// span is the median, the smallest and the largest of some values.
 type span struct{ middle, least, most float64 }
 
 func (s span) String() string { return fmt.Sprintf("%.2f (%.2f–%.2f)", s.middle, s.least, s.most) }
 
-// spanOf is that of some values, at least one.
+// spanOf returns the span of the values; there must be at least one.
 func spanOf(values []float64) span {
 	sorted := slices.Sorted(slices.Values(values))
 	return span{sorted[len(sorted)/2], sorted[0], sorted[len(sorted)-1]}
 }
 
-// against has the ratios that the rounds gave between the throughput of a cell and
-// another server's.
+// against returns the ratios between the throughput of a cell and that of another
+// server, over the rounds.
 func (out outcome) against(c cell, server string) (span, bool) {
 	return out.ratios(c, server, func(of, than sample) float64 { return of.rate / than.rate })
 }
 
-// cheaper has those of the processor time that a request takes, Redis's included: how
-// many requests the one could answer with the time that the other takes for one. It
-// is steadier on a machine that others use too.
+// cheaper returns the ratios of the processor time for a request, Redis's included:
+// how many requests the cell's server could answer in the time that the other takes
+// for one. They vary less than those of against on a machine that others use too.
 func (out outcome) cheaper(c cell, server string) (span, bool) {
 	return out.ratios(c, server, func(of, than sample) float64 { return float64(than.cpu+than.redis) / float64(of.cpu+of.redis) })
 }
@@ -128,7 +129,7 @@ func (out outcome) ratios(c cell, server string, ratio func(of, than sample) flo
 	return spanOf(ratios), true
 }
 
-// ratio shows against, where there is something to be compared with.
+// ratio returns against as a text, "–" if the other server wasn't measured.
 func (out outcome) ratio(c cell, server string) string {
 	s, ok := out.against(c, server)
 	switch {

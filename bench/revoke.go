@@ -19,17 +19,17 @@ import (
 // revokeOptions are the flags of "bench revoke".
 type revokeOptions struct {
 	options
-	grants  int           // live ones, in all
-	big     int           // of them, of each user whose grants are revoked under load
-	bigs    int           // how many such users
-	small   int           // users with a few grants, who are revoked one after the other
-	quiet   time.Duration // of traffic before
-	longest time.Duration // that a sweep may take
+	grants  int           // live grants in all
+	big     int           // grants of each user who is revoked under load
+	bigs    int           // the number of such users
+	small   int           // users with ten grants, who are revoked one after another without load
+	quiet   time.Duration // how long the traffic is measured before each revocation
+	longest time.Duration // how long a sweep may take
 }
 
-// revocations measures revocations beside traffic that they aren't about: how soon
-// they are answered, whether the very next use of a token is refused, and what the
-// sweep behind them costs others.
+// revocations measures revocations beside the traffic of other users: how soon a
+// revocation is answered, whether the very next use of a token is refused, and how
+// much the sweep in the background slows others.
 func revocations(ctx context.Context, args []string) error {
 	var o revokeOptions
 	f := flag.NewFlagSet("bench revoke", flag.ExitOnError)
@@ -61,9 +61,9 @@ type revokeBench struct {
 	store  *redisstore.Store
 	fill   filler
 
-	others  []string            // tokens of the traffic
-	held    map[string][]string // tokens of the users who are revoked, by name
-	rows    [][2]string         // what was found
+	others  []string            // access tokens of the traffic
+	held    map[string][]string // access tokens of the users who are revoked, by name
+	rows    [][2]string         // the results
 	machine machine
 }
 
@@ -98,7 +98,7 @@ func (b *revokeBench) run(ctx context.Context) error {
 	return b.report()
 }
 
-// answer sends the request and decodes what comes back.
+// answer sends the request, decodes the body of the answer and returns the status.
 func answer(r *http.Request, into any) (int, error) {
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
@@ -112,7 +112,7 @@ func answer(r *http.Request, into any) (int, error) {
 	return response.StatusCode, json.Unmarshal(body, into)
 }
 
-// receipt is what a revocation answers.
+// receipt is the answer to a revocation.
 type receipt struct {
 	ID     string `json:"id"`
 	Status string `json:"status"`
@@ -125,7 +125,7 @@ type receipt struct {
 	Completed, Requested time.Time
 }
 
-// revoke returns the receipt and how long the answer took.
+// revoke asks for a revocation. It returns the receipt and how long the answer took.
 func (s *server) revoke(ctx context.Context, admin, body string) (r receipt, took time.Duration, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.addr+"/admin/v1/revocations", strings.NewReader(body))
 	if err != nil {
@@ -142,8 +142,8 @@ func (s *server) revoke(ctx context.Context, admin, body string) (r receipt, too
 	return r, took, err
 }
 
-// refused counts those of the tokens that /users/me still takes, and how long the
-// first answer took.
+// refused uses each token at /users/me. It returns how many weren't answered with 401,
+// and how long the first answer took.
 func (b *revokeBench) refused(ctx context.Context, held []string) (alive int, first time.Duration, err error) {
 	for i, token := range held {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.server.addr+"/users/me", nil)
@@ -183,7 +183,7 @@ func (s *server) progress(ctx context.Context, admin, id string) (r receipt, err
 	return r, nil
 }
 
-// complete waits for the sweep.
+// complete waits for the sweep and returns its receipt.
 func (b *revokeBench) complete(ctx context.Context, admin, id string) (r receipt, err error) {
 	for end := time.Now().Add(b.o.longest); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if r, err = b.server.progress(ctx, admin, id); err != nil || r.Status == "complete" {
@@ -221,14 +221,14 @@ func (b *revokeBench) revokeSmall(ctx context.Context) error {
 	return nil
 }
 
-// spread is the median, and the largest.
+// spread returns the median and the largest.
 func spread(d []time.Duration) string {
 	slices.Sort(d)
 	return fmt.Sprintf("%.1f ms (at most %.1f ms)", d[len(d)/2].Seconds()*1e3, d[len(d)-1].Seconds()*1e3)
 }
 
-// revokeBig revokes one user with many grants after the other, while the traffic goes
-// on, and compares the throughput during each sweep with that before it.
+// revokeBig revokes the users with many grants one after another, while the traffic
+// goes on. It compares the throughput during each sweep with that before it.
 func (b *revokeBench) revokeBig(ctx context.Context) error {
 	admin, err := b.server.admin(ctx)
 	if err != nil {
@@ -289,7 +289,7 @@ func middle(values []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// ratio is the median of the ratios, with the smallest and the largest.
+// ratio returns the median of the ratios, with the smallest and the largest.
 func ratio(a, b []float64) string {
 	var all []float64
 	for i := range a {
@@ -301,9 +301,9 @@ func ratio(a, b []float64) string {
 	return fmt.Sprintf("%.2f (%.2f–%.2f)", middle(all), slices.Min(all), slices.Max(all))
 }
 
-// revokeAll revokes everything. The others sign in anew at once, and their throughput
-// beside the sweep is compared with that before the revocation. Then they stop, and
-// the sweep ends alone.
+// revokeAll revokes everything. The users of the traffic sign in anew at once, and
+// their throughput beside the sweep is compared with that before the revocation. Then
+// the traffic stops, and the sweep goes on alone to its end.
 func (b *revokeBench) revokeAll(ctx context.Context) error {
 	admin, err := b.server.admin(ctx)
 	if err != nil {

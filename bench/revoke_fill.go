@@ -35,7 +35,7 @@ func (b *revokeBench) start(ctx context.Context) (err error) {
 	if b.store, err = redisstore.Open(redisURL); err != nil {
 		return err
 	}
-	if _, err = b.server.admin(ctx); err != nil { // it is ready, and has made its key
+	if _, err = b.server.admin(ctx); err != nil { // shows that grantd is ready and has made its key
 		return err
 	}
 	b.fill = filler{store: b.store, address: aClient, userAgent: shortAgent}
@@ -43,7 +43,7 @@ func (b *revokeBench) start(ctx context.Context) (err error) {
 	return err
 }
 
-// admin signs in the admin client.
+// admin signs in the admin client and returns its access token.
 func (s *server) admin(ctx context.Context) (string, error) {
 	form := url.Values{"grant_type": {"client_credentials"}, "scope": {"admin"}}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.addr+"/token", strings.NewReader(form.Encode()))
@@ -62,8 +62,8 @@ func (s *server) admin(ctx context.Context) (string, error) {
 func bigName(i int) string   { return fmt.Sprintf("big-%d", i) }
 func smallName(i int) string { return fmt.Sprintf("small-%d", i) }
 
-// load fills Redis: some users with many grants, some with ten, those of the
-// traffic with one each, and the rest ten each for users who only take up room.
+// load fills Redis: some users with many grants, some with ten, the users of the
+// traffic with one each, and others with ten each, who only take up room.
 func (b *revokeBench) load(ctx context.Context) error {
 	b.held = map[string][]string{}
 	type job struct {
@@ -108,7 +108,7 @@ func (b *revokeBench) load(ctx context.Context) error {
 	})
 }
 
-// signIn leaves n grants of the user behind and returns their access tokens.
+// signIn creates n grants of the user and returns their access tokens.
 func (b *revokeBench) signIn(ctx context.Context, user string, n int) ([]string, error) {
 	pairs, err := b.fill.signIn(ctx, named(user), n)
 	var held []string
@@ -120,13 +120,14 @@ func (b *revokeBench) signIn(ctx context.Context, user string, n int) ([]string,
 
 func named(user string) account { return account{"id-of-" + user, user} }
 
-// signInAnew leaves a grant behind for each of the others, and returns the tokens.
+// signInAnew creates a grant for each user of the traffic, and returns the access
+// tokens.
 func (b *revokeBench) signInAnew(ctx context.Context) ([]string, error) {
 	var anew []string
 	for i := range tokens {
 		user := fmt.Sprintf("other-%d", i)
 		held, err := b.signIn(ctx, user, 1)
-		if errors.Is(err, storage.ErrRevoked) { // as it has to be: the epoch was another
+		if errors.Is(err, storage.ErrRevoked) { // once after the revocation: the store remembered an older epoch
 			held, err = b.signIn(ctx, user, 1)
 		}
 		if err != nil {

@@ -17,14 +17,14 @@ import (
 type scaleOptions struct {
 	redis, sqlite sizes // live grants
 	rounds        int
-	calls         int           // of each operation, in a round and a size
-	revokes       int           // of users, in a round and a size
-	sweep         time.Duration // how long a sweep may take; then its pace is what is reported
+	calls         int           // of each operation, in each round and size
+	revokes       int           // users who are revoked, in each round and size
+	sweep         time.Duration // how long a sweep may take; of a longer one the pace is reported
 	longest       time.Duration
 	grantd, write string
 }
 
-// sizes is a flag with numbers of grants, the smallest first.
+// sizes is a flag: numbers of grants, sorted.
 type sizes []int
 
 func (s *sizes) String() string {
@@ -48,7 +48,7 @@ func (s *sizes) Set(text string) error {
 	return nil
 }
 
-// growth measures the same operations on stores that hold few and many grants.
+// growth measures the same operations on stores with few and with many grants.
 func growth(ctx context.Context, args []string) error {
 	o := scaleOptions{redis: sizes{10_000, 1_000_000, 10_000_000}, sqlite: sizes{10_000, 1_000_000}}
 	f := flag.NewFlagSet("bench scale", flag.ExitOnError)
@@ -81,8 +81,8 @@ func growth(ctx context.Context, args []string) error {
 		m.text, o.rounds, o.calls, o.revokes, time.Since(began).Round(time.Second))+s.text())
 }
 
-// scale is stores of all sizes, each with a grantd on it. All of them run at the
-// same time and are measured in turn, so that what else the machine does meets all.
+// scale is stores of all sizes, each with a grantd on it. All of them run at the same
+// time and are measured in turn, so that other work of the machine affects all alike.
 type scale struct {
 	o       scaleOptions
 	fleet   *fleet
@@ -131,7 +131,7 @@ func (s *scale) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// stage starts one size and fills it, if there is the memory.
+// stage starts one size and fills it, if there is enough memory.
 func (s *scale) stage(ctx context.Context, kind string, n int, start func(context.Context, *stage) error) error {
 	st := &stage{kind: kind, name: kind + " " + grouped(n), grants: n, took: map[string][][]time.Duration{}, spent: map[string]time.Duration{}}
 	if kind == "Redis" && kib("MemAvailable")<<10 < int64(n)*bytesAtMost+spareBytes {

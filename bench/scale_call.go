@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// caller sends requests over one connection, one after the other. It costs little
-// beside what it measures.
+// caller sends requests over one connection, one after another. It costs little
+// compared with the server.
 type caller struct {
 	addr    string
 	conn    net.Conn
@@ -28,8 +28,8 @@ func (c *caller) close() {
 	}
 }
 
-// call sends the request and reads the answer, whose status has to be one of those that
-// are wanted.
+// call sends the request and reads the answer. It fails unless the status is one of
+// want.
 func (c *caller) call(request string, want ...int) (body []byte, took time.Duration, err error) {
 	if c.conn == nil {
 		if c.conn, err = net.Dial("tcp", c.addr); err != nil {
@@ -54,7 +54,8 @@ func (c *caller) call(request string, want ...int) (body []byte, took time.Durat
 	return body, took, err
 }
 
-// request writes one. The body is a form, or JSON if it begins so.
+// request returns the bytes of a request. The body is JSON if it begins with a brace,
+// otherwise a form.
 func (c *caller) request(method, path, authorization, body string) string {
 	kind := "application/x-www-form-urlencoded"
 	if strings.HasPrefix(body, "{") {
@@ -67,11 +68,11 @@ func (c *caller) request(method, path, authorization, body string) string {
 	return fmt.Sprintf("%sContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", head, kind, len(body), body)
 }
 
-// operation is one of those that are measured.
+// operation is an operation that is measured.
 type operation struct {
 	name string
 	do   func(*stage) (time.Duration, error)
-	rest bool // after each call, until the work that goes on behind it is done
+	rest bool // wait after each call, until its work in the background is done
 }
 
 // The operations, in the order of the table.
@@ -107,7 +108,7 @@ func (st *stage) issue() (time.Duration, error) {
 	return took, err
 }
 
-// refreshOne spends a refresh token, and keeps its successor in its place.
+// refreshOne spends a refresh token, and replaces it by its successor.
 func (st *stage) refreshOne() (time.Duration, error) {
 	token := &st.refresh[st.turn%len(st.refresh)]
 	form := "grant_type=refresh_token&refresh_token=" + *token
@@ -147,14 +148,13 @@ func (st *stage) revokeOne() (time.Duration, error) {
 	return took, err
 }
 
-// block is how many calls of a size come one after the other, before it is the next
-// one's turn.
+// block is how many calls in a row a size gets before it is the next one's turn.
 const block = 20
 
 // round measures every operation on every size. Round 0 isn't counted.
 func (s *scale) round(ctx context.Context, round int) (err error) {
 	for _, st := range s.stages {
-		if st.admin, err = st.server.admin(ctx); err != nil { // they live for some minutes only
+		if st.admin, err = st.server.admin(ctx); err != nil { // admin tokens live only some minutes
 			return fmt.Errorf("%s: %w", st.name, err)
 		}
 	}
@@ -179,7 +179,7 @@ func (s *scale) measure(ctx context.Context, op operation, calls, round int) err
 	for done := 0; done < calls; done += block {
 		for i := range s.stages {
 			st := s.stages[i]
-			if (done/block+round)%2 == 1 { // who came first comes last
+			if (done/block+round)%2 == 1 { // the first size comes last now
 				st = s.stages[len(s.stages)-1-i]
 			}
 			some, err := st.repeat(op, min(block, calls-done))
@@ -198,7 +198,7 @@ func (s *scale) measure(ctx context.Context, op operation, calls, round int) err
 	return ctx.Err()
 }
 
-// repeat calls the operation that often.
+// repeat calls the operation calls times.
 func (st *stage) repeat(op operation, calls int) ([]time.Duration, error) {
 	var took []time.Duration
 	for range calls {
@@ -214,7 +214,7 @@ func (st *stage) repeat(op operation, calls int) ([]time.Duration, error) {
 	return took, nil
 }
 
-// busy is the processor time that the stage's Redis has used, 0 if it has none.
+// busy returns the processor time that the stage's Redis has used, 0 without Redis.
 func (st *stage) busy(ctx context.Context) time.Duration {
 	if st.redis == nil {
 		return 0
@@ -231,7 +231,7 @@ func (st *stage) busy(ctx context.Context) time.Duration {
 	return sum
 }
 
-// sweepAll revokes everything and waits for the sweep, for a time.
+// sweepAll revokes everything and waits for the sweep, up to longest.
 func (st *stage) sweepAll(ctx context.Context, longest time.Duration) error {
 	admin, err := st.server.admin(ctx)
 	if err != nil {

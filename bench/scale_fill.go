@@ -13,19 +13,19 @@ import (
 	"github.com/grantd/grantd/storage/redisstore"
 )
 
-// How a store is filled: mostly with users who have ten grants each.
+// The content of a store: mostly users with ten grants each.
 const (
 	perUser    = 10
-	maxRevoked = 300 // users with ten, who may be revoked
-	listUsers  = 10
-	listGrants = 200 // of each of them
-	sampled    = 200 // users whose tokens are used to read, and as many whose grants are refreshed
+	maxRevoked = 300 // users with ten grants, who may be revoked
+	listUsers  = 10  // users whose grants are listed
+	listGrants = 200 // grants of each of the listUsers
+	sampled    = 200 // users whose access tokens are used, and as many whose refresh tokens are
 
-	// smallest has room for all of them.
+	// smallest is the smallest size that has room for all these users.
 	smallest = listUsers*listGrants + perUser*(maxRevoked+2*sampled)
 
-	bytesAtMost = 700     // of memory for a grant in Redis
-	spareBytes  = 1 << 30 // for everything else
+	bytesAtMost = 700     // bytes of memory for a grant in Redis
+	spareBytes  = 1 << 30 // bytes of memory for everything else
 )
 
 // stage is a store of some size and a grantd on it.
@@ -34,25 +34,25 @@ type stage struct {
 	grants     int
 
 	server *server
-	redis  *server // nil: SQLite
-	file   string  // of SQLite
+	redis  *server // nil with SQLite
+	file   string  // path of the SQLite file
 	store  storage.Store
 	fill   filler
 	calls  caller
 	empty  int64
 
-	admin    string   // token
-	access   []string // tokens
-	refresh  []string // tokens; each is replaced by its successor
-	turn     int      // counts calls, so that they use one after the other
-	revoked  int      // users so far
+	admin    string   // the admin's access token
+	access   []string // access tokens
+	refresh  []string // refresh tokens; each is replaced by its successor
+	turn     int      // counts calls, so that they use the tokens in turn
+	revoked  int      // users revoked so far
 	filled   time.Duration
-	bytes    int64 // a grant
-	resident int64 // bytes of the process that has the grants
+	bytes    int64 // bytes of a grant
+	resident int64 // bytes of memory of the process that has the grants
 
-	took  map[string][][]time.Duration // of the calls of each operation, by round
-	spent map[string]time.Duration     // of Redis's processor time, by operation
-	swept string
+	took  map[string][][]time.Duration // the times of all calls, by operation and round
+	spent map[string]time.Duration     // Redis's processor time for a call, summed over the rounds, by operation
+	swept string                       // the result of the sweep, as a text
 }
 
 func (s *scale) startOnRedis(ctx context.Context, st *stage) (err error) {
@@ -86,7 +86,7 @@ func (s *scale) startOnFile(ctx context.Context, st *stage) error {
 	return st.open(ctx, store)
 }
 
-// startGrantd waits until it has made its key.
+// startGrantd starts grantd and waits until it has made its key.
 func (s *scale) startGrantd(ctx context.Context, st *stage, url string) (err error) {
 	st.server, err = s.fleet.start(ctx, st.name, func(addr string) []string { return append(grantdArgs(s.o.grantd, url), addr) })
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *scale) startGrantd(ctx context.Context, st *stage, url string) (err err
 	return err
 }
 
-// open lets grants with good tokens be put into the store.
+// open makes the stage's filler, which fills the store with grants.
 func (st *stage) open(ctx context.Context, store storage.Store) error {
 	keys, err := keysOf(ctx, st.server, store)
 	st.store, st.fill = store, filler{store, keys, aClient, shortAgent}
@@ -112,8 +112,8 @@ func listedUser(i int) account {
 	return account{fmt.Sprintf("usr_listed-%015d", i), fmt.Sprintf("listed-%d", i)}
 }
 
-// load fills the store through its own calls, many at once: in Redis each grant is a
-// run of the script that a sign-in is.
+// load fills the store through its own calls, many at once. In Redis, each grant is a
+// run of the script that a sign-in runs too.
 func (st *stage) load(ctx context.Context) error {
 	for i := range maxRevoked {
 		if err := st.known(ctx, revokedUser(i), perUser); err != nil {
@@ -146,7 +146,7 @@ func (st *stage) load(ctx context.Context) error {
 	})
 }
 
-// known makes a user with grants.
+// known creates a user and n grants.
 func (st *stage) known(ctx context.Context, a account, n int) error {
 	if err := st.fill.create(ctx, a); err != nil {
 		return err
@@ -155,8 +155,8 @@ func (st *stage) known(ctx context.Context, a account, n int) error {
 	return err
 }
 
-// size is how many bytes a grant takes with its indexes: of what Redis allocated, or of
-// the file.
+// size returns how many bytes a grant takes with its indexes: of what Redis allocated,
+// or of the file. It also sets st.resident.
 func (st *stage) size(ctx context.Context) (int64, error) {
 	if st.redis != nil {
 		st.resident = st.redis.resident()

@@ -11,7 +11,7 @@ import (
 // flat is how much the median latency may grow from the smallest size to any other.
 const flat = 1.2
 
-// text is a table for each kind of store.
+// text returns a table for each kind of store.
 func (s *scale) text() string {
 	var b strings.Builder
 	for _, kind := range []string{"Redis", "SQLite"} {
@@ -31,8 +31,8 @@ func (s *scale) text() string {
 	return b.String()
 }
 
-// table shows the median and the 99th percentile of the latency of each operation, and
-// the ratio of the median to that of the smallest size.
+// table writes the median and the 99th percentile of the latency of each operation,
+// and the ratio of the median to that of the smallest size.
 func table(b *strings.Builder, kind string, stages []*stage) {
 	row := func(name string, of func(*stage) string) {
 		fmt.Fprintf(b, "| %s |", name)
@@ -78,7 +78,8 @@ func table(b *strings.Builder, kind string, stages []*stage) {
 	fmt.Fprint(b, ".\n\n")
 }
 
-// latency is the median of the rounds' medians, and the 99th percentile of all calls.
+// latency returns the median of the rounds' medians, and the 99th percentile of all
+// calls.
 func (st *stage) latency(operation string) string {
 	var medians []float64
 	var all []time.Duration
@@ -89,7 +90,7 @@ func (st *stage) latency(operation string) string {
 	return fmt.Sprintf("%.2f ms, p99 %.1f ms", spanOf(medians).middle, quantile(all, 0.99).Seconds()*1e3)
 }
 
-// against has the ratios that the rounds gave between the stage's median and another's.
+// against returns the ratios between the stage's median and another's, over the rounds.
 func (st *stage) against(operation string, other *stage) span {
 	var ratios []float64
 	for i, round := range st.took[operation] {
@@ -103,7 +104,7 @@ func quantile(d []time.Duration, q float64) time.Duration {
 	return sorted[int(q*float64(len(sorted)-1))]
 }
 
-// grouped writes 1000000 as 1,000,000.
+// grouped returns 1000000 as 1,000,000.
 func grouped(n int) string {
 	text := strconv.Itoa(n)
 	for i := len(text) - 3; i > 0; i -= 3 {

@@ -16,7 +16,8 @@ import (
 	"github.com/go-redis/redis/v8"
 )
 
-// stockManager is the toolkit's, with the demo client, on its own Redis store.
+// stockManager returns the toolkit's manager, with the demo client, on its own Redis
+// store.
 func stockManager(redisURL string) (*manage.Manager, error) {
 	u, err := url.Parse(redisURL)
 	if err != nil {
@@ -31,8 +32,8 @@ func stockManager(redisURL string) (*manage.Manager, error) {
 	return manager, err
 }
 
-// serveStock serves the stock toolkit as its own documentation sets it up, on
-// its own Redis store. It compares the password and doesn't hash it.
+// serveStock serves the stock toolkit on its own Redis store, set up as its
+// documentation shows. It compares passwords and doesn't hash them.
 func serveStock(redisURL, addr string) error {
 	manager, err := stockManager(redisURL)
 	if err != nil {

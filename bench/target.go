@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// target is a promise: how much faster than another server one has to be.
+// target is a promise: how much faster than another server a cell's server has to be.
 type target struct {
 	cell
-	than  string // server
+	than  string // the other server
 	least float64
 }
 
@@ -23,10 +23,10 @@ var targets = []target{
 	{cell{password, "grantd"}, hashing, 0.95},
 }
 
-// mostBytes is how much of Redis a live grant may take, indexes apart.
+// mostBytes is how many bytes of Redis a live grant may take, without its indexes.
 const mostBytes = 300
 
-// targetText is a table of the targets that the run measured.
+// targetText returns a table of the targets that the run measured.
 func targetText(out outcome) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, "| target | at least | measured (spread) | by CPU | |")
@@ -43,7 +43,7 @@ func targetText(out outcome) string {
 	return b.String() + "\n"
 }
 
-// verdict goes by the median.
+// verdict tells whether a target was met.
 func verdict(met bool) string {
 	if met {
 		return "met"

@@ -15,17 +15,17 @@ import (
 )
 
 // traffic is GET /users/me over connections that are always busy. It costs little
-// beside what it measures: each connection writes the same bytes again and again.
+// compared with the server: each connection writes the same bytes again and again.
 type traffic struct {
 	good    atomic.Int64 // answers with 200
 	stop    atomic.Bool
 	running sync.WaitGroup
 
 	mu  sync.Mutex
-	bad map[int]int // answers with another status, by that; 0: the connection broke
+	bad map[int]int // the number of other answers, by status; 0: the connection broke
 }
 
-// newTraffic begins. Each connection takes one of the tokens.
+// newTraffic starts the traffic. Each connection uses one of the tokens.
 func newTraffic(addr string, connections int, tokens []string) *traffic {
 	t := &traffic{bad: map[int]int{}}
 	for i := range connections {
@@ -76,8 +76,8 @@ func (t *traffic) note(status int) {
 	t.bad[status]++
 }
 
-// failures tells of the answers that weren't 200. On a machine that others use too
-// some may be 503, when Redis doesn't get to answer in time.
+// failures returns the number of answers that weren't 200, by status. On a machine
+// that others use too, some may be 503, because Redis doesn't answer in time.
 func (t *traffic) failures() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -97,7 +97,7 @@ func (t *traffic) end() {
 	t.running.Wait()
 }
 
-// rate is the throughput until done is closed, or for the time at most, in
+// rate returns the throughput until done is closed, or for most at the longest, in
 // answers a second.
 func (t *traffic) rate(done <-chan struct{}, most time.Duration) float64 {
 	began, before := time.Now(), t.good.Load()
@@ -108,7 +108,7 @@ func (t *traffic) rate(done <-chan struct{}, most time.Duration) float64 {
 	return float64(t.good.Load()-before) / time.Since(began).Seconds()
 }
 
-// windows is the throughput in each of five parts of the time.
+// windows returns the throughput in each of five parts of the time.
 func (t *traffic) windows(whole time.Duration) []float64 {
 	var rates []float64
 	for range 5 {

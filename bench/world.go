@@ -13,20 +13,20 @@ import (
 	"sync"
 )
 
-// tokens is how many access tokens the reading measurements take turns with.
+// tokens is how many access tokens a load that reads uses in turn.
 const tokens = 64
 
-// world is everything that is measured, running.
+// world is all the running servers that are measured.
 type world struct {
 	*fleet
 	o options
 
 	redis, bare, stock, onRedis, onCluster, embedded *server
 
-	access map[*server][]string // tokens
+	access map[*server][]string // access tokens
 }
 
-// newWorld starts everything. What it returns has to be closed, error or not.
+// newWorld starts everything. The caller has to close the world, even after an error.
 func newWorld(ctx context.Context, o options) (*world, error) {
 	f, err := newFleet("redis-server", "wrk")
 	w := &world{fleet: f, o: o, access: map[*server][]string{}}
@@ -58,7 +58,7 @@ func (w *world) startServers(ctx context.Context, nodes []*server) error {
 	for _, s := range []struct {
 		place  **server
 		name   string
-		args   []string // --addr is appended, or the address alone for the bench's own
+		args   []string // the address is appended
 		stores []*server
 	}{
 		{&w.bare, "bare", []string{self, "bare", w.redisURL()}, []*server{w.redis}},
@@ -76,8 +76,8 @@ func (w *world) startServers(ctx context.Context, nodes []*server) error {
 	return nil
 }
 
-// grantdArgs is a command line of grantd that an address completes. Nobody guesses
-// here, but the same password is sent very often.
+// grantdArgs returns a command line of grantd, but for the address, which has to be
+// appended. The throttle is off because the loads send very many passwords.
 func grantdArgs(binary, redisURL string) []string {
 	args := []string{binary, "dev", "--throttle", "off"}
 	if redisURL != "" {
@@ -104,7 +104,7 @@ func (w *world) seed(ctx context.Context) (err error) {
 	return nil
 }
 
-// refreshTokens makes one for each connection.
+// refreshTokens makes one refresh token for each connection.
 func (w *world) refreshTokens(ctx context.Context, s *server) ([]string, error) {
 	if s == w.bare {
 		return seedBare(ctx, w.redisURL(), w.o.connections)
@@ -122,7 +122,7 @@ type pair struct {
 	Refresh string `json:"refresh_token"`
 }
 
-// signIns signs the demo user in that often, some at once.
+// signIns signs the demo user in n times, four at once.
 func signIns(ctx context.Context, s *server, n int) ([]pair, error) {
 	pairs := make([]pair, n)
 	next := make(chan *pair, n)
@@ -163,7 +163,7 @@ func signIn(ctx context.Context, s *server) (p pair, err error) {
 	return p, nil
 }
 
-// together runs f several times at once.
+// together runs f n times at once.
 func together(n int, f func() error) error {
 	errs := make([]error, n)
 	var all sync.WaitGroup
