@@ -1,13 +1,14 @@
 // Command conformance traces requirements to the tests that show them. It reads
 // the output of go test -json, the tables in .ci/conformance/tables and the file
 // .ci/conformance/status.tsv, and writes authserver/CONFORMANCE.md and
-// resource/CONFORMANCE.md. With -check it writes nothing and says where the
-// pages are stale. Either way it exits with 1 when
+// resource/CONFORMANCE.md. With -check it writes nothing and says which pages
+// are stale. Either way it exits with 1 when
 //
 //   - a requirement has neither a test nor a status,
 //   - a test or a status names an id that no table has,
-//   - a requirement has a test although its status says that there is none,
-//   - a test that names a requirement failed, was skipped or didn't end.
+//   - a requirement has a test although its status says that it has none,
+//   - a test that names a requirement failed, was skipped or didn't end,
+//   - a package failed, or, with -check, a page is stale.
 //
 // The README beside this file says how to add a requirement, a test and a status.
 package main
@@ -36,8 +37,8 @@ func main() {
 	}
 }
 
-// run makes the pages of the module in the directory root from a test stream,
-// and returns what is wrong, sentence by sentence.
+// run makes the pages of the module in the directory root from a test stream, and
+// returns the problems, each as a sentence.
 func run(root string, stream io.Reader, check bool) (problems []string, err error) {
 	dir := filepath.Join(root, ".ci", "conformance")
 	tables, err := readTables(filepath.Join(dir, "tables"))
@@ -70,7 +71,7 @@ func run(root string, stream io.Reader, check bool) (problems []string, err erro
 	return problems, nil
 }
 
-// put writes the file, or only compares it.
+// put writes the file. With check it only reports whether the file differs.
 func put(path string, text []byte, check bool) (stale bool, err error) {
 	if !check {
 		return false, os.WriteFile(path, text, 0o644)

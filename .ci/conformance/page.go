@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// page is what one side of the house shows of the requirements that it has.
+// page is the page of one side, the authorization server or the resource server.
 type page struct {
 	path, title string
-	role        string // besides AS+RS
-	other       string // package of the other side
+	role        string // the role whose requirements it shows, beside AS+RS
+	other       string // the package of the other side
 }
 
 var pages = []page{
@@ -22,13 +22,13 @@ var pages = []page{
 
 func (p page) has(r row) bool { return r.role == p.role || r.role == "AS+RS" }
 
-// counts reports whether a test that names the requirement shows it for this
-// side. What both sides have to keep, a test of the other one doesn't.
+// counts reports whether a test that names the requirement shows it for this side.
+// If the requirement is for both sides, a test of the other side doesn't count.
 func (p page) counts(t test, r row) bool {
 	return r.role == p.role || !strings.Contains(t.pkg+"/", "/"+p.other+"/")
 }
 
-// rows are the requirements of the table that the page has.
+// rows returns the requirements of the table that the page shows.
 func (p page) rows(t table) (rows []row) {
 	for _, r := range t.rows {
 		if p.has(r) {
@@ -53,10 +53,11 @@ SHOULD stands for RECOMMENDED too, and MUST for REQUIRED. A requirement marked "
 for clients, from a grammar, or is a choice of this project.
 `
 
-// outcomes are the columns of the totals, in this order; without rows they are left out.
+// outcomes are the columns of the totals, in this order. A column is left out if no
+// requirement has its outcome.
 var outcomes = []string{"pass", departure, notOffered, notApplicable, "missing", "fail"}
 
-// titles are those of the documents.
+// titles are the titles of the documents.
 var titles = map[string]string{
 	"RFC 6749": "The OAuth 2.0 Authorization Framework",
 	"RFC 6750": "Bearer Token Usage",
@@ -73,7 +74,7 @@ var titles = map[string]string{
 	"NIST SP 800-63B / OWASP": "Passwords",
 }
 
-// render writes the page. files says in which file a test function is.
+// render returns the text of the page. files has the file of each test function.
 func (p page) render(t trace, files map[string]string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\n%s", p.title, preface)
@@ -121,7 +122,7 @@ func (p page) writeTotals(b *strings.Builder, t trace) {
 	}
 }
 
-// sum counts the outcomes of some requirements, in a sentence.
+// sum returns the number of each outcome among the rows, as a sentence.
 func (p page) sum(t trace, rows []row) string {
 	count := map[string]int{}
 	for _, r := range rows {
@@ -136,7 +137,8 @@ func (p page) sum(t trace, rows []row) string {
 	return fmt.Sprintf("%d in all: %s.", len(rows), strings.Join(parts, ", "))
 }
 
-// evidence is the cell that names the tests, by function, and the reason of the status.
+// evidence returns the cell that names the tests, by function, and the reason of the
+// status.
 func (p page) evidence(t trace, r row, files map[string]string) string {
 	var lines []string
 	if s, ok := t.statuses[r.id]; ok {
@@ -155,7 +157,7 @@ func (p page) evidence(t trace, r row, files map[string]string) string {
 	return cmp.Or(strings.Join(lines, "<br>"), "none")
 }
 
-// link names a test function and leads to its file, from where the page is.
+// link returns the name of a test function as a link from the page to its file.
 func (p page) link(t test, files map[string]string) string {
 	file, ok := files[t.pkg+"."+t.name]
 	if !ok {
@@ -167,7 +169,7 @@ func (p page) link(t test, files map[string]string) string {
 	return fmt.Sprintf("[%s](%s)", code(t.String()), file)
 }
 
-// escape keeps text from being taken for Markdown in a cell of a table.
+// escape escapes Markdown in the text of a table cell.
 func escape(text string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -179,8 +181,8 @@ func escape(text string) string {
 	return b.String()
 }
 
-// code makes a code span of the text, for a cell of a table. Only the bar needs
-// a backslash there, and a backtick more of them around it.
+// code returns the text as a code span for a table cell. Only a bar needs a
+// backslash there. If the text has backticks, the span needs more of them around it.
 func code(text string) string {
 	fence := "`"
 	for strings.Contains(text, fence) {

@@ -62,8 +62,8 @@ func readStream(stream io.Reader) (tests []test, failed []string, err error) {
 
 var idLike = regexp.MustCompile(`^([0-9]{4}|PW)-[0-9A-Z]`)
 
-// idsIn finds the requirements that a test names. Whatever looks like an id is
-// one, so that a mistyped id is found too.
+// idsIn returns the ids in the name of a test. It returns everything that looks like
+// an id, so that mistyped ids are found too.
 func idsIn(name string) (ids []string) {
 	for word := range strings.FieldsFuncSeq(name, func(r rune) bool {
 		return !strings.ContainsRune("-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", r)
@@ -78,8 +78,9 @@ func idsIn(name string) (ids []string) {
 
 var testFunction = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w*)\(`)
 
-// testFiles tells for every test function, as package path and name, which file
-// has it, as a path below root. Functions that no package directory has are left out.
+// testFiles returns the file of every test function, as a path below root. The keys
+// are package path and function name. Functions that aren't in a file of their
+// package are left out.
 func testFiles(root string, tests []test) (map[string]string, error) {
 	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil {

@@ -23,14 +23,15 @@ var (
 	header = []string{"id", "rfc", "section", "level", "role", "endpoint", "requirement", "how_to_test"}
 )
 
-// Why a requirement may lack a test. A departure may have one, which pins it.
+// The reasons why a requirement may lack a test. A departure may have a test, which
+// pins it.
 const (
 	departure     = "departure"
 	notOffered    = "not offered"
 	notApplicable = "not applicable"
 )
 
-// status stands in status.tsv for the requirements that no test shows.
+// status is a line of status.tsv: why a requirement isn't shown by a test.
 type status struct{ kind, reason string }
 
 // readTables reads all tables of a directory, in the order of their names.

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// trace knows of every requirement which tests name it, and why others have none.
+// trace has the tests that name each requirement, and the statuses of those without.
 type trace struct {
 	tables   []table
-	rows     map[string]row
-	statuses map[string]status
+	rows     map[string]row    // by id
+	statuses map[string]status // by id
 	named    []test            // all tests that name a requirement
-	tests    map[string][]test // by id, without the subtests of a test that names it already
+	tests    map[string][]test // by id, without the subtests of a test that names the id too
 }
 
 func newTrace(tables []table, statuses map[string]status, all []test) trace {
@@ -23,7 +23,7 @@ func newTrace(tables []table, statuses map[string]status, all []test) trace {
 			t.rows[r.id] = r
 		}
 	}
-	holds := map[string]bool{} // package, test name and id
+	holds := map[string]bool{} // by package, test name and id
 	for _, one := range all {
 		ids := idsIn(one.name)
 		if len(ids) > 0 {
@@ -39,8 +39,8 @@ func newTrace(tables []table, statuses map[string]status, all []test) trace {
 	return t
 }
 
-// insideAnother reports whether a test around this one holds the id, too. A test
-// comes before its subtests.
+// insideAnother reports whether a test around this one names the id too. holds has
+// it already, because a test comes before its subtests.
 func insideAnother(t test, id string, holds map[string]bool) bool {
 	for i, r := range t.name {
 		if r == '/' && holds[t.pkg+" "+t.name[:i]+" "+id] {
@@ -50,7 +50,7 @@ func insideAnother(t test, id string, holds map[string]bool) bool {
 	return false
 }
 
-// on are the tests that count for a requirement on that page.
+// on returns the tests that count for a requirement on the page.
 func (t trace) on(p page, r row) (tests []test) {
 	for _, one := range t.tests[r.id] {
 		if p.counts(one, r) {
@@ -60,7 +60,7 @@ func (t trace) on(p page, r row) (tests []test) {
 	return tests
 }
 
-// outcome is what the page says of a requirement, in a word or two.
+// outcome returns one of outcomes for a requirement on the page.
 func (t trace) outcome(p page, r row) string {
 	tests := t.on(p, r)
 	for _, one := range tests {
@@ -77,7 +77,8 @@ func (t trace) outcome(p page, r row) string {
 	return "pass"
 }
 
-// problems says what keeps the tables, the statuses and the tests from fitting together.
+// problems returns the contradictions between the tables, the statuses and the tests,
+// and the tests that didn't pass, each as a sentence.
 func (t trace) problems() (problems []string) {
 	for _, p := range pages {
 		for _, table := range t.tables {
@@ -113,7 +114,7 @@ func (t trace) problemsOf(one test) (problems []string) {
 	}
 	for _, id := range idsIn(one.name) {
 		if !slices.Contains(t.tests[id], one) {
-			continue // named by the test around it
+			continue // the test around it names the id
 		}
 		if _, ok := t.rows[id]; !ok {
 			problems = append(problems, fmt.Sprintf("%s names %s, which no table has", one, id))
@@ -122,7 +123,7 @@ func (t trace) problemsOf(one test) (problems []string) {
 	return problems
 }
 
-// String is the name of the test with that of its package in front.
+// String returns the name of the test with the last element of its package in front.
 func (t test) String() string {
 	return t.pkg[strings.LastIndexByte(t.pkg, '/')+1:] + "." + t.name
 }

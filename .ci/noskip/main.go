@@ -1,6 +1,6 @@
-// Command noskip reads the output of go test -json and prints what go test
-// prints without it. It exits with 1 when a test failed, or was skipped: a test
-// that didn't run has shown nothing.
+// Command noskip reads the output of go test -json. It prints the output of the
+// packages, and that of the tests that failed, were skipped or didn't end. It exits
+// with 1 when a test failed or was skipped: a test that didn't run has shown nothing.
 package main
 
 import (
@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// event is what cmd/test2json and cmd/go write, a line each.
+// event is one line of go test -json, from cmd/test2json or cmd/go.
 type event struct{ Action, Package, Test, Output string }
 
 func main() {
@@ -47,7 +47,7 @@ func main() {
 			delete(held, name)
 		}
 	}
-	for _, output := range held { // of tests that a crash or a time limit cut off
+	for _, output := range held { // the output of tests that a crash or a time limit cut off
 		fmt.Print(output)
 	}
 	fmt.Printf("%d failed, %d skipped\n", len(failed), len(skipped))
