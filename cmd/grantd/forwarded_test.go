@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -125,5 +126,34 @@ func TestTheGrantKnowsWhereItCameFrom(t *testing.T) {
 				t.Errorf("%v, %v", grants, err)
 			}
 		})
+	}
+}
+
+// A proxy on this machine that nobody named may say that TLS was used, but it may
+// also pass on what a client sent.
+func TestAnUnnamedProxyDoesNotSayWhereARequestComesFrom(t *testing.T) {
+	s := startSite(t)
+	for i, want := range []int{400, 400, 400, 429} {
+		form := passwordForm("admin", fmt.Sprint("guess number ", i), "")
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/token", strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.SetBasicAuth("web", secret32)
+		forge(r)
+		r.Header.Set("X-Forwarded-For", fmt.Sprint("203.0.113.", i))
+		if status, body := s.do(t, r, ""); status != want {
+			t.Errorf("guess %d from an invented network: %d %s, want %d", i+1, status, body, want)
+		}
+	}
+	s.Stop()
+	for _, line := range logged(t, s.Stderr()) {
+		if line["remote"] != "127.0.0.1" || line["request_id"] == "forged-id" {
+			t.Errorf("believed: %v", line)
+		}
+	}
+	if !strings.Contains(s.Stderr(), "no proxy is named in trusted_proxies") {
+		t.Error("the log doesn't tell that all are one network")
 	}
 }

@@ -10,7 +10,7 @@ import (
 // proxies are the networks whose forwarding headers are believed.
 type proxies []netip.Prefix
 
-// loopbackProxies are trusted when only this machine can reach the listener.
+// loopbackProxies may say that TLS was used when only this machine can reach the listener.
 var loopbackProxies = proxies{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
 // parseProxies reads addresses and CIDR ranges.

@@ -68,16 +68,25 @@ func (p *process) handler(addr string, h handlers) (http.Handler, error) {
 	if err != nil {
 		return nil, usagef("trusted_proxies: %w", err)
 	}
-	if len(trusted) == 0 && loopbackAddr(addr) && p.config.needsProxy() {
-		trusted = loopbackProxies
-	}
 	guard := func(next http.Handler) http.Handler { return next }
 	if p.config.needsProxy() {
-		guard = demandTLS(trusted)
+		guard = demandTLS(p.tlsProxies(addr, trusted))
 	}
 	h.health = p.health
 	o := &observer{log: p.log, proxies: trusted, requests: p.metrics.Requests(h.patterns()), tracer: p.tracer}
 	return o.wrap(p.health.part(closeChunked(h.routes(guard)))), nil
+}
+
+// tlsProxies returns the proxies that may say that a request came over TLS: the trusted
+// ones or, if there are none and only this machine reaches addr, every process of this
+// machine. Such a proxy is still not believed where a request comes from: it may pass on
+// an X-Forwarded-For that a client made up to be another network at each guess.
+func (p *process) tlsProxies(addr string, trusted proxies) proxies {
+	if len(trusted) > 0 || !loopbackAddr(addr) {
+		return trusted
+	}
+	p.log.Warn("no proxy is named in trusted_proxies: all clients behind a proxy count as one network", "addr", addr)
+	return loopbackProxies
 }
 
 // warnExposed warns that others may reach a server that is configured for this
