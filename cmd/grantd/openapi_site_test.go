@@ -134,7 +134,7 @@ func seedSite(t *testing.T, p *process) {
 	all := []string{"password", "refresh_token", "client_credentials"}
 	for _, c := range []storage.Client{
 		{ID: "web", Secret: storage.NewSecretVerifier(secret32), Grants: all, Scopes: []string{"read", "write", "admin", "introspect"}, Origins: []string{"https://app.example"}},
-		{ID: "other", Secret: storage.NewSecretVerifier(secret32), Grants: []string{"client_credentials"}, Scopes: []string{"read"}},
+		{ID: "other", Secret: storage.NewSecretVerifier(secret32), Grants: []string{"client_credentials", "authorization_code"}, Scopes: []string{"read"}}, // as the demo's
 		{ID: "app", Public: true, Grants: []string{"password"}, Scopes: []string{"read"}},
 		{ID: "api", Secret: storage.NewSecretVerifier(secret32), Introspect: true},
 	} {
