@@ -18,7 +18,7 @@ import (
 )
 
 func auditCommand() *cobra.Command {
-	return noun("audit", "Read who did what", auditListCommand(), auditTailCommand())
+	return noun("audit", "Read the audit trail: who did what", auditListCommand(), auditTailCommand())
 }
 
 // auditPage is a page of the audit trail, in order of time.
@@ -31,9 +31,9 @@ type auditPage struct {
 type auditFilter struct{ action, user, client string }
 
 func (f *auditFilter) addTo(c *cobra.Command) {
-	c.Flags().StringVar(&f.action, "action", "", "only that kind of act, such as signin or user.update")
-	c.Flags().StringVar(&f.user, "user", "", "only what the user did or what concerns the user")
-	c.Flags().StringVar(&f.client, "client", "", "only what the client did or what concerns the client")
+	c.Flags().StringVar(&f.action, "action", "", "only events with this action, such as signin or user.update")
+	c.Flags().StringVar(&f.user, "user", "", "only events that this user caused, or that concern this user")
+	c.Flags().StringVar(&f.client, "client", "", "only events that this client caused, or that concern this client")
 	completeFlags(c)
 	if err := c.RegisterFlagCompletionFunc("action", cobra.FixedCompletions(auditActions, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err) // the command has no such flag
@@ -155,7 +155,7 @@ func auditListCommand() *cobra.Command {
 	}))
 	f.addTo(c)
 	const usual = 100
-	c.Flags().IntVar(&limit, "limit", usual, "at most so many")
+	c.Flags().IntVar(&limit, "limit", usual, "list at most this many events")
 	return c
 }
 
@@ -186,8 +186,8 @@ func auditTailCommand() *cobra.Command {
 	var follow bool
 	c := addJSONFlag(addAPIFlags(&cobra.Command{
 		Use:     "tail",
-		Short:   "Print the last events of the audit trail, and those that come",
-		Long:    "Print the last events of the audit trail, with --follow also those that come, as\nthey come. --json prints a document a line." + whatIsAudited(),
+		Short:   "Print the last events of the audit trail, and go on with new ones",
+		Long:    "Print the last events of the audit trail. With --follow, go on to print new events\nas they come. With --json, each line is a JSON document." + whatIsAudited(),
 		Example: "  grantd audit tail --follow\n  grantd audit tail --follow --user alice --json",
 		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
@@ -212,8 +212,8 @@ func auditTailCommand() *cobra.Command {
 	}))
 	f.addTo(c)
 	const usual = 10
-	c.Flags().IntVarP(&lines, "lines", "n", usual, "how many of the last events")
-	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what comes, until interrupted")
+	c.Flags().IntVarP(&lines, "lines", "n", usual, "print this many of the last events")
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on to print new events, until interrupted")
 	return c
 }
 

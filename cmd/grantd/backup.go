@@ -20,14 +20,15 @@ func backupCommand() *cobra.Command {
 		Use:   "backup FILE",
 		Short: "Copy the embedded store into a new file, while servers run",
 		Long: `Copy the embedded store, as it is at one instant, into a new file that only the
-user who runs this can read. Servers go on meanwhile, and nothing is written to
-the store, which may be that of an older grantd.
+user who runs the command can read. Servers may go on using the store. Nothing is
+written to the store, and it may be the store of an older grantd.
 
-The backup holds all that the store does: the hashes of passwords, but no token
-and not the deployment secret. Keep the one as you keep the store, and the other
-somewhere else: without it the backup's sign-ins and keys are lost.
+The backup holds all that the store holds, including the hashes of passwords. It
+holds no tokens, and not the deployment secret. Protect the backup as you protect
+the store. Keep a copy of the deployment secret elsewhere: without it the sign-ins
+and the keys in the backup are lost.
 
-A Redis is backed up by its own means: cmd/grantd/OPERATIONS.md has the steps.`,
+Redis has its own means of backup: cmd/grantd/OPERATIONS.md has the steps.`,
 		Example: "  grantd backup /var/backups/grantd-1.db --config grantd.yaml\n  grantd backup grantd-1.db --data grantd.db",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -54,14 +55,16 @@ func restoreCommand() *cobra.Command {
 	var keep bool
 	c := &cobra.Command{
 		Use:   "restore FILE",
-		Short: "Make the embedded store out of a backup",
-		Long: `Make the embedded store out of a backup, where there is none: move what is left of
-the one before away first. No server may use it meanwhile.
+		Short: "Make the embedded store from a backup",
+		Long: `Make the embedded store from a backup. First stop the servers on the old store,
+and move away what is left of its files: restore doesn't overwrite them. No server
+may use the store until the command is done.
 
-A backup knows nothing of what was revoked after it was made. So all sign-ins in it
-are ended, and everybody signs in again. With --keep-grants they live on, and with
-them what was revoked since: only for a backup that nothing happened after.
-Passwords, users, clients and keys are as they were when it was made.`,
+A backup doesn't know what was revoked after it was made. So restore ends all
+sign-ins in it, and everybody has to sign in again. With --keep-grants the sign-ins
+stay valid, including those that were revoked since. Use it only if nothing
+happened after the backup. Passwords, users, clients and keys are as they were when
+the backup was made.`,
 		Example: "  grantd restore /var/backups/grantd-1.db --config grantd.yaml\n  grantd restore grantd-1.db --data moved.db --keep-grants",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -101,7 +104,7 @@ Passwords, users, clients and keys are as they were when it was made.`,
 			return err
 		},
 	}
-	c.Flags().BoolVar(&keep, "keep-grants", false, "let the sign-ins of the backup live on")
+	c.Flags().BoolVar(&keep, "keep-grants", false, "keep the sign-ins in the backup valid")
 	addConfigFlags(c, "data")
 	return c
 }

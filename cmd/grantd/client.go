@@ -88,9 +88,10 @@ func clientListCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the clients",
-		Long: `List the clients. PASSWORD marks those that may use the password grant: they
-see their users' passwords, which RFC 9700 section 2.4 advises against. Off
-means that it has no effect, because the profile is strict.`,
+		Long: `List the clients. The column PASSWORD tells whether a client may use the password
+grant. Such clients see the passwords of their users, which RFC 9700 section 2.4
+advises against. "off" means that the client has this grant but can't use it,
+because the profile is strict.`,
 		Example: "  grantd client list\n  grantd client list --json",
 		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
@@ -158,13 +159,13 @@ func clientRotateSecretCommand() *cobra.Command {
 		}
 		return showSecret(cmd, c.ClientID, document, file == "")
 	})
-	c.Long = `Give a client a new secret, which is printed once unless --secret-file brings one.
-With --overlap the old one is good for so long besides, and the client's grants
-live on; without, the old one and all the client's grants end at once. While two
-secrets are good, another rotation with --overlap is refused.` + whereItActs
+	c.Long = `Give a client a new secret. It is made and printed once, unless --secret-file has
+one. With --overlap the old secret stays valid for that time, and the client's
+grants don't end. Without --overlap the old secret and all grants of the client end
+at once. While two secrets are valid, another rotation with --overlap is refused.` + whereItActs
 	c.Example = "  grantd client rotate-secret web --overlap 24h\n  grantd client rotate-secret web --yes"
-	c.Flags().DurationVar(&overlap, "overlap", 0, "how long the old secret is good besides, such as 24h (default: not at all)")
-	c.Flags().StringVar(&file, "secret-file", "", "file with the new secret")
+	c.Flags().DurationVar(&overlap, "overlap", 0, "how long the old secret stays valid, such as 24h (default: it ends at once)")
+	c.Flags().StringVar(&file, "secret-file", "", "file with the new secret (default: a secret is made)")
 	return addJSONFlag(addYesFlag(c))
 }
 

@@ -31,8 +31,8 @@ func clientAddCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "add ID",
 		Short: "Add a client",
-		Long: `Add a client. A confidential client's secret is made and printed, once, unless
---secret-file brings one of at least 24 characters. A public client has none.`,
+		Long: `Add a client. The secret of a confidential client is made and printed once, unless
+--secret-file has one of at least 24 characters. A public client has no secret.`,
 		Example: `  grantd client add web --grant password --grant refresh_token --scope read
   grantd client add batch --grant client_credentials --scope write --secret-file batch.secret
   grantd client add app --public --grant password --grant refresh_token --origin https://app.example
@@ -50,20 +50,20 @@ func clientAddCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&f.public, "public", false, "the client can't keep a secret (RFC 6749 section 2.1)")
-	c.Flags().StringVar(&f.secretFile, "secret-file", "", "file with the client's secret")
+	c.Flags().StringVar(&f.secretFile, "secret-file", "", "file with the client's secret (default: a secret is made)")
 	f.addTo(c)
 	return addJSONFlag(addAPIFlags(c))
 }
 
 func (f *clientFlags) addTo(c *cobra.Command) {
-	c.Flags().StringArrayVar(&f.grants, "grant", nil, "grant_type it may use: password, refresh_token or client_credentials; repeatable")
-	c.Flags().StringArrayVar(&f.scopes, "scope", nil, "scope it may be granted; repeatable (default: default_scopes)")
-	c.Flags().StringArrayVar(&f.redirects, "redirect-uri", nil, "redirection URI, kept for the authorization code grant, which isn't offered yet; repeatable")
+	c.Flags().StringArrayVar(&f.grants, "grant", nil, "grant type that the client may use: password, refresh_token or client_credentials; repeatable")
+	c.Flags().StringArrayVar(&f.scopes, "scope", nil, "scope that the client may be granted; repeatable (default: default_scopes)")
+	c.Flags().StringArrayVar(&f.redirects, "redirect-uri", nil, "redirection URI; stored for the authorization code grant, which isn't offered yet; repeatable")
 	c.Flags().StringArrayVar(&f.audiences, "audience", nil,
-		"resource server its tokens are for (RFC 8707), and whose tokens it may introspect; repeatable (default: every one)")
-	c.Flags().StringArrayVar(&f.origins, "origin", nil, "origin of a page in browsers that may call /token and /revoke as this client, such as https://app.example; repeatable")
-	c.Flags().DurationVar(&f.accessLifetime, "access-lifetime", 0, "how long its access tokens live, such as 5m (default: access_lifetime)")
-	c.Flags().BoolVar(&f.introspect, "introspect", false, "it may ask POST /introspect about access tokens (RFC 7662), as a resource server does")
+		"resource server that the client's tokens are for (RFC 8707), and whose tokens it may introspect; repeatable (default: all)")
+	c.Flags().StringArrayVar(&f.origins, "origin", nil, "origin of web pages that may call /token and /revoke as this client, such as https://app.example; repeatable")
+	c.Flags().DurationVar(&f.accessLifetime, "access-lifetime", 0, "lifetime of the client's access tokens, such as 5m (default: access_lifetime)")
+	c.Flags().BoolVar(&f.introspect, "introspect", false, "the client may ask POST /introspect about access tokens (RFC 7662), as a resource server does")
 }
 
 // changed returns the members of the API for which flags were given. An empty
@@ -220,9 +220,9 @@ func clientUpdateCommand() *cobra.Command {
 		}
 		return say(cmd, document, "client %s is changed%s", printable(id, longestCell), ended)
 	})
-	c.Long = `Change a client. A list that is given replaces the one that there is; an empty
-one, such as --origin "", leaves none. Taking a scope, a grant
-type or an audience away ends the client's grants, and so does the first audience.` + whereItActs
+	c.Long = `Change a client. A list given by flags replaces the client's list; an empty value,
+such as --origin "", empties it. The client's grants end if a scope, a grant type or
+an audience is taken away, or if a client without audiences gets its first one.` + whereItActs
 	c.Example = "  grantd client update web --scope read --scope write\n  grantd client update web --access-lifetime 5m --origin \"\""
 	f.addTo(c)
 	return addJSONFlag(c)

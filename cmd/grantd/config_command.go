@@ -13,8 +13,8 @@ func configCommand() *cobra.Command {
 	check := &cobra.Command{
 		Use:   "check",
 		Short: "Print the configuration that is in effect, or everything wrong with it",
-		Long: `Print the configuration that flags, environment, file and defaults make
-together, with secrets redacted, or everything that is wrong with it (exit 2).`,
+		Long: `Print the configuration that results from flags, environment, file and defaults,
+with secrets redacted. If anything is wrong, print every fault and exit with 2.`,
 		Example: "  grantd config check --config grantd.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

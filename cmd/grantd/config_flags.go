@@ -18,15 +18,15 @@ type override struct {
 // A flag that names a store replaces the store of the layers below, of either
 // kind.
 var overrides = map[string]override{
-	"issuer":        {"URL that clients reach the server at", func(c *config, v string) { c.Issuer = v }},
+	"issuer":        {"URL at which clients reach the server", func(c *config, v string) { c.Issuer = v }},
 	"data":          {"file of the embedded store", func(c *config, v string) { c.Data, c.Redis = v, redisConfig{} }},
 	"redis":         {"URL of the Redis to use as the store", func(c *config, v string) { c.Data, c.Redis.URL = "", v }},
-	"from":          {"URL of the Redis of the stock server", func(c *config, v string) { c.MigrateFrom = newSecret(v) }},
-	"log-level":     {"debug, info, warn or error", func(c *config, v string) { c.Log.Level = v }},
-	"log-format":    {"json or text", func(c *config, v string) { c.Log.Format = v }},
+	"from":          {"URL of the Redis of the stock go-oauth2 server", func(c *config, v string) { c.MigrateFrom = newSecret(v) }},
+	"log-level":     {"lowest level to log: debug, info, warn or error", func(c *config, v string) { c.Log.Level = v }},
+	"log-format":    {"format of the log: json or text", func(c *config, v string) { c.Log.Format = v }},
 	"addr":          {"address to listen on, host:port", func(c *config, v string) { c.Addr = v }},
-	"admin-addr":    {"address to listen on for admins alone, host:port", func(c *config, v string) { c.AdminAddr = v }},
-	"metrics-addr":  {"address to listen on for Prometheus alone, host:port", func(c *config, v string) { c.MetricsAddr = v }},
+	"admin-addr":    {"separate address for the admin API, host:port", func(c *config, v string) { c.AdminAddr = v }},
+	"metrics-addr":  {"separate address for GET /metrics, host:port", func(c *config, v string) { c.MetricsAddr = v }},
 	"resource-addr": {"address to listen on, host:port", func(c *config, v string) { c.ResourceAddr = v }},
 }
 

@@ -24,11 +24,12 @@ const (
 // whereItActs is part of the help of all these commands.
 const whereItActs = `
 
-It acts through the server that grantd login signed in at. --server names
-another, and the environment variables GRANTD_TOKEN and GRANTD_SERVER bring a
-token for it. --config, --data or --redis, or GRANTD_CONFIG, GRANTD_DATA or
-GRANTD_REDIS_URL, name a store: then it acts on that, without a server. A flag
-wins over the environment, and there a server over a store; both over the login.`
+The command acts through the server that grantd login signed in at. --server or
+GRANTD_SERVER names another server, and GRANTD_TOKEN holds a token for it. With
+--config, --data or --redis, or with GRANTD_CONFIG, GRANTD_DATA or
+GRANTD_REDIS_URL, the command acts on that store itself, without a server. Flags win
+over the environment, and the environment over the login. In the environment a
+server wins over a store.`
 
 // addAPIFlags gives the command the flags to find the API.
 func addAPIFlags(c *cobra.Command) *cobra.Command {
@@ -40,7 +41,7 @@ func addAPIFlags(c *cobra.Command) *cobra.Command {
 
 // addJSONFlag is for what prints records.
 func addJSONFlag(c *cobra.Command) *cobra.Command {
-	c.Flags().Bool("json", false, "print JSON, as the API has it")
+	c.Flags().Bool("json", false, "print JSON, as the admin API returns it")
 	return c
 }
 

@@ -36,10 +36,10 @@ func devCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a server to try things with, on this machine only",
-		Long: `Run a server to try things with: demo users and clients, plain http, loopback
-only. It takes no configuration file, and of the environment only what
-OpenTelemetry has there. Users, clients and tokens are kept in
-./.grantd/grantd.db.` + aboutTraces,
+		Long: `Run a server to try things with. It has demo users and clients, uses plain http and
+listens on loopback only. It reads no configuration file, and no environment
+variables but those of OpenTelemetry. Users, clients and tokens are kept in
+./.grantd/grantd.db, unless --redis or --memory is given.` + aboutTraces,
 		Example: "  grantd dev\n  grantd dev --memory --addr 127.0.0.1:0\n  grantd dev --redis redis://127.0.0.1:6379/0\n  grantd dev --throttle off",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,8 +51,8 @@ OpenTelemetry has there. Users, clients and tokens are kept in
 	}
 	c.Flags().StringVar(&f.addr, "addr", "127.0.0.1:8080", "loopback address to listen on; port 0 picks a free one")
 	c.Flags().StringVar(&f.redis, "redis", "", "URL of a Redis to use instead of the file")
-	c.Flags().BoolVar(&f.memory, "memory", false, "keep everything in memory and forget it at the end")
-	c.Flags().StringVar(&f.throttle, "throttle", throttleOn, "limits on guessing passwords and client secrets: on, or off for tests that guess freely")
+	c.Flags().BoolVar(&f.memory, "memory", false, "keep everything in memory; it is lost at the end")
+	c.Flags().StringVar(&f.throttle, "throttle", throttleOn, "limit guesses at passwords and client secrets: on, or off for tests that guess freely")
 	return c
 }
 

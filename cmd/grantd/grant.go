@@ -55,11 +55,11 @@ func grantListCommand() *cobra.Command {
 			}.show(a, cmd)
 		}),
 	}))
-	c.Flags().StringVar(&f.user, "user", "", "only those of the user")
-	c.Flags().StringVar(&f.client, "client", "", "only those of the client")
-	c.Flags().DurationVar(&f.older, "older-than", 0, "only those that were signed in longer ago, such as 24h")
-	c.Flags().DurationVar(&f.newer, "newer-than", 0, "only those that were signed in since, such as 1h")
-	c.Flags().StringVar(&f.address, "address", "", "only those that signed in from the address or network, such as 192.0.2.0/24")
+	c.Flags().StringVar(&f.user, "user", "", "only grants of this user")
+	c.Flags().StringVar(&f.client, "client", "", "only grants of this client")
+	c.Flags().DurationVar(&f.older, "older-than", 0, "only grants whose sign-in is longer ago than this, such as 24h")
+	c.Flags().DurationVar(&f.newer, "newer-than", 0, "only grants whose sign-in is at most this long ago, such as 1h")
+	c.Flags().StringVar(&f.address, "address", "", "only grants whose sign-in came from this address or network, such as 192.0.2.0/24")
 	addLimitFlag(c, &f.limit)
 	completeFlags(c)
 	return c
@@ -136,10 +136,10 @@ func grantRevokeCommand() *cobra.Command {
 	var f revokeFlags
 	c := addJSONFlag(addAPIFlags(addYesFlag(&cobra.Command{
 		Use:   "revoke [GRANT-ID]",
-		Short: "End a grant, those of a user or a client, or all there are",
-		Long: `End a grant, those of a user or a client, or all there are. From the next request
-on each of their tokens is refused, everywhere; what is left to be done then is to
-clear their records away, which this waits for. It prints the receipt.`,
+		Short: "End one grant, the grants of a user or a client, or all grants",
+		Long: `End one grant, the grants of a user or a client, or all grants. From the next
+request on, all servers refuse their tokens. The command then waits until the
+records of the grants are deleted, and prints the receipt.`,
 		Example: "  grantd grant revoke --user alice\n" +
 			"  grantd grant revoke --client web --issued-before 2026-11-25T00:00:00Z\n" +
 			"  grantd grant revoke --all --yes\n" +
@@ -160,12 +160,12 @@ clear their records away, which this waits for. It prints the receipt.`,
 			})(cmd, args)
 		},
 	})))
-	c.Flags().StringVar(&f.user, "user", "", "all those of the user")
-	c.Flags().StringVar(&f.client, "client", "", "all those of the client")
-	c.Flags().BoolVar(&f.all, "all", false, "all there are")
-	c.Flags().StringVar(&f.before, "issued-before", "", "of these only those that were signed in before, such as 2026-01-31T12:00:00Z")
-	c.Flags().Lookup("yes").Usage = "don't ask, which only --all does; needed for it without a terminal"
-	c.Flags().BoolVar(&f.noWait, "no-wait", false, "don't wait until their records are cleared away")
+	c.Flags().StringVar(&f.user, "user", "", "end all grants of this user")
+	c.Flags().StringVar(&f.client, "client", "", "end all grants of this client")
+	c.Flags().BoolVar(&f.all, "all", false, "end all grants of everybody")
+	c.Flags().StringVar(&f.before, "issued-before", "", "end only those of them whose sign-in is before this time, such as 2026-01-31T12:00:00Z")
+	c.Flags().Lookup("yes").Usage = "don't ask for confirmation of --all; needed with --all if there is no terminal"
+	c.Flags().BoolVar(&f.noWait, "no-wait", false, "don't wait until the records of the grants are deleted")
 	completeFlags(c)
 	return c
 }

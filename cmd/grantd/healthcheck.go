@@ -16,10 +16,10 @@ func healthcheckCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "healthcheck",
 		Short: "Ask the server on this machine whether it is ready",
-		Long: `Ask GET /readyz of the server on this machine, at the address that it is
-configured to listen on, or that --addr names as for serve, by TLS if it has a
-certificate, and exit with 0 when it is ready, else with 1. It is for health
-checks of containers, which have no other program to ask with, and for scripts.`,
+		Long: `Ask GET /readyz of the server on this machine. Exit with 0 if the server is ready,
+else with 1. The address is the one in addr of the configuration or in --addr, as
+for serve; with tls_cert the request uses TLS. The command is for scripts, and for
+health checks in containers that have no other HTTP client.`,
 		Example: "  grantd healthcheck --config grantd.yaml\n  grantd healthcheck --addr 127.0.0.1:8082\n  grantd healthcheck --url http://127.0.0.1:8081/readyz",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

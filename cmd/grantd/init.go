@@ -22,12 +22,12 @@ func initCommand() *cobra.Command {
 		Use:   "init",
 		Short: "Make the first admin, if the store has none",
 		Long: `Make the first admin, if the store has none. The password comes from
---password-file, from admin_password of the configuration (for example
-GRANTD_ADMIN_PASSWORD_FILE), or is asked for on the terminal.
+--password-file, or from admin_password in the configuration (for example
+GRANTD_ADMIN_PASSWORD_FILE), or it is asked for on the terminal.
 
-With the first admin it makes the client grantd-cli, by which grantd login signs
-in: a public one, with the password grant for the scope admin alone. In the strict
-profile there is none.`,
+Along with the admin, init makes the client grantd-cli, which grantd login uses. It
+is a public client with the password grant, for the scope admin only. In the strict
+profile, which has no password grant, init doesn't make it.`,
 		Example: "  grantd init --config grantd.yaml\n  grantd init --data grantd.db --password-file admin_password",
 		Args:    cobra.NoArgs,
 		RunE: withNewStore(func(t *tools, cmd *cobra.Command, _ []string) error {

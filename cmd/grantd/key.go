@@ -13,7 +13,7 @@ import (
 )
 
 func keyCommand() *cobra.Command {
-	return noun("key", "Manage the deployment keys, which tokens are made under",
+	return noun("key", "Manage the deployment keys, under which tokens are made",
 		keyListCommand(), keyRotateCommand(), keyDeleteCommand())
 }
 
@@ -21,8 +21,9 @@ func keyListCommand() *cobra.Command {
 	return addJSONFlag(addAPIFlags(&cobra.Command{
 		Use:   "list",
 		Short: "List the deployment keys",
-		Long: `List the deployment keys. One is minting: new tokens are made under it. Tokens
-made under those that are accepted are good as long as they live.`,
+		Long: `List the deployment keys. New tokens are made under the key in the state minting,
+and soon under one that is pending. Tokens that were made under an accepted key stay
+valid.`,
 		Example: "  grantd key list",
 		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
@@ -63,8 +64,8 @@ func keyRotateCommand() *cobra.Command {
 	return addJSONFlag(addAPIFlags(&cobra.Command{
 		Use:   "rotate",
 		Short: "Make a new deployment key",
-		Long: `Make a new deployment key. It mints once every server has read it; tokens made
-under the others stay good.`,
+		Long: `Make a new deployment key. New tokens are made under it as soon as every server has
+read it. Tokens that were made under other keys stay valid.`,
 		Example: "  grantd key rotate",
 		Args:    cobra.NoArgs,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
@@ -85,7 +86,7 @@ under the others stay good.`,
 func keyDeleteCommand() *cobra.Command {
 	return addJSONFlag(addAPIFlags(addYesFlag(&cobra.Command{
 		Use:     "delete ID",
-		Short:   "Delete a deployment key: tokens made under it are no longer good",
+		Short:   "Delete a deployment key, which ends all tokens made under it",
 		Example: "  grantd key delete 1 --yes",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

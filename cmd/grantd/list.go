@@ -152,10 +152,10 @@ func understand(document json.RawMessage, record any) error {
 }
 
 func addLimitFlag(c *cobra.Command, limit *int) {
-	c.Flags().IntVar(limit, "limit", 0, "at most so many (default: all)")
+	c.Flags().IntVar(limit, "limit", 0, "list at most this many (default: all)")
 }
 
 func addYesFlag(c *cobra.Command) *cobra.Command {
-	c.Flags().Bool("yes", false, "don't ask; needed without a terminal")
+	c.Flags().Bool("yes", false, "don't ask for confirmation; needed without a terminal")
 	return c
 }

@@ -21,16 +21,16 @@ func loginCommand() *cobra.Command {
 	var f loginFlags
 	c := &cobra.Command{
 		Use:   "login",
-		Short: "Sign in at a server, to run it from here",
-		Long: `Sign in at a server as an admin, with a password that is asked for. The other
-commands then act through that server, until grantd logout, and renew the session
-by themselves. It is kept in the directory grantd of the user's configuration,
-readable by nobody else.
+		Short: "Sign in at a server, to manage it from here",
+		Long: `Sign in at a server as an admin. The password is asked for. Until grantd logout the
+other commands act through that server, and renew the session by themselves. The
+session is a file that nobody else can read, in the directory grantd of the user's
+configuration directory.
 
-The client grantd-cli, which grantd init and grantd dev make, is public and may
-use the password grant for the scope admin. Where there is none, or the profile is
-strict, let a client sign in for itself: --client-id and --client-secret-file,
-without --username.`,
+login uses the client grantd-cli, which grantd init and grantd dev make. This client
+is public, and may use the password grant for the scope admin. If the server doesn't
+have it, or if the profile is strict, let a client sign in for itself: use
+--client-id and --client-secret-file, without --username.`,
 		Example: "  grantd login\n" +
 			"  grantd login --server https://auth.example.com --username root\n" +
 			"  grantd login --server https://auth.example.com --client-id batch --client-secret-file batch.secret",
@@ -38,10 +38,10 @@ without --username.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.login(cmd) },
 	}
 	c.Flags().StringVar(&f.server, "server", "", "URL of the server (or GRANTD_SERVER; default "+defaultServer+", that of grantd dev)")
-	c.Flags().StringVar(&f.adminServer, "admin-server", "", "URL that the admin API is below, where admin_addr sets it apart (default: --server)")
-	c.Flags().StringVar(&f.username, "username", "", "who signs in (default: asked for)")
+	c.Flags().StringVar(&f.adminServer, "admin-server", "", "URL of the admin API, if admin_addr gives it another address (default: --server)")
+	c.Flags().StringVar(&f.username, "username", "", "name of the user who signs in (default: asked for)")
 	addPasswordFlag(c, &f.passwordFile)
-	c.Flags().StringVar(&f.client, "client-id", loginClient, "client to sign in by")
+	c.Flags().StringVar(&f.client, "client-id", loginClient, "client to sign in with")
 	c.Flags().StringVar(&f.secretFile, "client-secret-file", "", "file with the client's secret; it is read again when the session is renewed")
 	return addJSONFlag(c)
 }

@@ -20,16 +20,19 @@ func migrateCommand() *cobra.Command {
 		Use:   "migrate --dry-run|--now",
 		Short: "Count or move the sign-ins that a stock go-oauth2 server left in Redis",
 		Long: `Count or move the sign-ins that a stock go-oauth2 server left in Redis, through
-go-oauth2/redis, at the URL in migrate_from or --from.
+go-oauth2/redis. The URL of that Redis is in migrate_from or --from.
 
-With migrate_from in its configuration, grantd serve honours those tokens as they
-are presented, and moves a sign-in over when it is refreshed. --now moves all that
-are left at once: tokens that clients hold stay good, and Redis no longer has them
-in clear. It deletes sign-ins that have expired, or are older than refresh_absolute,
-or whose user's or client's sign-ins were all ended. It leaves those of users and
-clients that don't exist here, records that it can't read, and keys that aren't the
-stock server's. It may run beside servers, and again after an error. migrate_from
-stays in the configuration as long as tokens of the stock server live.`,
+With migrate_from in its configuration, grantd serve honours the stock tokens that
+clients present, and moves a sign-in over when it is refreshed. --now moves all
+remaining sign-ins at once. The tokens that clients hold stay valid, and Redis no
+longer holds them in clear text.
+
+--now deletes sign-ins that have expired, or are older than refresh_absolute, and
+those of users and clients whose sign-ins were all ended. It leaves sign-ins of users
+and clients that don't exist here, records that it can't read, and keys that aren't
+the stock server's. It may run beside servers, and may be run again after an error.
+Leave migrate_from in the configuration until all tokens of the stock server have
+expired.`,
 		Example: `  grantd migrate --dry-run --config grantd.yaml
   grantd migrate --dry-run --config grantd.yaml --from 'redis://stock.internal:6379/0?prefix=oauth:'
   grantd migrate --now --config grantd.yaml`,
@@ -41,8 +44,8 @@ stays in the configuration as long as tokens of the stock server live.`,
 			return withTools(migrate)(cmd, args)
 		},
 	}
-	c.Flags().Bool("dry-run", false, "count what is there and change nothing")
-	c.Flags().Bool("now", false, "move what is there")
+	c.Flags().Bool("dry-run", false, "count the sign-ins and change nothing")
+	c.Flags().Bool("now", false, "move the sign-ins")
 	c.Flags().Bool("json", false, "print JSON")
 	addConfigFlags(c, "data", "redis", "from")
 	return c

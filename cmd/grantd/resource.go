@@ -13,11 +13,11 @@ func resourceCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "resource",
 		Short: "Run GET /users/me alone, as a resource server beside serve",
-		Long: `Run GET /users/me alone, as a resource server beside serve, with its metadata.
-Clients reach it at the URL that the key resource of the configuration names.
-GET /metrics is there too, unless the key metrics_addr gives that a listener of
-its own. With tls_cert both speak TLS, and a certificate that is renewed is taken
-without a restart. It isn't ready before serve was on the store.` + aboutTraces,
+		Long: `Run GET /users/me alone, with its metadata, as a resource server beside serve.
+Clients reach it at the URL in the key resource of the configuration. The listener
+also has GET /metrics, unless the key metrics_addr sets another address for it.
+With tls_cert all listeners use TLS; a renewed certificate is taken into use without
+a restart. The server isn't ready until serve has run on the store.` + aboutTraces,
 		Example: "  grantd resource --config grantd.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

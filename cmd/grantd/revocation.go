@@ -13,7 +13,7 @@ import (
 )
 
 func revocationCommand() *cobra.Command {
-	return noun("revocation", "See the receipts of grants that were ended",
+	return noun("revocation", "See the receipts of revocations",
 		revocationListCommand(), revocationShowCommand())
 }
 
@@ -129,7 +129,7 @@ func revocationShowCommand() *cobra.Command {
 		Use:   "show ID",
 		Short: "Show a receipt",
 		Long: `Show a receipt: whose grants were ended, how many, and whether their records are
-cleared away. --verify looks for survivors; there must be none.`,
+deleted. --verify looks for grants that survived; there must be none.`,
 		Example: "  grantd revocation show rev_0123456789 --verify",
 		Args:    cobra.ExactArgs(1),
 		RunE: withAPI(func(a *api, cmd *cobra.Command, args []string) error {
@@ -143,7 +143,7 @@ cleared away. --verify looks for survivors; there must be none.`,
 			return errors.Join(showReceipt(cmd, document), survived(document))
 		}),
 	}))
-	c.Flags().BoolVar(&verify, "verify", false, "look whether anything survived")
+	c.Flags().BoolVar(&verify, "verify", false, "look for grants that survived")
 	return c
 }
 

@@ -18,18 +18,18 @@ func secretsCommand() *cobra.Command {
 	var redisDir string
 	c := &cobra.Command{
 		Use:   "secrets DIR",
-		Short: "Write the random secrets that a deployment needs, where they are missing",
-		Long: `Write the random secrets of a deployment into DIR, where they are missing:
+		Short: "Write the random secrets that a deployment needs and doesn't have yet",
+		Long: `Write the random secrets of a deployment into DIR. Existing files stay as they are.
 
   secret           the deployment secret, for secret_file
-  admin_password   of the first admin, for admin_password_file
-  redis_password   for redis.password_file
-  redis.conf       requirepass, to start redis-server with, or for its
-                   configuration to include
+  admin_password   the password of the first admin, for admin_password_file
+  redis_password   the password of Redis, for redis.password_file
+  redis.conf       requirepass with that password: start redis-server with this
+                   file, or include it in the configuration of Redis
 
-With --redis-dir the last two go there, so that Redis needn't see the others.
-Only the user who runs this can read them. --world-readable is for a volume that
-containers of different users share, and nobody else.`,
+With --redis-dir the last two go into that directory, so that Redis needn't see the
+others. Only the user who runs the command can read the files. --world-readable is
+for a volume that only containers reach, which run as different users.`,
 		Example: "  grantd secrets /run/secrets/grantd",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,7 +43,7 @@ containers of different users share, and nobody else.`,
 		},
 	}
 	c.Flags().StringVar(&redisDir, "redis-dir", "", "directory for redis_password and redis.conf (default: DIR)")
-	c.Flags().BoolVar(&worldReadable, "world-readable", false, "let everybody read what is written who can enter DIR")
+	c.Flags().BoolVar(&worldReadable, "world-readable", false, "let everybody who can enter DIR read the files")
 	return c
 }
 

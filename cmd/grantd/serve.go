@@ -13,14 +13,15 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the authorization server and GET /users/me",
 		Long: `Run the authorization server (POST /token, /revoke and /introspect) and
-GET /users/me on one listener, with the metadata of both, and the admin API below
-/admin/v1, unless the key admin_addr gives that a listener of its own. So does
-metrics_addr for GET /metrics, which the internet should not reach. With tls_cert
-all of them speak TLS, and a certificate that is renewed is taken without a restart.
+GET /users/me on one listener, with the metadata of both. The listener also has the
+admin API below /admin/v1, unless the key admin_addr sets another address for it,
+and GET /metrics, unless metrics_addr does. The internet should not reach
+/metrics. With tls_cert all listeners use TLS; a renewed certificate is taken into
+use without a restart.
 
-It refuses to start with a configuration that is wrong anywhere, and with a
-store that holds the users or clients of grantd dev, whose passwords are public.
-While the store can't answer, requests are answered with 503.` + aboutTraces,
+serve doesn't start if anything in the configuration is wrong, or if the store has
+the users or clients of grantd dev, whose passwords are public. While the store
+can't answer, requests are answered with 503.` + aboutTraces,
 		Example: "  grantd serve --config grantd.yaml\n  GRANTD_CONFIG=/etc/grantd.yaml grantd serve --addr 127.0.0.1:8080",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

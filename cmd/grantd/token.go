@@ -12,7 +12,7 @@ import (
 )
 
 func tokenCommand() *cobra.Command {
-	return noun("token", "Say what a token is, and end it", tokenInspectCommand(), tokenRevokeCommand())
+	return noun("token", "Show what a token is, or end it", tokenInspectCommand(), tokenRevokeCommand())
 }
 
 // tokenShape matches the beginning of tokens.
@@ -56,12 +56,12 @@ func tokenVerb(verb, short string, run func(a *api, cmd *cobra.Command, token st
 			return withAPI(func(a *api, cmd *cobra.Command, _ []string) error { return run(a, cmd, token) })(cmd, args)
 		},
 	}))
-	c.Flags().StringVar(&file, "token-file", "", "file with the token (default: standard input, or asked for)")
+	c.Flags().StringVar(&file, "token-file", "", "file with the token (default: standard input, or asked for on a terminal)")
 	return c
 }
 
 func tokenRevokeCommand() *cobra.Command {
-	c := tokenVerb("revoke", "End the sign-in that a token is of",
+	c := tokenVerb("revoke", "End the sign-in that a token belongs to",
 		func(a *api, cmd *cobra.Command, token string) error {
 			err := revoke(a, cmd, map[string]any{"token": token}, true)
 			var p *problem
@@ -75,9 +75,9 @@ func tokenRevokeCommand() *cobra.Command {
 }
 
 func tokenInspectCommand() *cobra.Command {
-	c := tokenVerb("inspect", "Say what a token is: its kind, whether it lives, and whose it is", inspectToken)
-	c.Long = `Say what a token is: its kind, whether it lives, whose it is, and how long. It is
-shown to nobody but the server.` + whereItActs
+	c := tokenVerb("inspect", "Show what a token is: its kind, whether it is active, and whose it is", inspectToken)
+	c.Long = `Show what a token is: its kind, whether it is active, whose it is and when it
+expires. The token is sent to nobody but the server.` + whereItActs
 	c.Example = "  grantd token inspect --token-file token.txt\n  pass show token | grantd token inspect --json"
 	return c
 }

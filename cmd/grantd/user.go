@@ -95,10 +95,10 @@ func userListCommand() *cobra.Command {
 			}.show(a, cmd)
 		}),
 	}))
-	c.Flags().StringVar(&prefix, "prefix", "", "only those whose name begins so")
-	c.Flags().StringVar(&id, "id", "", "only the one of that id, which is the sub of the user's tokens")
-	c.Flags().BoolVar(&admins, "admin", false, "only admins; --admin=false: only others")
-	c.Flags().BoolVar(&disabled, "disabled", false, "only disabled ones; --disabled=false: only others")
+	c.Flags().StringVar(&prefix, "prefix", "", "only users whose name begins with this")
+	c.Flags().StringVar(&id, "id", "", "only the user with this id, which is the sub of the user's tokens")
+	c.Flags().BoolVar(&admins, "admin", false, "only admins; --admin=false: only users who aren't")
+	c.Flags().BoolVar(&disabled, "disabled", false, "only disabled users; --disabled=false: only users who aren't")
 	addLimitFlag(c, &limit)
 	return c
 }

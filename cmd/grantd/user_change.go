@@ -12,7 +12,7 @@ import (
 
 func userUpdateCommand() *cobra.Command {
 	var asAdmin bool
-	c := userVerb("update", "Make a user an admin, or one no longer", func(a *api, cmd *cobra.Command, args []string) error {
+	c := userVerb("update", "Make a user an admin, or no longer an admin", func(a *api, cmd *cobra.Command, args []string) error {
 		if !cmd.Flags().Changed("admin") {
 			return usagef("nothing to change").withHint("--admin, or --admin=false")
 		}
@@ -22,7 +22,7 @@ func userUpdateCommand() *cobra.Command {
 		}
 		return changeUser(a, cmd, args[0], "admin", asAdmin, what)
 	})
-	c.Long = "Make a user an admin, who may be granted the scope admin, or one no longer:\nthen all the user's grants end." + whereItActs
+	c.Long = "Make a user an admin, who may be granted the scope admin, or no longer an admin,\nwhich ends all the user's grants." + whereItActs
 	c.Example = "  grantd user update alice --admin\n  grantd user update alice --admin=false"
 	c.Flags().BoolVar(&asAdmin, "admin", false, `whether the user may be granted the scope "admin"`)
 	return addJSONFlag(c)
@@ -83,7 +83,7 @@ func userPasswdCommand() *cobra.Command {
 }
 
 func userUnlockCommand() *cobra.Command {
-	return addJSONFlag(userVerb("unlock", "Let a user sign in at once, who was slowed down by wrong passwords", unlockUser))
+	return addJSONFlag(userVerb("unlock", "Let a user sign in at once after too many wrong passwords", unlockUser))
 }
 
 // unlockUser shows what it lifts: an admin should know of guessing.

@@ -19,14 +19,15 @@ func userExportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export",
 		Short: "Write all users with their password hashes, for user import",
-		Long: `Write all users as JSON lines, which grantd user import takes: the id, the name,
-the password's hash, the flags and when the user was created. Clients, keys and
-sign-ins aren't part of it.
+		Long: `Write all users as JSON lines, which grantd user import reads: the id, the name, the
+password hash, the flags and the time of creation. Clients, keys and sign-ins
+aren't part of it.
 
-Whoever has the hashes can guess the passwords at leisure: keep the file as you
-keep the store. With --output only the user who runs this can read it.
+Whoever has the hashes can guess at the passwords at leisure: protect the file as
+you protect the store. With --output only the user who runs the command can read it.
 
-It acts on a store, which --config, --data or --redis names, not through a server.`,
+The command acts on the store that --config, --data or --redis names, not through a
+server.`,
 		Example: "  grantd user export --config grantd.yaml --output users.jsonl\n" +
 			"  grantd user export --data old.db | grantd user import - --redis redis://127.0.0.1:6379/0",
 		Args: cobra.NoArgs,

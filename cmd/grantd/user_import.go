@@ -20,29 +20,30 @@ func userImportCommand() *cobra.Command {
 	var dryRun bool
 	c := &cobra.Command{
 		Use:   "import FILE",
-		Short: "Take over users with the password hashes that they have",
-		Long: `Take over users from a file, - for standard input: JSON lines, or CSV whose first
-line names the columns.
+		Short: "Import users together with their password hashes",
+		Long: `Import users from a file, or from standard input if FILE is -. The file has one JSON
+object per line, or it is CSV and its first line names the columns.
 
-  username       as RFC 8265 compares it: Alice is alice
-  password_hash  what the user's password is verified against, see below;
-                 empty: the user can't sign in
+  username       compared as in RFC 8265: Alice is alice
+  password_hash  the hash of the user's password, see below; empty: the user
+                 can't sign in
   disabled       true or false (the default)
   admin          true: the user may be granted the scope "admin"
   created        such as 2026-01-31T12:00:00Z (default: now)
-  id             one that grantd gave, from user export (default: a new one)
+  id             an id that grantd gave, from user export (default: a new one)
 
-Hashes that are taken: argon2id and argon2i, bcrypt, PBKDF2 and scrypt as Django,
-passlib and Werkzeug write them, SHA-crypt ($5$, $6$), and those behind {bcrypt},
-{argon2} and the like of Spring Security and Dovecot. MD5, plain SHA and clear
-text are refused, and so are costs that would make a sign-in take seconds. The
-first good sign-in makes the hash argon2id.
+These hashes are accepted: argon2id and argon2i, bcrypt, PBKDF2 and scrypt as
+Django, passlib and Werkzeug write them, SHA-crypt ($5$, $6$), and hashes with a
+prefix of Spring Security or Dovecot, such as {bcrypt} or {argon2}. MD5, plain SHA
+and clear text are refused, and so are costs that would make a sign-in take
+seconds. At the user's first successful sign-in the hash is replaced by argon2id.
 
-A line that can't be taken is reported and skipped, and the exit code is then 1.
-Users that are there stay as they are, so the command may be run again, after
-an interruption or with corrected lines: it takes what is missing.
+A line that can't be imported is reported and skipped, and the exit code is then 1.
+Existing users stay as they are. So the command may be run again, after an
+interruption or with corrected lines: it imports the users who are missing.
 
-It acts on a store, which --config, --data or --redis names, not through a server.`,
+The command acts on the store that --config, --data or --redis names, not through a
+server.`,
 		Example: "  grantd user import users.csv --dry-run --config grantd.yaml\n" +
 			"  grantd user import users.csv --config grantd.yaml\n" +
 			"  jq -c '.[]' users.json | grantd user import - --redis redis://127.0.0.1:6379/0",
@@ -60,8 +61,8 @@ It acts on a store, which --config, --data or --redis names, not through a serve
 			})
 		}),
 	}
-	c.Flags().StringVar(&format, "format", "", "json or csv (default: told by the first line)")
-	c.Flags().BoolVar(&dryRun, "dry-run", false, "report what would be taken and what not, and take nothing")
+	c.Flags().StringVar(&format, "format", "", "json or csv (default: the first line decides)")
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "report what would be imported and what not, but import nothing")
 	addConfigFlags(c, "data", "redis")
 	return c
 }

@@ -21,8 +21,8 @@ const metricsPath = "/metrics"
 // aboutTraces is part of the help of what serves.
 const aboutTraces = `
 
-Traces are sent by OTLP over HTTP when OTEL_EXPORTER_OTLP_ENDPOINT names a
-collector, as OpenTelemetry's environment variables have it.`
+The environment variables of OpenTelemetry configure tracing: traces are sent by
+OTLP over HTTP if OTEL_EXPORTER_OTLP_ENDPOINT names a collector.`
 
 // mainMetrics answers GET /metrics, unless that has a listener of its own.
 func (p *process) mainMetrics() http.Handler {
