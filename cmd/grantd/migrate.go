@@ -128,6 +128,7 @@ func printTally(w io.Writer, t stockredis.Tally) error {
 		{t.NoScope, "sign-ins whose client may have nothing of their scope"},
 		{t.Ended, "sign-ins whose user's or client's were all ended"},
 		{t.Expired, "sign-ins expired, or older than refresh_absolute"},
+		{t.Future, "sign-ins made in the future, by the clock of this machine"},
 		{t.Eternal, "keys without an expiry"},
 		{t.Codes, "authorization codes, which are not honoured"},
 		{t.Malformed, "records that can't be read"},

@@ -486,6 +486,12 @@ func TestRecordsThatLie(t *testing.T) {
 	if _, err := b.AccessGrant(t.Context(), "TOKEN"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("made in the future: %v, want ErrNotFound", err)
 	}
+	if counted, err := b.Count(t.Context(), nil); err != nil || counted.Future != 1 {
+		t.Errorf("counting one that was made in the future: %+v, %v", counted, err)
+	}
+	if moved, err := b.Move(t.Context(), nil); err != nil || moved.Future != 1 || moved.Deleted != 0 {
+		t.Errorf("moving one that was made in the future: %+v, %v", moved, err)
+	}
 
 	// The sibling's key leads elsewhere: it is left alone.
 	if err := c.RPush(t.Context(), "p:THEIRS", "x").Err(); err != nil {

@@ -25,6 +25,7 @@ type Tally struct {
 	NoScope  int `json:"no_scope"`  // the client may have nothing of the scope
 	Ended    int `json:"ended"`     // all tokens of the user or the client were ended
 	Expired  int `json:"expired"`   // expired, or older than RefreshAbsolute
+	Future   int `json:"future"`    // made in the future, by the clock of grantd
 
 	Eternal   int `json:"eternal"`   // keys of the stock store without an expiry
 	Codes     int `json:"codes"`     // authorization codes, which aren't honoured
@@ -216,6 +217,8 @@ func (w *walk) refused(ctx context.Context, t token, why error) error {
 		w.tally.NoClient++
 	case errors.Is(why, errNoScope):
 		w.tally.NoScope++
+	case errors.Is(why, errFuture):
+		w.tally.Future++
 	case errors.Is(why, errEnded):
 		w.tally.Ended++
 		return w.discard(ctx, t)
