@@ -186,7 +186,7 @@ func auditTailCommand() *cobra.Command {
 	var follow bool
 	c := addJSONFlag(addAPIFlags(&cobra.Command{
 		Use:     "tail",
-		Short:   "Print the last events of the audit trail, and go on with new ones",
+		Short:   "Print the last events of the audit trail, with --follow also new ones",
 		Long:    "Print the last events of the audit trail. With --follow, go on to print new events\nas they come. With --json, each line is a JSON document." + whatIsAudited(),
 		Example: "  grantd audit tail --follow\n  grantd audit tail --follow --user alice --json",
 		Args:    cobra.NoArgs,
