@@ -13,8 +13,8 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// adminAPI returns the configuration of the admin API over the store. The
-// caller sets the actor, the guard and the hooks.
+// adminAPI returns the settings of an admin API on the store. The caller adds who
+// acts and who is told of it.
 func (c *config) adminAPI(store storage.Store, hasher *passhash.Hasher) admin.Config {
 	return admin.Config{
 		Store:         store,
@@ -28,8 +28,8 @@ func (c *config) adminAPI(store storage.Store, hasher *passhash.Hasher) admin.Co
 	}
 }
 
-// deploymentKeys returns the keys of the store. Without a secret, which a
-// command may lack, it can't make new keys.
+// deploymentKeys returns the deployment keys of the store. Without a deployment
+// secret, as a command may be, they can't make a new key.
 func (c *config) deploymentKeys(store storage.Keys) *opaque.Keys {
 	sealer, err := opaque.NewSealer([]byte(c.Secret.Reveal()))
 	if err != nil {
@@ -38,9 +38,8 @@ func (c *config) deploymentKeys(store storage.Keys) *opaque.Keys {
 	return opaque.NewKeys(store, sealer, nil)
 }
 
-// adminHandlers returns the handlers of the admin API, by pattern. They accept
-// tokens with the scope admin that are for the resource server as a whole.
-// p.auth must be set.
+// adminHandlers returns the handlers of the admin API by pattern. They take tokens
+// with the scope admin for the resource server as a whole. p.auth must be set.
 func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	base, _ := p.config.resources()
 	guard, err := p.guardPart(base)
@@ -72,9 +71,9 @@ func (p *process) adminHandlers() (map[string]http.Handler, error) {
 	return found, nil
 }
 
-// passwordHandlers returns the handlers with which users change their password,
-// by path. They accept any token of the user. p.admin must be set, but the
-// handlers belong on the listener that users reach.
+// passwordHandlers returns the handlers, by path, with which users change their own
+// password. Any token of the user will do. They belong to the listener that users
+// reach. p.admin must be set.
 func (p *process) passwordHandlers() (map[string]http.Handler, error) {
 	base, usersMe := p.config.resources()
 	guard, err := p.guardPart(usersMe, base)
@@ -92,8 +91,8 @@ func (p *process) passwordHandlers() (map[string]http.Handler, error) {
 	}, nil
 }
 
-// actor returns the identity behind the request's token, and where the request
-// comes from.
+// actor returns whom the token of the request speaks for, and the address that the
+// request comes from.
 func actor(ctx context.Context) admin.Actor {
 	id, _ := resource.IdentityFrom(ctx)
 	a := admin.Actor{Username: id.Username, ClientID: id.ClientID}
@@ -106,8 +105,8 @@ func actor(ctx context.Context) admin.Actor {
 	return a
 }
 
-// noteAdmin writes the reason why a request failed into its record. Failures in
-// the background, after the request, get their own lines in the log.
+// noteAdmin notes the error of a request in its record. An error in the background,
+// after the request, gets a log line of its own.
 func (p *process) noteAdmin(ctx context.Context, err error) {
 	if recordOf(ctx) == nil {
 		p.log.WarnContext(ctx, "the admin API, in the background", "error", err.Error())

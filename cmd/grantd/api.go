@@ -18,18 +18,18 @@ import (
 	"github.com/grantd/grantd/authserver/admin"
 )
 
-// api is the admin API as the commands see it: on a server, or in this process
-// over a store. Every act has only one implementation, behind this API.
+// api is the admin API as the commands use it: on a server, or in this process on a
+// store. Both have the same implementation.
 type api struct {
 	base   string // URL that admin.Root is below
 	client *http.Client
 	local  *local // of an API in this process, else nil
 }
 
-// mostAnswer is the largest answer that is read, in bytes.
+// mostAnswer is the size of the largest answer that is read, in bytes.
 const mostAnswer = 64 << 20
 
-// get reads into out.
+// get sends a GET and reads the answer into out.
 func (a *api) get(ctx context.Context, path string, query url.Values, out any) error {
 	if len(query) > 0 {
 		path += "?" + query.Encode()
@@ -37,8 +37,8 @@ func (a *api) get(ctx context.Context, path string, query url.Values, out any) e
 	return a.send(ctx, http.MethodGet, path, nil, out)
 }
 
-// send sends in, unless in is nil, and reads the answer into out, unless out is
-// nil. path is below admin.Root, escaped. A refusal is a *problem.
+// send sends in and reads the answer into out; either may be nil. path is below
+// admin.Root, escaped. It returns a refusal as a *problem.
 func (a *api) send(ctx context.Context, method, path string, in, out any) error {
 	_, err := a.exchange(ctx, method, path, in, out)
 	return err
@@ -64,15 +64,15 @@ func (a *api) exchange(ctx context.Context, method, path string, in, out any) (s
 	return a.do(req, out)
 }
 
-// none is the error for something that doesn't exist.
+// none is the error that something doesn't exist.
 type none string
 
 func (n none) Error() string { return string(n) }
 
-// surely is for a deletion that found nothing at the path. An earlier try may have
-// deleted the thing without reaching the replicas of Redis, so surely asks the server to
-// confirm the deletion, and returns err. If the thing exists again by then, it isn't
-// deleted, because its ETag is another.
+// surely is for commands that delete what is at the path. If err says that there is none,
+// surely sends the DELETE all the same, so that the server makes sure of it: an earlier try
+// may not have reached the replicas of Redis. It returns the server's refusal, or else err.
+// Something new at the path isn't deleted, because its ETag doesn't match.
 func (a *api) surely(ctx context.Context, err error, path string) error {
 	if !errors.As(err, new(none)) {
 		return err
@@ -109,20 +109,20 @@ func (a *api) do(req *http.Request, out any) (status int, err error) {
 	return resp.StatusCode, nil
 }
 
-// segment escapes a name for a path, but only the characters that need it:
+// segment escapes a name for use in a path. It escapes only what it must, since
 // servers may refuse needless escapes.
 func segment(name string) string {
 	return strings.ReplaceAll((&url.URL{Path: name}).EscapedPath(), "/", "%2F")
 }
 
-// problem is a refusal, as the server words it.
+// problem is a refusal in the words of the server.
 type problem struct {
 	admin.Problem
-	bearer string        // error code of RFC 6750 if the API's guard refused, else ""
-	wait   time.Duration // what Retry-After asks for; 0: nothing
+	bearer string        // RFC 6750 error code if the token was refused; else ""
+	wait   time.Duration // from Retry-After; 0: none
 }
 
-// readProblem reads a refusal. It may come from a proxy.
+// readProblem reads a refusal. It may come from a proxy instead of grantd.
 func readProblem(resp *http.Response, body io.Reader) *problem {
 	p := &problem{}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // "" if it isn't well formed
@@ -147,11 +147,10 @@ func readProblem(resp *http.Response, body io.Reader) *problem {
 	return p
 }
 
-// code is the last part of the type, or "".
+// code returns the last part of the type, or "".
 func (p *problem) code() string { return strings.TrimPrefix(p.Type, admin.ProblemType) }
 
-// Error returns the server's text, without characters that could control a
-// terminal.
+// Error returns the text of the server, made safe for a terminal.
 func (p *problem) Error() string {
 	text := cmp.Or(p.Detail, p.Title)
 	if p.code() == "invalid_field" {
@@ -167,14 +166,14 @@ func (p *problem) Error() string {
 	return printable(text, longestText)
 }
 
-// isProblem reports whether err is a refusal with that code.
+// isProblem reports whether err is a refusal with the code.
 func isProblem(err error, code string) bool {
 	var p *problem
 	return errors.As(err, &p) && p.code() == code
 }
 
-// explain rewords a refusal for the person at the terminal, unless the command
-// did so.
+// explain turns a refusal into a failure for the person at the terminal, unless the
+// command has done so.
 func (a *api) explain(err error) error {
 	var known *failure
 	var p *problem

@@ -24,8 +24,8 @@ func auditCommand() *cobra.Command {
 // auditPage is a page of the audit trail, in order of time.
 type auditPage struct {
 	Events   []json.RawMessage `json:"events"`
-	Next     string            `json:"next"`     // follows
-	Previous string            `json:"previous"` // pages back
+	Next     string            `json:"next"`     // where later events begin
+	Previous string            `json:"previous"` // cursor of the page before
 }
 
 type auditFilter struct{ action, user, client string }
@@ -60,7 +60,7 @@ func (f auditFilter) query() (url.Values, error) {
 	return query, nil
 }
 
-// auditTrail reads the trail.
+// auditTrail reads the audit trail.
 type auditTrail struct {
 	api   *api
 	query url.Values
@@ -76,7 +76,7 @@ func (t auditTrail) page(ctx context.Context, params map[string]string) (auditPa
 	return p, err
 }
 
-// newest are the last n events, and where those that come after them begin.
+// newest returns the last n events, and the position of the events after them.
 func (t auditTrail) newest(ctx context.Context, n int) (events []json.RawMessage, next string, err error) {
 	params := map[string]string{}
 	for {
@@ -104,7 +104,7 @@ var auditActions = []string{
 	string(storage.ActRevocation), string(storage.ActKeyRotate), string(storage.ActKeyDelete), string(storage.ActMigrate),
 }
 
-// whatIsAudited is part of the help of the commands.
+// whatIsAudited returns the part of the help that lists the actions.
 func whatIsAudited() string {
 	const perLine = 6
 	lines := "\n\nThe actions are"
@@ -217,14 +217,14 @@ func auditTailCommand() *cobra.Command {
 	return c
 }
 
-// follow hands on what comes after the position, until ctx ends.
+// follow calls take with the events after the position as they come, until ctx ends.
 func (t auditTrail) follow(ctx context.Context, position string, take func([]json.RawMessage) error) error {
 	const wait = "25" // seconds
 	for {
 		p, err := t.page(ctx, map[string]string{"after": position, "wait": wait, "limit": strconv.Itoa(largestPage)})
 		switch {
 		case ctx.Err() != nil:
-			return nil // an interrupt is how this ends
+			return nil // the user interrupted the command
 		case err != nil:
 			return err
 		}
@@ -235,8 +235,8 @@ func (t auditTrail) follow(ctx context.Context, position string, take func([]jso
 	}
 }
 
-// eventPrinter prints events as they come: JSON a line each, or columns that
-// are wide enough for what is usual.
+// eventPrinter returns a function that prints events as they come: a JSON document
+// per line, or columns of fixed widths that suit most values.
 func eventPrinter(cmd *cobra.Command) func([]json.RawMessage) error {
 	w := cmd.OutOrStdout()
 	if asJSON(cmd) {

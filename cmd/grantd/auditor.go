@@ -13,30 +13,30 @@ import (
 )
 
 const (
-	// auditEvery is how long an event waits for others to be kept with it.
+	// auditEvery is how long an event may wait to be stored together with others.
 	auditEvery = 250 * time.Millisecond
 
-	// auditPause is the pause after a store failed to keep events.
+	// auditPause is the pause after the store failed to take events.
 	auditPause = time.Second
 
-	auditBatch = 128 // most events in one call: few enough that Redis keeps nobody waiting
+	auditBatch = 128 // events stored at once, at most: few enough that Redis keeps nobody waiting
 
-	// auditQueue is how many events requests may hand over before the auditor takes
-	// any. auditBacklog is how many may wait for a store that can't keep them.
+	// auditQueue is how many events of requests may wait for the auditor, and
+	// auditBacklog how many may wait for a store that can't take them.
 	auditQueue   = 4096
 	auditBacklog = 16384
 
-	// auditTellEvery is how often the log says that events are lost, at most.
+	// auditTellEvery is the least time between two log lines that events are lost.
 	auditTellEvery = 10 * time.Second
 
-	// auditFarewell is how long the last events may take when the process ends.
+	// auditFarewell is how long storing the last events may take when the process
+	// ends.
 	auditFarewell = 2 * time.Second
 )
 
-// auditor keeps the audit trail, in the log and in the store. It keeps the
-// events of requests in the background, in order, and never holds requests up.
-// If there is no room for an event it is lost, and the log says how many were
-// lost.
+// auditor writes the audit trail to the log and to the store. Events of requests are
+// written in the background, in order, so that no request waits for them. If there
+// is no room for an event it is lost; the log tells how many were lost.
 type auditor struct {
 	log       *slog.Logger
 	store     storage.Audit
@@ -45,16 +45,16 @@ type auditor struct {
 	metrics   *metrics.Metrics // nil: nothing is counted
 
 	incoming chan storage.AuditEvent
-	lost     atomic.Int64 // since the log was told
+	lost     atomic.Int64 // events, since the log last told of them
 	failures failures
 
-	// What follows belongs to the goroutine of keepAll.
+	// The fields below belong to the goroutine of keepAll.
 	waiting  []storage.AuditEvent
-	tried    int       // how many of waiting are a batch that the store may have kept already
-	resume   time.Time // no call of the store before then
+	tried    int       // length of the first batch of waiting, which the store may already have
+	resume   time.Time // no call to the store before
 	failing  bool
-	appended int // events since this process trimmed the trail
-	told     time.Time
+	appended int       // events, since the trail was last trimmed here
+	told     time.Time // when the log last told of lost events
 }
 
 func newAuditor(log *slog.Logger, store storage.Audit, c *config) *auditor {
@@ -64,7 +64,7 @@ func newAuditor(log *slog.Logger, store storage.Audit, c *config) *auditor {
 	}
 }
 
-// tell hands an event over. It never waits.
+// tell hands an event over to be written. It never waits.
 func (a *auditor) tell(e storage.AuditEvent) {
 	a.metrics.Audited(e)
 	select {
@@ -74,20 +74,20 @@ func (a *auditor) tell(e storage.AuditEvent) {
 	}
 }
 
-// tellLog writes the event to the log only, not to the store.
+// tellLog writes the event to the log only.
 func (a *auditor) tellLog(e storage.AuditEvent) {
 	a.metrics.Audited(e)
 	a.write(e)
 }
 
-// lose counts events that aren't kept, for a line in the log soon.
+// lose counts lost events. The log tells of them soon.
 func (a *auditor) lose(events int) {
 	a.lost.Add(int64(events))
 	a.metrics.AuditLost(events)
 }
 
-// keep returns once the event is in the store. It is for acts that must not be
-// done without their event.
+// keep returns when the event is in the store. It is for acts that must not be done
+// without their event.
 func (a *auditor) keep(ctx context.Context, e storage.AuditEvent) error {
 	if err := a.store.AppendAudit(ctx, e); err != nil {
 		return err
@@ -98,8 +98,8 @@ func (a *auditor) keep(ctx context.Context, e storage.AuditEvent) error {
 	return nil
 }
 
-// start keeps events until stop is called. stop returns when the last of them
-// are kept, or after auditFarewell.
+// start writes events until stop is called. stop returns when the last events are
+// written, or after auditFarewell.
 func (a *auditor) start() (stop func()) {
 	stopping := make(chan struct{})
 	var running sync.WaitGroup
@@ -129,7 +129,7 @@ func (a *auditor) keepAll(stopping <-chan struct{}) {
 	}
 }
 
-// end keeps the events that came before it.
+// end writes the events that are left.
 func (a *auditor) end() {
 	for len(a.incoming) > 0 {
 		a.take(<-a.incoming)
@@ -151,9 +151,9 @@ func (a *auditor) take(e storage.AuditEvent) {
 	a.waiting = append(a.waiting, e)
 }
 
-// flush keeps the waiting events, unless the store has just failed. A batch
-// that may be in the store already is tried again unchanged, so that the store
-// doesn't keep it twice.
+// flush stores the events that wait, unless the store has just failed. A batch that
+// failed may be in the store all the same; so it is tried again unchanged, and the
+// store doesn't keep it twice.
 func (a *auditor) flush(ctx context.Context) {
 	for len(a.waiting) > 0 && !time.Now().Before(a.resume) {
 		if a.tried == 0 {
@@ -170,14 +170,14 @@ func (a *auditor) flush(ctx context.Context) {
 		a.waiting = slices.Delete(a.waiting, 0, a.tried)
 		a.tried = 0
 	}
-	// A busy server would fill the store until the janitor comes.
+	// The janitor comes too seldom for a busy server.
 	if a.appended >= max(a.most/10, auditBatch) {
 		a.appended = 0
 		a.trim(ctx)
 	}
 }
 
-// report tells the log when the store begins to fail and when that ends.
+// report logs when the store begins to fail and when it works again.
 func (a *auditor) report(err error) {
 	switch {
 	case err != nil && !a.failing:
@@ -188,7 +188,7 @@ func (a *auditor) report(err error) {
 	a.failing = err != nil
 }
 
-// tellLost tells the log that events are lost, unless it was told so lately.
+// tellLost logs how many events were lost, but not twice within the pause.
 func (a *auditor) tellLost(pause time.Duration) {
 	if time.Since(a.told) < pause {
 		return
@@ -199,7 +199,7 @@ func (a *auditor) tellLost(pause time.Duration) {
 	}
 }
 
-// trim deletes events that are too old or too many.
+// trim deletes the events that are too old or too many.
 func (a *auditor) trim(ctx context.Context) {
 	if err := a.store.TrimAudit(ctx, time.Now().Add(-a.retention), a.most); err != nil && ctx.Err() == nil {
 		a.log.Warn("trimming the audit trail", "error", printable(err.Error(), 300))

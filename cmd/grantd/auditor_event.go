@@ -11,9 +11,9 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// note writes the outcome of a token request into its record, and into the
-// audit trail if it is an act. A failure that isn't to be kept goes to the log
-// only.
+// note notes the outcome of a token request in its record. If the request was an act
+// it also tells the audit trail; a failure that the trail shouldn't store goes to
+// the log only.
 func (a *auditor) note(ctx context.Context, ev authserver.Event) {
 	noteEvent(ctx, ev)
 	if ev.Act == "" {
@@ -25,8 +25,8 @@ func (a *auditor) note(ctx context.Context, ev authserver.Event) {
 		e.RequestID, e.Address = rec.requestID, rec.remote
 	}
 	tell := a.tell
-	// A reuse is always kept: it ends a grant, so nobody can repeat it without a new
-	// sign-in.
+	// A reuse is a failure that is always stored: it ends its grant, so nobody can
+	// repeat it without another grant.
 	if ev.Err != nil && ev.Act != storage.ActReuse && !a.failures.keep(subject(ev), e.Time) {
 		tell = a.tellLog
 	}
@@ -37,9 +37,9 @@ func (a *auditor) note(ctx context.Context, ev authserver.Event) {
 	}
 }
 
-// subject returns the existing user, client or grant that a failure concerns, or "" if it
-// concerns none. A failure concerns the client that tried what it may not do. But a
-// sign-in with an invented user name doesn't concern the client.
+// subject returns the user, the client or the grant that a failure concerns, or "" if
+// it concerns none that exists. A client is the subject if it tried what it may not,
+// but not if somebody gave it an unknown user name or a wrong password.
 func subject(ev authserver.Event) string {
 	client := "by " + ev.ClientID // apart from what strangers claim to be
 	if ev.ClientID == "" || ev.GrantType == "password" && errors.Is(ev.Err, authserver.ErrInvalidGrant) {
@@ -49,29 +49,29 @@ func subject(ev authserver.Event) string {
 }
 
 const (
-	// keptFailures is how many failures of one subject are kept at most in each
-	// failuresEvery: a little more than the limits on guessing allow networks that
-	// are new to a user in the first one.
+	// keptFailures is how many failures of one subject are stored per failuresEvery,
+	// at most: a little more than the limits on guessing allow, in the first hour,
+	// to networks that are new to a user.
 	keptFailures  = 120
 	failuresEvery = time.Hour
 
 	maxSubjects = 8192 // bounds the memory
 )
 
-// failures counts the failures that were kept lately. The trail has a bounded number
-// of events, and a stranger has as many networks as an IPv6 prefix has /64s. So
-// failures that concern nobody aren't kept, because they would push out the rest. Of
-// those that concern somebody, only enough are kept to show an attack. The limits on
-// guessing aren't enough of a bound: those on client secrets are for each network, or
-// anybody could shut the client out, and the same wrong password doesn't count again.
-// It is safe for concurrent use.
+// failures counts the failures that the trail stored lately. The trail holds a limited
+// number of events, and a stranger can use every /64 of an IPv6 prefix as a network.
+// So failures without a subject aren't stored, since they could push all else out. Of
+// a subject, only as many are stored as it takes to show an attack. The limits on
+// guessing don't bound these failures: limits on client secrets count per network, or
+// anybody could shut a client out, and a repeated wrong password isn't counted. It is
+// safe for concurrent use.
 type failures struct {
 	mu    sync.Mutex
 	since time.Time
 	kept  map[string]int // by subject
 }
 
-// keep counts a failure, and reports whether to keep it.
+// keep counts a failure, and reports whether the trail should store it.
 func (f *failures) keep(subject string, now time.Time) bool {
 	if subject == "" {
 		return false
@@ -88,8 +88,9 @@ func (f *failures) keep(subject string, now time.Time) bool {
 	return true
 }
 
-// auditEvent returns the event, with who acted and whom it concerned. A refused
-// request is about the user, but it isn't known to come from the user.
+// auditEvent converts an event of the authorization server. The user is the actor of
+// a successful request. A refused request may have come from anybody: there the user
+// is only the one whom it concerns.
 func auditEvent(ev authserver.Event) storage.AuditEvent {
 	e := storage.AuditEvent{
 		Action:      ev.Act,

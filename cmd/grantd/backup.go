@@ -109,8 +109,8 @@ the backup was made.`,
 	return c
 }
 
-// endAll ends all grants of a store. A server clears them away later and makes
-// the receipt.
+// endAll ends all grants of a store. The next server on it deletes their records and
+// makes the receipt.
 func endAll(ctx context.Context, s *embedded.Store) error {
 	ended := storage.AuditEvent{Action: storage.ActRevocation, Detail: "all grants of a backup that is restored"}
 	return locally(ctx, s, ended, func() error {
@@ -120,7 +120,7 @@ func endAll(ctx context.Context, s *embedded.Store) error {
 }
 
 // opensKeys reports whether the deployment secret opens the keys of the store. It
-// returns true if the store has no keys or the configuration has no secret.
+// returns true if there are no keys, or if the configuration has no secret.
 func (c *config) opensKeys(ctx context.Context, s storage.Keys) (bool, error) {
 	keys, err := s.ListKeys(ctx)
 	if err != nil || c.Secret.IsZero() {
@@ -138,7 +138,8 @@ func (c *config) opensKeys(ctx context.Context, s storage.Keys) (bool, error) {
 	return true, nil
 }
 
-// embeddedConfig is the configuration, which has to name a file as the embedded store.
+// embeddedConfig returns the configuration, which has to name the file of an embedded
+// store.
 func embeddedConfig(cmd *cobra.Command) (*config, error) {
 	c, err := loadConfig(cmd, func(c *config, f *faults) { c.checkStore(f) })
 	if err != nil {
@@ -155,7 +156,8 @@ func embeddedConfig(cmd *cobra.Command) (*config, error) {
 	return c, nil
 }
 
-// explainCopy adds a hint to the error of a backup or a restore.
+// explainCopy turns the error of making a backup or a store into a failure that says
+// what to do.
 func explainCopy(path string, err error) error {
 	var in *fs.PathError
 	switch {

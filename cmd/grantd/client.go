@@ -27,8 +27,8 @@ func clientKind(c admin.Client) string {
 	return "confidential"
 }
 
-// passwordGrant says whether the client may use the password grant; off: the
-// profile is strict.
+// passwordGrant tells whether the client may use the password grant. off means that
+// the profile is strict.
 func passwordGrant(c admin.Client, off bool) string {
 	if !slices.Contains(c.GrantTypes, string(storage.Password)) {
 		return "no"
@@ -46,7 +46,7 @@ func accessLifetime(c admin.Client) string {
 	return (time.Duration(c.AccessLifetime) * time.Second).String()
 }
 
-// clientVerb is a command on one client.
+// clientVerb returns a command on one client.
 func clientVerb(verb, short string, run apiFunc) *cobra.Command {
 	return addAPIFlags(&cobra.Command{
 		Use:               verb + " ID",
@@ -60,7 +60,7 @@ func clientVerb(verb, short string, run apiFunc) *cobra.Command {
 
 func clientPath(id string) string { return "/clients/" + segment(id) }
 
-// loadClient returns the client, and the document that it was read from.
+// loadClient returns the client, and the JSON document of it.
 func loadClient(a *api, cmd *cobra.Command, id string) (c admin.Client, document json.RawMessage, err error) {
 	if !visibleASCII(id) {
 		return c, nil, usagef("%q can't be a client's id: all its characters are visible ASCII", id)

@@ -13,7 +13,7 @@ import (
 	"github.com/grantd/grantd/authserver/admin"
 )
 
-// clientFlags are what a client may be given.
+// clientFlags are the flags for the properties of a client.
 type clientFlags struct {
 	public         bool
 	introspect     bool
@@ -66,8 +66,8 @@ func (f *clientFlags) addTo(c *cobra.Command) {
 	c.Flags().BoolVar(&f.introspect, "introspect", false, "the client may ask POST /introspect about access tokens (RFC 7662), as a resource server does")
 }
 
-// changed returns the members of the API for which flags were given. An empty
-// value, such as --origin "", empties a list.
+// changed returns the members of the API's client for which flags were given. A
+// single empty value, as in --origin "", empties a list.
 func (f *clientFlags) changed(cmd *cobra.Command) (map[string]any, error) {
 	body := map[string]any{}
 	for flag, list := range map[string]struct {
@@ -139,8 +139,8 @@ func (f *clientFlags) add(a *api, cmd *cobra.Command, id string, body map[string
 	return showSecret(cmd, id, document, true)
 }
 
-// explain rewords a refusal in terms of the flags: the server names fields, and
-// never repeats their values.
+// explain rewrites a refusal in terms of the flags. The server names fields of the
+// API and never repeats their values.
 func (f *clientFlags) explain(err error) error {
 	var p *problem
 	if !errors.As(err, &p) {
@@ -170,7 +170,7 @@ func (f *clientFlags) explain(err error) error {
 	return err
 }
 
-// showSecret prints the secret if the server made it. Only its hash is kept.
+// showSecret prints the secret if the server made it. The store keeps only its hash.
 func showSecret(cmd *cobra.Command, id string, document json.RawMessage, made bool) error {
 	var told admin.NewSecret
 	if err := understand(document, &told); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// How long a shell waits for names, and how many it gets.
+// How long a shell may wait for names, and how many it gets at most.
 const (
 	completionPatience = time.Second
 	mostCompletions    = 50
@@ -26,13 +26,12 @@ func completeUsers(cmd *cobra.Command, args []string, typed string) ([]cobra.Com
 	return completeNames(cmd, args, typed, listing[any]{path: "/users", member: "users", query: query}, "username")
 }
 
-// completeClients is completeUsers for clients, which the API doesn't find by
-// prefix.
+// completeClients is completeUsers for clients. The API can't search them by prefix.
 func completeClients(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return completeNames(cmd, args, typed, listing[any]{path: "/clients", member: "clients"}, "client_id")
 }
 
-// completeNames reports no errors, because a shell is asking.
+// completeNames ignores errors: a shell that asks for names couldn't show them.
 func completeNames(cmd *cobra.Command, args []string, typed string, l listing[any], member string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -72,7 +71,7 @@ func completeFlags(c *cobra.Command) {
 	}
 }
 
-// addCompletionExamples is for the commands that cobra makes.
+// addCompletionExamples adds examples to the completion commands that cobra makes.
 func addCompletionExamples(root *cobra.Command) {
 	places := map[string]string{
 		"bash":       " > /etc/bash_completion.d/grantd",

@@ -14,28 +14,27 @@ type config struct {
 	// loopback host. It has no query and no fragment. Required.
 	Issuer string `yaml:"issuer" env:"ISSUER"`
 
-	// Resource is the URL at which clients reach the resource server, and its
-	// identifier (RFC 9728). With /users/me appended it identifies that resource.
-	// It has the issuer's scheme, and doesn't end with a slash. Default: the
-	// issuer.
+	// Resource is the URL that clients reach the resource server at, and its
+	// resource identifier (RFC 9728). Followed by /users/me, it is the identifier
+	// of that resource. It has the issuer's scheme and doesn't end with a slash.
+	// Default: the issuer.
 	Resource string `yaml:"resource" env:"RESOURCE"`
 
-	// Addr is where serve listens, host:port. Without a host serve listens on
-	// every address of the machine; port 0 picks a free port. Default ":8080".
+	// Addr is where serve listens, host:port. Without a host it is every
+	// address of the machine; port 0 picks a free one. Default ":8080".
 	Addr string `yaml:"addr" env:"ADDR"`
 
 	// ResourceAddr is where resource listens. Default ":8081".
 	ResourceAddr string `yaml:"resource_addr" env:"RESOURCE_ADDR"`
 
-	// AdminAddr is where serve listens for admins, with the same certificate: it
-	// serves the admin API there and nowhere else. Default: none; the admin API is
-	// on the main listener.
+	// AdminAddr is where serve listens for admins, with the same certificate. The
+	// admin API is then offered nowhere else. Default: none; the admin API is on
+	// the main listener.
 	AdminAddr string `yaml:"admin_addr,omitempty" env:"ADMIN_ADDR"`
 
 	// MetricsAddr is where serve and resource listen for Prometheus, with the same
-	// certificate: they serve GET /metrics there and nowhere else. It should be an
-	// address that the internet doesn't reach. Default: none; /metrics is on the
-	// main listener.
+	// certificate. GET /metrics is then offered nowhere else. The internet should
+	// not reach this address. Default: none; /metrics is on the main listener.
 	MetricsAddr string `yaml:"metrics_addr,omitempty" env:"METRICS_ADDR"`
 
 	// Data is the file of the embedded store. Exactly one of data and
@@ -45,27 +44,27 @@ type config struct {
 	Redis redisConfig `yaml:"redis,omitempty" envPrefix:"REDIS_"`
 
 	// MigrateFrom is the URL of the Redis in which a stock go-oauth2 server kept
-	// its tokens, through go-oauth2/redis. These tokens are honoured. The URL is
-	// like redis.url, but no Cluster, with the store's keyNamespace as parameter
-	// prefix. Default none.
+	// its tokens, through go-oauth2/redis. These tokens are honoured. The URL has
+	// the forms of redis.url except Cluster; its parameter prefix is the
+	// keyNamespace of the stock store. Default none.
 	MigrateFrom     Secret `yaml:"migrate_from,omitempty" env:"MIGRATE_FROM"`
 	MigrateFromFile string `yaml:"migrate_from_file,omitempty" env:"MIGRATE_FROM_FILE"`
 
 	// Secret seals the deployment keys in the store; at least 32 bytes. All
-	// processes on one store need the same secret. Required.
+	// processes on one store need the same one. Required.
 	Secret     Secret `yaml:"secret,omitempty" env:"SECRET"`
 	SecretFile string `yaml:"secret_file,omitempty" env:"SECRET_FILE"`
 
-	// Profile is default or strict. Strict follows RFC 9700 and OAuth 2.1 as
-	// they are written; above all there is no password grant. See
+	// Profile is default or strict. Strict follows RFC 9700 and OAuth 2.1 to the
+	// letter; above all, there is no password grant. See
 	// authserver.Config.Strict. Default "default".
 	Profile string `yaml:"profile" env:"PROFILE"`
 
-	// Scopes are those that the server knows. Default read, write, admin.
+	// Scopes are the scopes that the server knows. Default read, write, admin.
 	Scopes list `yaml:"scopes" env:"SCOPES"`
 
-	// DefaultScopes are granted to a request that names no scope; with none, a
-	// request has to name one. Default read.
+	// DefaultScopes are granted to a request that names no scope. If there are
+	// none, every request has to name a scope. Default read.
 	DefaultScopes list `yaml:"default_scopes" env:"DEFAULT_SCOPES"`
 
 	// AccessLifetime of access tokens: whole seconds, at most 24h. Default 1h.
@@ -79,12 +78,12 @@ type config struct {
 	// refreshed: whole seconds, at least refresh_idle. Default 2160h, 90 days.
 	RefreshAbsolute time.Duration `yaml:"refresh_absolute" env:"REFRESH_ABSOLUTE"`
 
-	// RetryWindow is how long a refresh may be repeated by a client that lost
-	// the answer: at most 30s; 0s turns it off. Default 10s.
+	// RetryWindow is how long a client that lost the answer to a refresh may
+	// repeat it: at most 30s; 0s turns this off. Default 10s.
 	RetryWindow time.Duration `yaml:"retry_window" env:"RETRY_WINDOW"`
 
 	// TLSCert and TLSKey are PEM files; both or none. Without them serve speaks
-	// plain http. They may be replaced while it runs: see keyPair.
+	// plain http. The files may be replaced while it runs: see keyPair.
 	TLSCert string `yaml:"tls_cert,omitempty" env:"TLS_CERT"`
 	TLSKey  string `yaml:"tls_key,omitempty" env:"TLS_KEY"`
 
@@ -108,20 +107,22 @@ type config struct {
 	AuditEvents int `yaml:"audit_events" env:"AUDIT_EVENTS"`
 
 	// ShutdownDelay is how long requests are still served after SIGTERM, while
-	// /readyz tells load balancers to send no more: up to 1m. Default 0s.
+	// /readyz makes load balancers send no more of them here: up to 1m. Default 0s.
 	ShutdownDelay time.Duration `yaml:"shutdown_delay" env:"SHUTDOWN_DELAY"`
 
-	// ShutdownTimeout is how long requests in flight, and the background work of
-	// requests, may take after SIGTERM and the delay: up to 5m. Default 10s.
+	// ShutdownTimeout is how long requests in flight, and work that requests left
+	// running, may take to finish after SIGTERM and the delay: up to 5m. Default
+	// 10s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" env:"SHUTDOWN_TIMEOUT"`
 
 	// AdminPassword is the password of the first user, "admin", which serve and
-	// init make when the store has no admin. Default: they make none.
+	// init make when the store has no admin. Default: none; serve then makes no
+	// admin, and init asks for a password.
 	AdminPassword     Secret `yaml:"admin_password,omitempty" env:"ADMIN_PASSWORD"`
 	AdminPasswordFile string `yaml:"admin_password_file,omitempty" env:"ADMIN_PASSWORD_FILE"`
 
-	// Unknown are the GRANTD_ variables that name no key. They are no fault,
-	// since orchestrators add variables of their own.
+	// Unknown are the GRANTD_ variables that set no key. They are not a fault,
+	// since orchestrators add such variables of their own.
 	Unknown []string `yaml:"-"`
 }
 
@@ -136,9 +137,9 @@ type redisConfig struct {
 	PasswordFile string `yaml:"password_file,omitempty" env:"PASSWORD_FILE"`
 
 	// WaitReplicas is how many replicas, of each master in a Cluster, have to
-	// confirm a revocation or a refresh before it is answered. If they don't
-	// within 200 ms, the answer is 503. 0 to 8. See redisstore.WithReplicas for
-	// what that promises. Default 0: none.
+	// confirm a revocation or a refresh before it is answered. If they don't within
+	// 200 ms, the answer is 503. 0 to 8; redisstore.WithReplicas says what this
+	// guarantees. Default 0: none.
 	WaitReplicas int `yaml:"wait_replicas,omitempty" env:"WAIT_REPLICAS"`
 }
 
@@ -152,8 +153,8 @@ type logConfig struct {
 	Format string `yaml:"format" env:"FORMAT"`
 }
 
-// hashConfig is the cost of argon2id, RFC 9106. Weaker hashes are replaced at
-// the next sign-in of their user.
+// hashConfig is the cost of argon2id, RFC 9106. After a change, the hash of each
+// user is made again at the user's next sign-in.
 type hashConfig struct {
 	// Memory of one hash, in KiB. Default 19456.
 	Memory uint32 `yaml:"memory" env:"MEMORY"`
@@ -164,8 +165,7 @@ type hashConfig struct {
 	// Threads of one hash. Default 1.
 	Threads uint8 `yaml:"threads" env:"THREADS"`
 
-	// Slots is how many hashes are made at once. Default 0: one for each
-	// processor.
+	// Slots is how many hashes are made at once. Default 0: one per processor.
 	Slots int `yaml:"slots" env:"SLOTS"`
 
 	// Queue is how many sign-ins may wait for a slot; more are answered with
@@ -194,7 +194,7 @@ func defaultConfig() config {
 	}
 }
 
-// resources returns the identifiers of the deployment's own resources: the
+// resources returns the identifiers of the resources that grantd serves: the
 // resource server as a whole, and GET /users/me.
 func (c *config) resources() (base, usersMe string) {
 	base = strings.TrimSuffix(cmp.Or(c.Resource, c.Issuer), "/")
@@ -209,8 +209,8 @@ const (
 
 func (c *config) strict() bool { return c.Profile == profileStrict }
 
-// list is a list of words: in YAML a sequence, in the environment words between
-// spaces or commas.
+// list is a list of words: a sequence in YAML, and in the environment words
+// separated by spaces or commas.
 type list []string
 
 // UnmarshalText splits the text at spaces and commas.
@@ -219,7 +219,7 @@ func (l *list) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// secretField is a secret and the file that it may come from instead.
+// secretField is a secret, and the file from which it may be read instead.
 type secretField struct {
 	key   string
 	value *Secret

@@ -16,13 +16,13 @@ import (
 	"github.com/grantd/grantd/storage/redisstore"
 )
 
-// check finds all faults of c for a process that listens on addr, the value of
-// addrKey.
+// check adds to f everything that is wrong with c for a process that listens on
+// addr, which is the value of the key addrKey.
 func (c *config) check(f *faults, addrKey, addr string) {
 	c.checkIssuer(f)
 	c.checkResource(f)
 	checkAddr(f, addrKey, addr)
-	if c.MetricsAddr != "" { // plain http may do, since nothing secret is there
+	if c.MetricsAddr != "" { // plain http is allowed, since metrics aren't secret
 		checkAddr(f, "metrics_addr", c.MetricsAddr)
 		checkApart(f, "metrics_addr", c.MetricsAddr, addrKey, addr)
 	}
@@ -46,7 +46,7 @@ func (c *config) checkServe(f *faults) {
 	checkAddr(f, "admin_addr", c.AdminAddr)
 	checkApart(f, "admin_addr", c.AdminAddr, "addr", c.Addr)
 	checkApart(f, "admin_addr", c.AdminAddr, "metrics_addr", c.MetricsAddr)
-	if c.exposed(c.AdminAddr) && !c.exposed(c.Addr) { // else check has told
+	if c.exposed(c.AdminAddr) && !c.exposed(c.Addr) { // else check has reported it
 		c.checkExposed(f, "admin_addr", c.AdminAddr)
 	}
 }
@@ -59,8 +59,8 @@ func (c *config) checkIssuer(f *faults) {
 	checkIdentifier(f, "issuer", c.Issuer)
 }
 
-// checkResource wants the issuer's scheme: one listener may serve both, and it
-// demands TLS for both or for neither.
+// checkResource checks the resource. It must have the scheme of the issuer, because
+// one listener may serve both, and it demands TLS for both or for neither.
 func (c *config) checkResource(f *faults) {
 	if c.Resource == "" {
 		return
@@ -74,7 +74,7 @@ func (c *config) checkResource(f *faults) {
 	}
 }
 
-// checkIdentifier checks the URL by which clients know a server.
+// checkIdentifier checks a URL that identifies a server to its clients.
 func checkIdentifier(f *faults, key, text string) {
 	id, err := wellknown.Parse(text)
 	switch {
@@ -98,14 +98,15 @@ func checkAddr(f *faults, key, addr string) {
 	}
 }
 
-// checkApart: only one listener can have an address, unless the system chooses its port.
+// checkApart checks that two listeners have different addresses, unless the system
+// chooses the port.
 func checkApart(f *faults, key, addr, otherKey, other string) {
 	if addr == other && !strings.HasSuffix(addr, ":0") {
 		f.addf(key, "must not be the address of %s", otherKey)
 	}
 }
 
-// maxReplicas is more than any master has in practice.
+// maxReplicas is more replicas than anybody has of one master.
 const maxReplicas = 8
 
 func (c *config) checkStore(f *faults) {
@@ -125,7 +126,7 @@ func (c *config) checkStore(f *faults) {
 	}
 }
 
-// checkRedis only takes the URL apart: opening doesn't connect.
+// checkRedis only parses the URL: Open doesn't connect.
 func (c *config) checkRedis(f *faults) {
 	url, err := c.redisURL()
 	if err != nil {
@@ -220,8 +221,8 @@ func (c *config) checkTLS(f *faults, addrKey, addr string) {
 	}
 }
 
-// exposed reports whether others than a proxy can reach the address by plain
-// http.
+// exposed reports whether other machines reach the address by plain http although
+// the issuer is https and no proxy is trusted.
 func (c *config) exposed(addr string) bool {
 	return c.needsProxy() && len(c.TrustedProxies) == 0 && !loopbackAddr(addr)
 }
@@ -249,8 +250,8 @@ func (c *config) checkKeyPair(f *faults) {
 	}
 }
 
-// needsProxy reports whether an https issuer is served over plain http, which
-// needs a proxy that ends TLS.
+// needsProxy reports whether an https issuer is served over plain http, for which
+// there has to be a proxy that ends TLS.
 func (c *config) needsProxy() bool {
 	return c.TLSCert == "" && strings.HasPrefix(c.Issuer, "https:")
 }
@@ -273,7 +274,7 @@ func (c *config) checkPasswords(f *faults) {
 	}
 }
 
-// passwordPolicy returns the rule for users' new passwords.
+// passwordPolicy returns the policy for new passwords of users.
 func (c *config) passwordPolicy() passhash.Policy {
 	return passhash.Policy{MinLength: c.PasswordMinLength}
 }

@@ -21,7 +21,7 @@ with secrets redacted. If anything is wrong, print every fault and exit with 2.`
 			c, err := loadConfig(cmd, func(c *config, f *faults) { c.checkServe(f) })
 			var wrong *failure
 			if errors.As(err, &wrong) {
-				wrong.hint = "" // it is this command
+				wrong.hint = "" // the hint names this very command
 			}
 			if err != nil {
 				return err
@@ -39,11 +39,11 @@ with secrets redacted. If anything is wrong, print every fault and exit with 2.`
 	return noun("config", "Check the configuration", check)
 }
 
-// defaultQueue is passhash's.
+// defaultQueue is the default of passhash.
 const defaultQueue = 64
 
-// redacted is c without what may hold a secret though it is no Secret, and with
-// values in place of the zeros that stand for them.
+// redacted returns a copy of c for printing: without the secrets in URLs, and with
+// the effective values where zero or empty stands for a default.
 func (c *config) redacted() config {
 	shown := *c
 	shown.Resource, _ = c.resources()

@@ -15,8 +15,8 @@ type override struct {
 	set   func(*config, string)
 }
 
-// A flag that names a store replaces the store of the layers below, of either
-// kind.
+// overrides are all such flags by name. A flag that names a store replaces the
+// store, of either kind, of the layers below.
 var overrides = map[string]override{
 	"issuer":        {"URL at which clients reach the server", func(c *config, v string) { c.Issuer = v }},
 	"data":          {"file of the embedded store", func(c *config, v string) { c.Data, c.Redis = v, redisConfig{} }},
@@ -30,7 +30,7 @@ var overrides = map[string]override{
 	"resource-addr": {"address to listen on, host:port", func(c *config, v string) { c.ResourceAddr = v }},
 }
 
-// addConfigFlags gives the command --config and those flags.
+// addConfigFlags gives the command the flag --config and the named overrides.
 func addConfigFlags(cmd *cobra.Command, names ...string) {
 	cmd.Flags().String("config", "", "configuration file, YAML (or GRANTD_CONFIG)")
 	for _, name := range names {
@@ -38,8 +38,8 @@ func addConfigFlags(cmd *cobra.Command, names ...string) {
 	}
 }
 
-// loadConfig returns the configuration of a command that has those flags, or one
-// error that lists every fault, check's included.
+// loadConfig returns the configuration of a command with the flags of
+// addConfigFlags, or one error that lists all faults, including those of check.
 func loadConfig(cmd *cobra.Command, check func(*config, *faults)) (*config, error) {
 	if file := configFile(cmd); file != "" {
 		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
@@ -51,13 +51,13 @@ func loadConfig(cmd *cobra.Command, check func(*config, *faults)) (*config, erro
 	c.Unknown = unknownVariables(environment())
 	check(c, f)
 	if err := f.err(); err != nil {
-		c.warnUnknown(cmd.ErrOrStderr()) // a misspelt one may be the reason
+		c.warnUnknown(cmd.ErrOrStderr()) // a misspelt variable may be the reason
 		return nil, err
 	}
 	return c, nil
 }
 
-// configFile is the file that the command is to read, or "".
+// configFile returns the configuration file for the command, or "".
 func configFile(cmd *cobra.Command) string {
 	if cmd.Flags().Changed("config") {
 		return cmd.Flags().Lookup("config").Value.String()
@@ -81,7 +81,7 @@ func readLayers(cmd *cobra.Command, f *faults) *config {
 	return &c
 }
 
-// environment is the GRANTD_ part of the process's environment.
+// environment returns the variables of the process that begin with GRANTD_.
 func environment() map[string]string {
 	found := map[string]string{}
 	for _, pair := range os.Environ() {

@@ -22,11 +22,13 @@ type fault struct {
 	text string // holds no secret
 }
 
-// faults are all faults of a configuration. Use err to get an error.
+// faults collects everything that is wrong with a configuration. It isn't an error
+// itself: err makes one.
 type faults struct {
 	all []fault
 
-	// unread: the file couldn't be read, so it isn't known what it lacks.
+	// unread: the file couldn't be read in full, so it isn't known which keys it
+	// lacks.
 	unread bool
 }
 
@@ -34,8 +36,8 @@ func (f *faults) addf(key, format string, args ...any) {
 	f.all = append(f.all, fault{key, fmt.Sprintf(format, args...)})
 }
 
-// missing adds the fault of a key without a value, unless the key or the file
-// couldn't be read.
+// missing adds the fault of a key without a value. It adds nothing if the key has
+// a fault already, or if the file couldn't be read.
 func (f *faults) missing(key, text string) {
 	known := func(one fault) bool { return one.key == key || one.key == variable(key) }
 	if !f.unread && !slices.ContainsFunc(f.all, known) {
@@ -43,7 +45,7 @@ func (f *faults) missing(key, text string) {
 	}
 }
 
-// err returns nil without faults, else one usage error that lists them.
+// err returns one usage error that lists all faults, or nil if there are none.
 func (f *faults) err() error {
 	if len(f.all) == 0 {
 		return nil
@@ -60,10 +62,10 @@ func (f *faults) err() error {
 type layers struct {
 	file    string            // YAML; may be empty
 	environ map[string]string // GRANTD_…
-	flags   func(*config)     // sets what flags say; may be nil
+	flags   func(*config)     // applies the flags; may be nil
 }
 
-// load applies the layers to the defaults.
+// load applies the layers to the defaults, one after another.
 func (l layers) load(f *faults) config {
 	c := defaultConfig()
 	if l.file != "" {
@@ -77,8 +79,8 @@ func (l layers) load(f *faults) config {
 	return c
 }
 
-// forgetStore drops the file's store, of either kind, if the environment names
-// a store, as a flag does.
+// forgetStore removes the store of the file if the environment names one of the
+// other kind. A flag replaces the store in the same way.
 func forgetStore(c *config, environ map[string]string) {
 	data, redis := environ[variable("data")] != "", environ[variable("redis.url")] != ""
 	if data && !redis {
@@ -89,8 +91,9 @@ func forgetStore(c *config, environ map[string]string) {
 	}
 }
 
-// overlaySecrets runs one layer. A secret of this layer, as a value or as a
-// file, replaces that of the layer below in either form.
+// overlaySecrets calls overlay to apply one layer. A secret of this layer, given as
+// a value or as a file, replaces that of the layers below in either form. prefix is
+// envPrefix for the environment, else empty.
 func overlaySecrets(c *config, f *faults, prefix string, overlay func(*config)) {
 	fields := c.secretFields()
 	below := make([]Secret, len(fields))
@@ -125,7 +128,8 @@ func secretFromFile(path, key string, f *faults) Secret {
 	return newSecret(text)
 }
 
-// readSecretFile reads a file without the newline that editors and echo add.
+// readSecretFile reads a file and removes the last newline, which editors and echo
+// add.
 func readSecretFile(path string) (string, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -152,7 +156,7 @@ func overlayFile(c *config, path string, f *faults) {
 	case errors.As(err, &wrong):
 		for _, text := range wrong.Errors {
 			f.all = append(f.all, yamlFault(path, text, keys))
-			f.unread = f.unread || yamlTwice.MatchString(text) // yaml reads nothing of its group
+			f.unread = f.unread || yamlTwice.MatchString(text) // yaml then skips the whole group
 		}
 	case err != nil:
 		f.unread = true
@@ -164,8 +168,8 @@ func overlayFile(c *config, path string, f *faults) {
 	}
 }
 
-// syntaxFault returns where the file isn't YAML. It takes only the line from
-// yaml's error, because the rest can quote the file, which holds secrets.
+// syntaxFault says where the file isn't YAML. It uses only the line number of the
+// error, since the rest may quote the file, which holds secrets.
 func syntaxFault(file []byte, err error) string {
 	if tab := yamlTab.FindIndex(file); tab != nil && yamlAtTab.MatchString(err.Error()) {
 		line := 1 + bytes.Count(file[:tab[0]], []byte("\n"))
@@ -188,8 +192,8 @@ var (
 	yamlWrong   = regexp.MustCompile(`(?s)^cannot unmarshal .* into (\S+)$`)
 )
 
-// yamlFault rewords a fault that yaml found, without the value in the file: it
-// may be a secret in the wrong place.
+// yamlFault describes a fault that yaml found. It doesn't quote the value in the
+// file, which may be a secret in the wrong place.
 func yamlFault(path, text string, keys map[int]string) fault {
 	at := yamlLine.FindStringSubmatch(text)
 	if at == nil {
@@ -216,7 +220,8 @@ func yamlFault(path, text string, keys map[int]string) fault {
 	return fault{key, at[2] + " (line " + at[1] + ")"}
 }
 
-// nested explains keys that have a dot in their name and are nested in YAML.
+// nested explains how to write a key in YAML that was given with a dot. It returns
+// "" for a name without a dot.
 func nested(name string) string {
 	group, key, dotted := strings.Cut(name, ".")
 	if !dotted {
@@ -227,7 +232,7 @@ func nested(name string) string {
 
 var inDays = regexp.MustCompile("[`\"](\\d{1,4})d[`\"]")
 
-// inHours returns a hint how to write a duration that text gives in days, or
+// inHours advises to use hours if text quotes a duration in days. Else it returns
 // "".
 func inHours(text string) string {
 	days := inDays.FindStringSubmatch(text)
@@ -238,7 +243,7 @@ func inHours(text string) string {
 	return fmt.Sprintf("use hours: %dh", 24*n)
 }
 
-// kindOf describes the values of a Go type in words.
+// kindOf describes the values that a Go type takes.
 func kindOf(goType string) string {
 	switch {
 	case goType == "time.Duration":
@@ -253,8 +258,7 @@ func kindOf(goType string) string {
 	return "a string"
 }
 
-// keysByLine returns the key on each line, because yaml's errors name only
-// lines.
+// keysByLine returns the key on each line, because errors of yaml name only lines.
 func keysByLine(b []byte) map[int]string {
 	keys := map[int]string{}
 	var doc yaml.Node
@@ -275,13 +279,13 @@ func collectKeys(n *yaml.Node, prefix string, keys map[int]string) {
 		if _, taken := keys[value.Line]; !taken {
 			keys[value.Line] = path
 		}
-		if isGroup(path) { // another's are no keys of the configuration
+		if isGroup(path) { // no other key has keys of the configuration below it
 			collectKeys(value, path+".", keys)
 		}
 	}
 }
 
-// isGroup reports whether the key holds others.
+// isGroup reports whether the key is a group of other keys.
 func isGroup(key string) bool {
 	for field := range reflect.TypeFor[config]().Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
@@ -294,12 +298,12 @@ func isGroup(key string) bool {
 
 const envPrefix = "GRANTD_"
 
-// variable is the environment variable of a key.
+// variable returns the environment variable of a key.
 func variable(key string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
-// overlayEnviron takes what the environment says. An empty variable counts as
+// overlayEnviron applies the environment variables. An empty variable counts as
 // absent.
 func overlayEnviron(c *config, environ map[string]string, f *faults) {
 	err := env.ParseWithOptions(c, env.Options{Prefix: envPrefix, Environment: environ})
@@ -322,8 +326,8 @@ func overlayEnviron(c *config, environ map[string]string, f *faults) {
 	}
 }
 
-// variables maps the names of Go fields, which env's errors tell, to variables.
-// No two fields of config share a name.
+// variables maps the names of Go fields, as errors of env give them, to environment
+// variables. No two fields of config share a name.
 func variables(t reflect.Type, prefix string) map[string]string {
 	names := map[string]string{}
 	for field := range t.Fields() {

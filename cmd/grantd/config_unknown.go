@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// serviceLink matches what an orchestrator tells a container of services whose
-// names begin with grantd, such as GRANTD_SERVICE_HOST and
+// serviceLink matches the variables in which an orchestrator describes services
+// whose names begin with grantd, such as GRANTD_SERVICE_HOST and
 // GRANTD_REDIS_PORT_6379_TCP_ADDR.
 var serviceLink = regexp.MustCompile(`_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?$`)
 
-// unknownVariables are the names, sorted, that look like ours and mean nothing:
-// mostly slips of the pen.
+// unknownVariables returns the sorted names of the GRANTD_ variables that grantd
+// doesn't know: mostly misspelt ones.
 func unknownVariables(environ map[string]string) []string {
 	known := variables(reflect.TypeFor[config](), envPrefix)
 	known["CONFIG"] = envPrefix + "CONFIG"
@@ -32,7 +32,7 @@ func unknownVariables(environ map[string]string) []string {
 	return unknown
 }
 
-// warnUnknown is for commands without a log.
+// warnUnknown prints a warning of unknown variables, for commands without a log.
 func (c *config) warnUnknown(w io.Writer) {
 	if len(c.Unknown) > 0 {
 		fmt.Fprintf(w, "grantd: warning: unknown variables: %s\n", strings.Join(c.Unknown, ", "))

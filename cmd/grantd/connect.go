@@ -12,10 +12,10 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// defaultServer is what grantd dev listens on.
+// defaultServer is the URL at which grantd dev listens.
 const defaultServer = "http://127.0.0.1:8080"
 
-// The variables that the commands read besides the configuration.
+// Environment variables of the commands that aren't configuration.
 const (
 	tokenVariable  = envPrefix + "TOKEN"  // an access token with the scope admin
 	serverVariable = envPrefix + "SERVER" // the URL of the server that the token is for
@@ -31,7 +31,7 @@ GRANTD_REDIS_URL, the command acts on that store itself, without a server. Flags
 over the environment, and the environment over the login. In the environment a
 server wins over a store.`
 
-// addAPIFlags gives the command the flags to find the API.
+// addAPIFlags gives the command the flags that choose the API, and their help.
 func addAPIFlags(c *cobra.Command) *cobra.Command {
 	c.Long = cmp.Or(c.Long, c.Short+".") + whereItActs
 	c.Flags().String("server", "", "URL of the server to act through (or GRANTD_SERVER)")
@@ -39,7 +39,7 @@ func addAPIFlags(c *cobra.Command) *cobra.Command {
 	return c
 }
 
-// addJSONFlag is for what prints records.
+// addJSONFlag gives the command the flag --json.
 func addJSONFlag(c *cobra.Command) *cobra.Command {
 	c.Flags().Bool("json", false, "print JSON, as the admin API returns it")
 	return c
@@ -52,7 +52,7 @@ func asJSON(cmd *cobra.Command) bool {
 
 type apiFunc = func(*api, *cobra.Command, []string) error
 
-// withAPI runs f on the API, and then closes the API.
+// withAPI returns a function that opens the API, runs f on it and closes it.
 func withAPI(f apiFunc) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		a, err := openAPI(cmd)
@@ -67,7 +67,8 @@ func withAPI(f apiFunc) func(*cobra.Command, []string) error {
 	}
 }
 
-// openAPI finds the API that the command is for: see whereItActs.
+// openAPI opens the API that the flags, the environment or the login choose: see
+// whereItActs.
 func openAPI(cmd *cobra.Command) (*api, error) {
 	environ := environment()
 	server := cmd.Flags().Lookup("server").Value.String()
@@ -102,8 +103,8 @@ func anyChanged(cmd *cobra.Command, names ...string) bool {
 	return false
 }
 
-// onServer returns the API of a server: the one that a flag or a variable
-// names, or else that of the session.
+// onServer returns the API of a server: of the named one, or if server is empty, of
+// the one that the session is for. from is the flag or the variable that named it.
 func onServer(from, server string) (*api, error) {
 	base := ""
 	if server != "" {
@@ -146,7 +147,7 @@ func withTransport(c *http.Client, t http.RoundTripper) *http.Client {
 	return &http.Client{Transport: t, CheckRedirect: c.CheckRedirect}
 }
 
-// bearerTransport sends a token along.
+// bearerTransport adds a token to each request.
 type bearerTransport struct {
 	next  http.RoundTripper
 	token string
@@ -159,20 +160,19 @@ func (b *bearerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return b.next.RoundTrip(r)
 }
 
-// signedIn sends the session's token along, and renews it when need be.
+// signedIn adds the token of the session to each request, and renews it if need be.
 type signedIn struct {
 	next  http.RoundTripper
-	oauth *http.Client // to renew with
+	oauth *http.Client // renews the session
 	path  string
 
 	mu      sync.Mutex // guards session
 	session session
 }
 
-// RoundTrip sends the request, and sends it again with a new token if its token
-// was refused. Another command may have renewed the session meanwhile, which
-// ends the older token. With many commands at once that may happen several
-// times.
+// RoundTrip sends the request, and repeats it with another token when the token was
+// refused: another command may have renewed the session, which ends the old token.
+// If many commands run at once, this may happen several times.
 func (s *signedIn) RoundTrip(r *http.Request) (*http.Response, error) {
 	const tries = 8
 	s.mu.Lock()
@@ -189,7 +189,7 @@ func (s *signedIn) RoundTrip(r *http.Request) (*http.Response, error) {
 		if err != nil || resp.StatusCode != http.StatusUnauthorized || n == tries {
 			return resp, err
 		}
-		_ = resp.Body.Close() // the token is refused, whatever the body says
+		_ = resp.Body.Close() // it only says that the token is refused
 		if token, err = s.renewed(r.Context(), token); err != nil {
 			return nil, err
 		}
@@ -199,7 +199,7 @@ func (s *signedIn) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// again returns the request with its body from the beginning.
+// again returns the request with its body rewound.
 func again(r *http.Request) (*http.Request, error) {
 	if r.GetBody == nil {
 		return r, nil
@@ -213,8 +213,8 @@ func again(r *http.Request) (*http.Request, error) {
 	return r, nil
 }
 
-// renewed returns an access token other than spent. Of several commands at
-// once, one renews the session and the others use the tokens that it kept.
+// renewed returns an access token other than spent. If several commands call it at
+// once, one renews the session and the others take the tokens that it saved.
 func (s *signedIn) renewed(ctx context.Context, spent string) (string, error) {
 	unlock, err := lockSession(s.path)
 	if err != nil {
@@ -239,8 +239,8 @@ func (s *signedIn) renewed(ctx context.Context, spent string) (string, error) {
 	return kept.AccessToken, nil
 }
 
-// renew renews the session. It can't be interrupted: a spent refresh token has
-// to be replaced on the disk as well.
+// renew renews and saves the session. The end of ctx doesn't interrupt it, because a
+// spent refresh token has to be replaced on the disk too.
 func (s *signedIn) renew(ctx context.Context, kept *session) error {
 	const patience = 30 * time.Second
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)

@@ -32,8 +32,7 @@ var demoUsers = []demoUser{
 	{name: "admin", password: "admin-dev-only", admin: true},
 }
 
-// demoPublicClient is the client to which dev attributes a request without a
-// client.
+// demoPublicClient is the client that dev assumes for a request without one.
 const demoPublicClient = "demo-public"
 
 var (
@@ -58,8 +57,8 @@ var (
 	}
 )
 
-// seedDemo makes the missing demo users and clients. It doesn't change existing
-// ones.
+// seedDemo makes the demo users and clients that are missing. It doesn't change
+// existing ones.
 func seedDemo(ctx context.Context, s storage.Store, h *passhash.Hasher) error {
 	for _, d := range demoClients {
 		_, err := s.LoadClient(ctx, d.id)
@@ -98,8 +97,8 @@ func (d demoClient) record() storage.Client {
 	return c
 }
 
-// seedUser makes the user if it is missing. It looks first, because hashing a
-// password is slow.
+// seedUser makes the user if it is missing. It looks first, because hashing a password
+// is slow.
 func seedUser(ctx context.Context, s storage.Users, h *passhash.Hasher, d demoUser) error {
 	_, err := s.LoadUser(ctx, d.name)
 	if !errors.Is(err, storage.ErrNotFound) {
@@ -116,8 +115,8 @@ func seedUser(ctx context.Context, s storage.Users, h *passhash.Hasher, d demoUs
 	return err
 }
 
-// refuseDemo returns a failure when a demo credential is valid in the store:
-// anybody can read it in this file.
+// refuseDemo returns a failure when the store accepts a demo credential, since
+// anybody can read them above.
 func refuseDemo(ctx context.Context, s storage.Store, h *passhash.Hasher) error {
 	for _, d := range demoClients {
 		c, err := s.LoadClient(ctx, d.id)

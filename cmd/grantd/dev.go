@@ -76,7 +76,8 @@ func (f devFlags) check() error {
 // devSecret is where the deployment secret of dev is kept.
 var devSecret = filepath.Join(devDir, "secret")
 
-// config is what dev runs with. madeSecret reports that the deployment secret was made now.
+// config returns the configuration of dev. madeSecret reports whether this call made the
+// deployment secret.
 func (f devFlags) config() (_ *config, madeSecret bool, err error) {
 	c := defaultConfig()
 	c.Addr = f.addr
@@ -90,8 +91,8 @@ func (f devFlags) config() (_ *config, madeSecret bool, err error) {
 	if f.redis == "" {
 		c.Data = filepath.Join(devDir, "grantd.db")
 	}
-	// With Redis too the secret is kept, so that the next run can read the keys
-	// that this one leaves there.
+	// The secret is kept for Redis too, so that the next run can read the keys that
+	// this one leaves there.
 	if err := os.MkdirAll(devDir, 0o700); err != nil {
 		return nil, false, failedf("making the directory of dev: %w", err)
 	}
@@ -109,7 +110,7 @@ func (f devFlags) config() (_ *config, madeSecret bool, err error) {
 	return &c, madeSecret, nil
 }
 
-// lostSecret says what to do when the secret isn't that of the store.
+// lostSecret returns the hint for a secret that isn't the one of the store.
 func (f devFlags) lostSecret() string {
 	anew := "delete " + devDir
 	if f.redis != "" {
@@ -143,20 +144,21 @@ func dev(ctx context.Context, f devFlags, out io.Writer) error {
 		return p.offerAll(demoPublicClient)
 	})
 	if madeSecret && errors.Is(err, opaque.ErrSealed) {
-		_ = os.Remove(devSecret) // it is no secret of anything, and would look like the lost one
+		_ = os.Remove(devSecret) // no store uses it, and it would look like the lost one
 	}
 	return err
 }
 
-// issuer is the URL of the listener, under the name that --addr has for its host.
+// issuer returns the URL of the listener, with the host as --addr names it.
 func (f devFlags) issuer(a net.Addr) string {
-	host, _, _ := net.SplitHostPort(f.addr) // check has seen it
+	host, _, _ := net.SplitHostPort(f.addr) // check has parsed it
 	_, port, _ := net.SplitHostPort(a.String())
 	return "http://" + net.JoinHostPort(host, port)
 }
 
-// selfAdmins are the clients that get the scope admin for themselves. A client's scopes
-// hold for all its grant types, and most demo clients have admin for a user's sake.
+// selfAdmins returns the clients that can get the scope admin for themselves. A client
+// has the same scopes for all its grant types, and most demo clients have admin only so
+// that users can be granted it.
 func selfAdmins() (ids []string) {
 	for _, c := range demoClients {
 		if slices.Contains(c.grants, "client_credentials") && slices.Contains(c.scopes, "admin") {
@@ -166,7 +168,7 @@ func selfAdmins() (ids []string) {
 	return ids
 }
 
-// printDev prints what to try, ready to paste. Other programs read the address
+// printDev prints examples that are ready to paste. Other programs read the address
 // from the first line.
 func printDev(w io.Writer, url string) {
 	fmt.Fprintf(w, "grantd dev is listening on %s\n\nusers\n", url)

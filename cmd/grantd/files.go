@@ -10,15 +10,16 @@ import (
 	"path/filepath"
 )
 
-// randomText is n random bytes in base64url.
+// randomText returns n random bytes in base64url.
 func randomText(n int) string {
 	b := make([]byte, n)
 	rand.Read(b) // never fails since Go 1.24
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// createFile writes a file of that mode, unless it is there, and reports whether
-// it did. Nobody ever sees half of it, and of several processes one wins.
+// createFile makes a file with the mode and the text, unless the path exists, and
+// reports whether it did. Nobody ever sees half of the file. If several processes
+// make it at once, one succeeds.
 func createFile(path string, mode fs.FileMode, text string) (bool, error) {
 	return fillFile(path, mode, func(w io.Writer) error {
 		_, err := io.WriteString(w, text)
@@ -26,13 +27,13 @@ func createFile(path string, mode fs.FileMode, text string) (bool, error) {
 	})
 }
 
-// fillFile is createFile for what is too long for a string.
+// fillFile is createFile for a content that is too long for a string: fill writes it.
 func fillFile(path string, mode fs.FileMode, fill func(io.Writer) error) (bool, error) {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = os.Remove(tmp.Name()) }() // what matters is path
+	defer func() { _ = os.Remove(tmp.Name()) }() // path remains
 	err = fill(tmp)
 	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
 	if err != nil {

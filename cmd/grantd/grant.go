@@ -16,7 +16,7 @@ func grantCommand() *cobra.Command {
 		grantListCommand(), grantShowCommand(), grantRevokeCommand())
 }
 
-// grantFields are the grant, a field a line.
+// grantFields returns the fields of the grant, to be printed one per line.
 func grantFields(g admin.Grant) [][]any {
 	return [][]any{
 		{"id", g.ID}, {"grant_type", g.Type}, {"username", g.Username}, {"user_id", g.UserID},
@@ -170,7 +170,7 @@ records of the grants are deleted, and prints the receipt.`,
 	return c
 }
 
-// body is the revocation to ask for: of exactly one target.
+// body returns the revocation to ask for. It has exactly one target.
 func (f revokeFlags) body(cmd *cobra.Command, args []string) (map[string]any, error) {
 	body := map[string]any{}
 	if len(args) > 0 {
@@ -207,7 +207,8 @@ func (f revokeFlags) body(cmd *cobra.Command, args []string) (map[string]any, er
 	return body, nil
 }
 
-// revoke asks for the revocation, and waits for the sweep behind it.
+// revoke asks for the revocation and, if wait, waits until the sweep has deleted the
+// records.
 func revoke(a *api, cmd *cobra.Command, body map[string]any, wait bool) error {
 	var document json.RawMessage
 	status, err := a.exchange(cmd.Context(), http.MethodPost, "/revocations", body, &document)

@@ -21,23 +21,22 @@ type health struct {
 	store   storage.Health
 }
 
-// The result of a check is used for a second, so that probes don't load the
-// store. A store that is down is checked again sooner: the calls fail at once
-// and cost it nothing, and requests should come back as soon as they can be
-// served.
+// The result of a check is used for a second, so that probes don't load the store. The
+// result Down is used for a shorter time: another check costs the store nothing then,
+// since the calls fail at once, and requests should come back as soon as possible.
 const (
 	checkLife     = time.Second
 	downLife      = 100 * time.Millisecond
 	checkDeadline = time.Second
 )
 
-// live answers GET /livez: the process can serve. A store that can't answer is
-// no reason to restart the process.
+// live answers GET /livez: the process can serve. The state of the store doesn't
+// matter, since a restart wouldn't mend it.
 func (h *health) live(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, `{"status":"live"}`)
 }
 
-// ready answers GET /readyz: send requests here, or not now.
+// ready answers GET /readyz: whether requests should be sent here now.
 func (h *health) ready(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case h.stopping.Load():
@@ -49,11 +48,10 @@ func (h *health) ready(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// readyWith answers for a store in that state. If only writes fail, or only the
-// users of one Redis node, requests should still come: tokens can be checked as
-// ever, and the other nodes of grantd have the same store. But a read-only copy
-// isn't ready: its answer about a token may be older than the token's
-// revocation.
+// readyWith answers GET /readyz for a store in this state. If only writes fail, or only
+// some nodes of the store, requests should still come: tokens can be checked, and other
+// processes of grantd have the same store. A store that is a read-only copy is not
+// ready: its record of a token may be older than the token's revocation.
 func (h *health) readyWith(w http.ResponseWriter, store storage.Health) {
 	circuit := "closed"
 	if store.Open {
@@ -86,7 +84,7 @@ func (h *health) storeHealth(ctx context.Context) storage.Health {
 	if !h.checked.IsZero() && time.Since(h.checked) < life {
 		return h.store
 	}
-	// Not cancelled with the request: other requests use the result too.
+	// The check outlives the request, since other requests use its result too.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkDeadline)
 	defer cancel()
 	h.store = h.check(ctx)
@@ -94,9 +92,8 @@ func (h *health) storeHealth(ctx context.Context) storage.Health {
 	return h.store
 }
 
-// part closes the connections of clients once the process is stopping, so that
-// they go elsewhere. Otherwise a connection could be closed while a request is
-// sent on it.
+// part closes connections after the next answer once the process is stopping, so that
+// clients go elsewhere. Kept connections would in the end be closed during a request.
 func (h *health) part(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h.stopping.Load() {

@@ -48,16 +48,15 @@ health checks in containers that have no other HTTP client.`,
 	return c
 }
 
-// localTransport doesn't look at the certificate: it is for the issuer's name,
-// not for the loopback address that we ask.
+// localTransport doesn't verify the certificate, which is for the name of the issuer
+// and not for the loopback address that healthcheck asks.
 var localTransport = &http.Transport{
 	TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // no secret is sent, and the peer is this machine
 }
 
-// localURL is where a server with that configuration is reached from its own
-// machine.
+// localURL returns the URL of /readyz for a request from the machine of the server.
 func localURL(c *config) string {
-	host, port, _ := net.SplitHostPort(c.Addr) // checkAddr has seen it
+	host, port, _ := net.SplitHostPort(c.Addr) // checkAddr has parsed it
 	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
 		host = "127.0.0.1"
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// limits bound what a connection may cost. Slow clients are cut off.
+// limits bound the cost of a connection. Slow clients are cut off.
 type limits struct {
 	header, read, write, idle time.Duration
 	headerBytes               int
@@ -24,10 +24,9 @@ var defaultLimits = limits{
 	headerBytes: 16 << 10,
 }
 
-// newHTTPServer returns a server that isn't listening yet. The messages of
-// net/http, about handshakes and the like, are logged for debugging only,
-// because anybody can provoke them. The acceptor logs when connections can't be
-// accepted.
+// newHTTPServer returns a server that isn't listening yet. Messages of net/http, such
+// as failed handshakes, are logged at debug, since anybody can provoke them. The
+// acceptor logs that connections can't be accepted.
 func newHTTPServer(handler http.Handler, l limits, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: handler,
@@ -59,14 +58,13 @@ func listen(ctx context.Context, addr string, pair *keyPair) (net.Listener, erro
 	}), nil
 }
 
-// acceptTellEvery is the least time between two lines in the log about
-// connections that can't be accepted: net/http tries again up to 200 times a
-// second.
+// acceptTellEvery is the least time between two log lines that connections can't be
+// accepted: net/http tries again up to 200 times a second.
 const acceptTellEvery = 10 * time.Second
 
 // acceptor is a listener that logs when connections can't be accepted, for example
-// without free file descriptors. Otherwise only the clients would notice. Accept must
-// be called by one goroutine only.
+// without free file descriptors, which otherwise only clients would notice. Only one
+// goroutine may call Accept.
 type acceptor struct {
 	net.Listener
 
@@ -98,8 +96,8 @@ func closeListeners(services []service) error {
 	return errors.Join(errs...)
 }
 
-// serveUntil serves until ctx ends, then calls stopping and serves for the
-// delay. It leaves the listeners open: see finish.
+// serveUntil serves until ctx ends, then calls stopping and serves on for the delay.
+// It leaves the listeners open: finish closes them.
 func serveUntil(ctx context.Context, services []service, stopping func(), delay time.Duration) error {
 	failed := make(chan error, len(services))
 	for _, s := range services {
@@ -119,7 +117,8 @@ func serveUntil(ctx context.Context, services []service, stopping func(), delay 
 	}
 }
 
-// finish lets the requests in flight finish, for grace at most.
+// finish closes the listeners and lets the requests in flight finish, for grace at
+// most. Then it cuts them off.
 func finish(services []service, grace time.Duration) error {
 	late, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()

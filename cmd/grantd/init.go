@@ -80,16 +80,16 @@ func runInit(t *tools, cmd *cobra.Command, name, file string) error {
 	return err
 }
 
-// newAdmin is the admin to make. password is called only when needed.
+// newAdmin is the admin to make. password is called only if the admin is made.
 type newAdmin struct {
 	name     string
-	login    bool // with the client of grantd login
+	login    bool // make the client of grantd login too
 	password func() (string, error)
 	hasher   *passhash.Hasher
 }
 
-// ensureAdmin makes the admin, unless there is any admin already. It returns
-// the name of an existing admin, and whether ensureAdmin made it.
+// ensureAdmin makes the admin, unless the store has an admin of any name. It returns
+// the name of an existing or new admin, and whether it made that admin.
 func ensureAdmin(ctx context.Context, s storage.Store, a newAdmin) (string, bool, error) {
 	who, err := findAdmin(ctx, s, a.name)
 	if err != nil || who != "" {
@@ -103,7 +103,7 @@ func ensureAdmin(ctx context.Context, s storage.Store, a newAdmin) (string, bool
 	if err != nil {
 		return "", false, fmt.Errorf("hashing the password: %w", err)
 	}
-	if a.login { // before the admin: once there is one, nobody comes here again
+	if a.login { // before the admin: once there is an admin, this code isn't reached again
 		create := func(ctx context.Context, c storage.Client) error {
 			made := storage.AuditEvent{Action: storage.ActClientCreate, ClientID: c.ID, Detail: "the client of grantd login"}
 			return locally(ctx, s, made, func() error { return s.CreateClient(ctx, c) })
@@ -145,7 +145,7 @@ func findAdmin(ctx context.Context, s storage.Users, likely string) (string, err
 	return found, err
 }
 
-// newUser is a user with a fresh id.
+// newUser returns a user with a new id.
 func newUser(name, hash string, admin bool) storage.User {
 	return storage.User{
 		ID:       storage.NewUserID(),

@@ -10,9 +10,9 @@ import (
 // keepReceipts is how long the receipts of revocations are kept.
 const keepReceipts = 30 * 24 * time.Hour
 
-// tidyEvery finishes sweeps that another process left unfinished, deletes old
-// receipts, and trims the audit trail, once in every pause. The swept grants
-// are dead already; this only frees space and completes the receipts.
+// tidyEvery, after every pause until ctx ends, finishes sweeps that another process
+// left unfinished, deletes old receipts and trims the audit trail. The grants of a
+// sweep have ended before; the sweep only frees space and completes the receipt.
 func (p *process) tidyEvery(ctx context.Context, pause time.Duration) {
 	s := admin.NewSweeper(p.store, p.noteAdmin, time.Now)
 	tick := time.NewTicker(pause)
@@ -23,7 +23,7 @@ func (p *process) tidyEvery(ctx context.Context, pause time.Duration) {
 			return
 		case <-tick.C:
 			p.sweep(ctx, s)
-			if p.admin != nil { // only a process that writes to the trail is sure to have its configuration
+			if p.admin != nil { // other processes don't write to the trail, and may lack its configuration
 				p.audit.trim(ctx)
 			}
 		}

@@ -43,7 +43,7 @@ valid.`,
 	}))
 }
 
-// loadKeys returns the keys, and the documents that say so.
+// loadKeys returns the keys, and the JSON documents of them.
 func loadKeys(ctx context.Context, a *api) ([]admin.Key, []json.RawMessage, error) {
 	var answer struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -101,7 +101,8 @@ func keyDeleteCommand() *cobra.Command {
 	})))
 }
 
-// deleteKey looks first: the API says nothing of a key that isn't there.
+// deleteKey looks first, because the API doesn't refuse to delete a key that doesn't
+// exist.
 func deleteKey(a *api, cmd *cobra.Command, id int) error {
 	keys, _, err := loadKeys(cmd.Context(), a)
 	if err != nil {

@@ -9,13 +9,11 @@ import (
 	"time"
 )
 
-// lookEvery is the least time between two checks whether the certificate was
-// renewed.
+// lookEvery is the least time between two checks whether the certificate was renewed.
 const lookEvery = 5 * time.Second
 
-// keyPair is a certificate and its key, read from two files. When the files
-// change, a handshake notices and reads the new pair. It is safe for concurrent
-// use.
+// keyPair is a certificate and its key. When the files hold another pair, a handshake
+// notices and loads it. It is safe for concurrent use.
 type keyPair struct {
 	certFile, keyFile string
 	log               *slog.Logger
@@ -23,10 +21,10 @@ type keyPair struct {
 
 	current atomic.Pointer[tls.Certificate]
 
-	looking sync.Mutex // held by the one handshake that checks; guards the fields below
+	looking sync.Mutex // held by the one handshake that looks; guards the fields below
 	looked  time.Time
-	files   [2]os.FileInfo // the files that current was read from
-	fault   string         // why the last reading failed; empty if it didn't
+	files   [2]os.FileInfo // from which current was read
+	fault   string         // why the last renewal failed; empty if it didn't
 }
 
 // loadKeyPair reads the two PEM files.
@@ -36,8 +34,8 @@ func loadKeyPair(certFile, keyFile string, log *slog.Logger) (*keyPair, error) {
 	return k, k.load(k.stat())
 }
 
-// get is tls.Config.GetCertificate. One handshake at a time reads files. The
-// others don't wait for it, and use the current pair.
+// get is tls.Config.GetCertificate. One handshake at a time reads files. The others
+// don't wait for it, and use the current certificate.
 func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if k.looking.TryLock() {
 		if now := k.now(); now.Sub(k.looked) >= lookEvery {
@@ -49,10 +47,9 @@ func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return k.current.Load(), nil
 }
 
-// renew reads the files if they changed. If the pair can't be used, for example
-// because only one of the files is new yet, renew reads it again next time,
-// even if the files seem unchanged: a file that becomes readable seems
-// unchanged.
+// renew loads the files if they have changed. If they can't be used, for example
+// because only one of the two is written yet, the next look reads them again even if
+// they seem unchanged: a file that has become readable looks the same.
 func (k *keyPair) renew() {
 	files := k.stat()
 	if k.fault == "" && sameFile(files[0], k.files[0]) && sameFile(files[1], k.files[1]) {
@@ -70,11 +67,11 @@ func (k *keyPair) renew() {
 	k.log.Info("the certificate was loaded anew", "tls_cert", k.certFile, "not_after", k.notAfter())
 }
 
-// notAfter returns the end of the certificate in use.
+// notAfter returns the time when the certificate in use expires.
 func (k *keyPair) notAfter() time.Time { return k.current.Load().Leaf.NotAfter }
 
-// load reads the pair. files is their status from before, so that a file that
-// is written meanwhile is read once more.
+// load reads the pair. files must be from before this call, so that a file written
+// meanwhile is read again later.
 func (k *keyPair) load(files [2]os.FileInfo) error {
 	pair, err := tls.LoadX509KeyPair(k.certFile, k.keyFile)
 	if err != nil {
@@ -89,17 +86,17 @@ func (k *keyPair) load(files [2]os.FileInfo) error {
 	return nil
 }
 
-// stat returns the status of the files. It follows symbolic links: certbot and
-// Kubernetes replace links, not files.
+// stat returns the state of both files. It follows symbolic links, since certbot and
+// Kubernetes replace the links and not the files.
 func (k *keyPair) stat() (files [2]os.FileInfo) {
 	for i, name := range []string{k.certFile, k.keyFile} {
-		files[i], _ = os.Stat(name) // reading it tells what is wrong with it
+		files[i], _ = os.Stat(name) // load returns the error
 	}
 	return files
 }
 
-// sameFile reports whether nobody has written to the file or put another in its
-// place; nil is one that can't be looked at.
+// sameFile reports whether nobody has written to the file or replaced it. Nil stands
+// for a file that stat failed on.
 func sameFile(a, b os.FileInfo) bool {
 	return a != nil && b != nil && os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }

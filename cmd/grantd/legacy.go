@@ -8,9 +8,9 @@ import (
 	"github.com/grantd/grantd/storage/stockredis"
 )
 
-// openStores opens the store, and the stock tokens that migrate_from names, or
-// nil if it names none. Revocations in the returned store end the stock tokens
-// too, and closing it closes both.
+// openStores opens the store, and the stock tokens that migrate_from names (nil
+// without it). Revocations in the returned store end stock tokens too, and closing it
+// closes both.
 func openStores(c *config) (storage.Store, *stockredis.Store, error) {
 	store, err := openStore(c)
 	if err != nil || c.MigrateFrom.IsZero() {
@@ -25,7 +25,7 @@ func openStores(c *config) (storage.Store, *stockredis.Store, error) {
 }
 
 func (c *config) stock(store storage.Store) stockredis.Config {
-	var audiences []string // the audience that authserver gives a token if none was asked for
+	var audiences []string // as authserver sets them when no audience was asked for
 	if c.strict() {
 		base, usersMe := c.resources()
 		audiences = []string{base, usersMe}
@@ -42,7 +42,7 @@ func (c *config) stock(store storage.Store) stockredis.Config {
 	}
 }
 
-// checkMigrateFrom only takes the URL apart: opening doesn't connect.
+// checkMigrateFrom only parses the URL: Open doesn't connect.
 func (c *config) checkMigrateFrom(f *faults) {
 	if c.MigrateFrom.IsZero() {
 		return
@@ -56,7 +56,8 @@ func (c *config) checkMigrateFrom(f *faults) {
 	}
 }
 
-// validator honours stock tokens too, if there are any.
+// validator returns the validator of access tokens. It honours stock tokens too if
+// migrate_from is set.
 func (p *process) validator() resource.Validator {
 	if p.stock == nil {
 		return resource.NewStoreValidator(p.keys, p.store)

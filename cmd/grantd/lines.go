@@ -10,11 +10,10 @@ import (
 	"time"
 )
 
-// lineHandler writes the same lines as the slog handler that it holds, in a
-// fraction of the time: there is a line for every request, and two for a
-// request that issues tokens. It leaves lines that aren't plain, for example
-// with a text that has to be escaped, to that handler. It is safe for
-// concurrent use if w is.
+// lineHandler writes the same lines as the slog handler that it holds, in a fraction
+// of the time: every request makes a line, and one that issues tokens makes two. It
+// leaves a record to that handler if it isn't plain, for example if a text has to be
+// escaped. It is safe for concurrent use if w is.
 type lineHandler struct {
 	slog.Handler // a TextHandler or a JSONHandler that writes to w
 	w            io.Writer
@@ -36,8 +35,7 @@ func (h *lineHandler) Handle(ctx context.Context, r slog.Record) error {
 	return err
 }
 
-// line writes what Handle would write for a record of these attributes, without
-// making the record.
+// line is Handle for these attributes, without the cost of a record.
 func (h *lineHandler) line(ctx context.Context, at time.Time, level slog.Level, message string, attrs []slog.Attr) error {
 	l := lineBuffers.Get().(*logLine)
 	defer lineBuffers.Put(l)
@@ -52,11 +50,11 @@ func (h *lineHandler) line(ctx context.Context, at time.Time, level slog.Level, 
 	return err
 }
 
-// logAttrs passes a line directly to the handler. The logger would look up its
-// caller first, which is always the same.
+// logAttrs passes a line straight to the handler. The logger would first look up the
+// caller, which is always the same.
 func logAttrs(ctx context.Context, h slog.Handler, at time.Time, level slog.Level, message string, attrs []slog.Attr) {
 	if lines, ok := h.(*lineHandler); ok {
-		_ = lines.line(ctx, at, level, message, attrs) // nobody is left to tell that standard error is gone
+		_ = lines.line(ctx, at, level, message, attrs) // an error means that standard error is gone
 		return
 	}
 	_ = h.Handle(ctx, newRecord(at, level, message, attrs)) // as above
@@ -68,7 +66,7 @@ func newRecord(at time.Time, level slog.Level, message string, attrs []slog.Attr
 	return r
 }
 
-// logLine is a line that is being written.
+// logLine is a line of the log that is being made.
 type logLine struct {
 	b     []byte
 	json  bool
@@ -87,7 +85,7 @@ func (l *logLine) begin(json bool, at time.Time, level slog.Level, message strin
 	l.text(slog.MessageKey, message)
 }
 
-// attr reports whether the line is still plain.
+// attr adds an attribute, and reports whether the line is still plain.
 func (l *logLine) attr(a slog.Attr) bool {
 	switch a.Value.Kind() {
 	case slog.KindString:
@@ -139,18 +137,18 @@ func (l *logLine) text(key, s string) {
 	l.b = append(l.b, s...)
 }
 
-// float writes a number that has no exponent in either format.
+// float adds a number. A number that some format writes with an exponent isn't plain.
 func (l *logLine) float(key string, f float64) {
 	l.key(key)
 	l.plain = l.plain && (f == 0 && !(1/f < 0) || f >= 1e-4 && f < 1e6)
 	l.b = strconv.AppendFloat(l.b, f, 'f', -1, 64)
 }
 
-// The forms of a text in a line.
+// What a text looks like in a line.
 const (
 	bare    = iota // as it is
 	quoted         // in quotes, in the text format
-	escaped        // in quotes, and parts of it written otherwise
+	escaped        // in quotes, and partly escaped
 )
 
 var looks = func() (looks [256]byte) {
@@ -174,7 +172,7 @@ func look(s string) byte {
 	return worst
 }
 
-// appendMillis is RFC 3339 with milliseconds, zeros as well.
+// appendMillis appends t in RFC 3339 format, always with three digits of milliseconds.
 func appendMillis(b []byte, t time.Time) []byte {
 	end := len(b) + len(time.DateTime)
 	b = t.AppendFormat(b, time.RFC3339)

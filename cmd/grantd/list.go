@@ -13,21 +13,21 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// listing is a list of the API, and how to show it to people.
+// listing is a list of the API, and the columns that people see of it.
 type listing[T any] struct {
 	path    string // below /admin/v1
 	query   url.Values
-	member  string // member of a page with the records
+	member  string // the member of a page that holds the records
 	limit   int    // how many to show; 0: all
 	heading []any
 	row     func(T) []any
 }
 
-// largestPage is how many records a page may have.
+// largestPage is how many records a page of the API may have.
 const largestPage = 1000
 
-// show prints the list page by page. The list may be long, so each page is
-// aligned by itself. JSON is one array over all pages.
+// show prints the list page by page. As a list may be long, each page is aligned by
+// itself. JSON is one array of all pages.
 func (l listing[T]) show(a *api, cmd *cobra.Command) error {
 	w := cmd.OutOrStdout()
 	if asJSON(cmd) {
@@ -124,7 +124,7 @@ func (j *jsonList) end() error {
 	return err
 }
 
-// showOne prints a record: as a document, or with one field in a line.
+// showOne prints a record: the document with --json, else its fields, one per line.
 func showOne(cmd *cobra.Command, document json.RawMessage, fields [][]any) error {
 	if asJSON(cmd) {
 		return writeIndented(cmd.OutOrStdout(), document)
@@ -132,9 +132,8 @@ func showOne(cmd *cobra.Command, document json.RawMessage, fields [][]any) error
 	return writeTable(cmd.OutOrStdout(), fields)
 }
 
-// say prints a line about what was done. If JSON is wanted it prints the
-// document instead: the answer of the API, or else the names of what was acted
-// on.
+// say prints a line that tells what was done, or with --json the document: the answer
+// of the API, or if there is none, the name of what was changed.
 func say(cmd *cobra.Command, document any, format string, args ...any) error {
 	if asJSON(cmd) {
 		return writeIndented(cmd.OutOrStdout(), document)
@@ -143,7 +142,7 @@ func say(cmd *cobra.Command, document any, format string, args ...any) error {
 	return err
 }
 
-// understand reads a record of an answer.
+// understand decodes a record of an answer.
 func understand(document json.RawMessage, record any) error {
 	if err := json.Unmarshal(document, record); err != nil {
 		return failedf("the server's answer isn't what this grantd understands").withHint("is it a grantd server, of this version?")

@@ -20,9 +20,8 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// onStore returns the API in this process, over the store that the command's
-// configuration names. It needs no token: whoever can open the store has full
-// access anyway.
+// onStore returns the API in this process, on the store that the configuration of the
+// command names. It needs no token: whoever can open the store has full access anyway.
 func onStore(cmd *cobra.Command) (*api, error) {
 	t, err := openTools(cmd, false)
 	if err != nil {
@@ -45,7 +44,7 @@ func (t *tools) api(ctx context.Context) (*api, error) {
 	c.Guard = admin.Anybody
 	c.Note = causes.note
 	if sealer, err := opaque.NewSealer([]byte(t.config.Secret.Reveal())); err == nil {
-		keys := opaque.NewLoader(t.store, sealer, opaque.ReadOnly()) // a key under a wrong secret would keep servers from starting
+		keys := opaque.NewLoader(t.store, sealer, opaque.ReadOnly()) // a key made under a wrong secret would keep servers from starting
 		c.Tokens, c.Throttle = keys, throttle.New(t.store, keys, time.Now)
 	}
 	if t.stock != nil {
@@ -62,15 +61,16 @@ func (t *tools) api(ctx context.Context) (*api, error) {
 	}, nil
 }
 
-// local is what has to be finished after an API in this process.
+// local is what has to be finished at the end of an API in this process.
 type local struct {
 	tools  *tools
 	api    *admin.API
 	causes *causes
 }
 
-// finish ends the API. Unless ctx ends, it waits for the sweeps that acts
-// began, because no other process may be there to finish them.
+// finish ends the API, explains err and closes the store. Before, it waits until the
+// sweeps that the API began are done, or ctx ends: there may be no other process to do
+// them.
 func (l *local) finish(ctx context.Context, err error) error {
 	stop := context.AfterFunc(ctx, l.api.Close)
 	l.api.Wait()
@@ -80,7 +80,7 @@ func (l *local) finish(ctx context.Context, err error) error {
 	return errors.Join(l.tools.explain(l.causes.explain(err)), l.tools.store.Close())
 }
 
-// causes keeps the causes of failed requests, which the answers don't tell.
+// causes keeps the cause of the last failed request, which the answer doesn't tell.
 type causes struct {
 	mu   sync.Mutex
 	last error
@@ -92,7 +92,7 @@ func (c *causes) note(_ context.Context, err error) {
 	c.last = err
 }
 
-// explain adds the cause to a failure of the server, which is this process.
+// explain adds the cause to err if err is a server error: the server is this process.
 func (c *causes) explain(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -158,8 +158,8 @@ func (b *buffered) Write(p []byte) (int, error) {
 	return b.body.Write(p)
 }
 
-// passwordsOff reports whether the profile is strict, so that the password grant
-// of a client has no effect. If a server doesn't tell, the grant counts as on.
+// passwordsOff reports whether the profile is strict, so that the password grant of a
+// client has no effect. It returns false if the server doesn't tell.
 func (a *api) passwordsOff(ctx context.Context) bool {
 	if a.local != nil {
 		return a.local.tools.config.strict()

@@ -5,8 +5,8 @@ import (
 	"log/slog"
 )
 
-// newLogger returns the logger that the configuration asks for. checkLog has
-// seen the level.
+// newLogger returns the logger for the configuration. An unknown level, which checkLog
+// refuses, counts as info.
 func newLogger(w io.Writer, c logConfig) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {

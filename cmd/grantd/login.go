@@ -46,7 +46,7 @@ have it, or if the profile is strict, let a client sign in for itself: use
 	return addJSONFlag(c)
 }
 
-// login makes the session and keeps it. It ends an earlier session.
+// login makes the session and saves it. It ends the session that was there before.
 func (f *loginFlags) login(cmd *cobra.Command) error {
 	ctx := cmd.Context()
 	path, err := sessionPath()
@@ -88,13 +88,12 @@ func (f *loginFlags) login(cmd *cobra.Command) error {
 		return err
 	}
 	if none == nil {
-		_ = before.end(ctx, c) // it was forgotten anyway
+		_ = before.end(ctx, c) // this machine has forgotten it anyway
 	}
 	return say(cmd, s.where(), "signed in at %s as %s", s.Server, s.who())
 }
 
-// session returns a session with the server, the client and the user, without
-// tokens.
+// session returns a session without tokens: who is to sign in, and where.
 func (f *loginFlags) session(cmd *cobra.Command) (session, error) {
 	s := session{ClientID: f.client, Username: f.username}
 	if s.Server = f.server; s.Server == "" {
@@ -143,7 +142,8 @@ func askUsername(cmd *cobra.Command) (string, error) {
 	return name, err
 }
 
-// password returns the user's password, "" when the client signs in for itself.
+// password returns the password of the user, or "" when the client signs in for
+// itself.
 func (f *loginFlags) password(cmd *cobra.Command, s session) (string, error) {
 	switch {
 	case s.Username == "" && f.passwordFile != "":
@@ -170,8 +170,7 @@ func logoutCommand() *cobra.Command {
 	})
 }
 
-// logout forgets the session whatever the server says: this machine must not
-// keep it.
+// logout deletes the session here even if the server doesn't end it.
 func logout(cmd *cobra.Command) error {
 	path, err := sessionPath()
 	if err != nil {

@@ -10,18 +10,17 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// loginClient is the client that grantd login uses by default: a public client,
-// because a command line can't keep a secret (RFC 6749 section 2.1).
+// loginClient is the default client of grantd login. It is public, since a command
+// line can't keep a secret (RFC 6749 section 2.1).
 const loginClient = "grantd-cli"
 
-// offersLogin reports whether admins can sign in by the command line: not in the
-// strict profile, which has no password grant.
+// offersLogin reports whether admins can sign in with grantd login. They can't in the
+// strict profile, which has no password grant, nor without the scope admin.
 func (c *config) offersLogin() bool {
 	return !c.strict() && slices.Contains(c.Scopes, authserver.AdminScope)
 }
 
-// ensureLoginClient calls create to make the client of grantd login if it is
-// missing.
+// ensureLoginClient makes the client of grantd login with create if it is missing.
 func ensureLoginClient(ctx context.Context, s storage.Clients, create func(context.Context, storage.Client) error) error {
 	_, err := s.LoadClient(ctx, loginClient)
 	if !errors.Is(err, storage.ErrNotFound) {

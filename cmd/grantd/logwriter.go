@@ -6,34 +6,34 @@ import (
 	"time"
 )
 
-// lineWriter writes lines from a goroutine of its own, so that a request
-// doesn't wait for its line of the log, and lines that come meanwhile share a
-// write. Lines keep their order. If w is too slow, callers wait for a moment;
-// while w takes nothing at all, lines are dropped and counted. It is safe for
-// concurrent use.
+// lineWriter writes log lines to w in a goroutine of its own, so that no request waits
+// for its line, and lines that come at the same time share a write. Lines keep their
+// order. If w is too slow, Write waits for a moment; while w takes nothing at all,
+// lines are dropped and counted. It is safe for concurrent use.
 type lineWriter struct {
 	w    io.Writer
-	lost func(lines int) []byte // makes the line that tells how many were dropped
+	lost func(lines int) []byte // returns the line that tells of dropped lines
 
 	mu      sync.Mutex
-	changed sync.Cond // after every write, and when somebody has waited enough
+	changed sync.Cond // after every write, and when a wait has taken too long
 	pending []byte
-	spare   []byte // is swapped with pending
-	busy    bool
-	stuck   bool // callers don't wait for w until it has written something
-	dropped int  // lines, since it was stuck
+	spare   []byte // swapped with pending
+	busy    bool   // drain is running
+	stuck   bool   // Write doesn't wait until w has taken something again
+	dropped int    // lines, since the last write
 }
 
 const (
-	// maxPending is how many bytes may wait, without the last line.
+	// maxPending is how many bytes may wait to be written. The last line may exceed
+	// it.
 	maxPending = 1 << 20
 
-	// gather is how long a line waits for others to share its write, which
-	// costs a busy server more than the line itself.
+	// gather is how long a line waits for others to share its write. On a busy
+	// server a write costs more than the line itself.
 	gather = 5 * time.Millisecond
 
 	logPatience   = 200 * time.Millisecond // how long a line waits for room
-	flushPatience = 2 * time.Second        // how long flush waits for a write
+	flushPatience = 2 * time.Second        // how long flush waits for w
 )
 
 func newLineWriter(w io.Writer, lost func(lines int) []byte) *lineWriter {
@@ -42,8 +42,7 @@ func newLineWriter(w io.Writer, lost func(lines int) []byte) *lineWriter {
 	return l
 }
 
-// Write takes the line. If the line can't be written in the end, the caller
-// doesn't learn it.
+// Write takes the line. It reports no error, even if the line can't be written later.
 func (l *lineWriter) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,8 +62,7 @@ func (l *lineWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// wait waits until done returns true, or for patience at most, and returns the
-// result of done.
+// wait waits until done returns true, but no longer than patience, and returns done().
 func (l *lineWriter) wait(patience time.Duration, done func() bool) bool {
 	enough := false
 	timer := time.AfterFunc(patience, func() {
@@ -90,7 +88,7 @@ func (l *lineWriter) drain() {
 		batch := l.pending
 		l.pending = l.spare[:0]
 		l.mu.Unlock()
-		_, _ = l.w.Write(batch) // nobody is left to tell that standard error is gone
+		_, _ = l.w.Write(batch) // an error means that standard error is gone
 		l.mu.Lock()
 		l.spare = batch
 		if l.dropped > 0 {
@@ -103,7 +101,7 @@ func (l *lineWriter) drain() {
 	l.changed.Broadcast()
 }
 
-// flush returns when all lines are written, or w takes nothing.
+// flush returns when all lines are written, or after flushPatience.
 func (l *lineWriter) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

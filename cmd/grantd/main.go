@@ -1,5 +1,5 @@
 // Command grantd is an OAuth 2.0 authorization server with a resource server
-// beside it. It exits with 0 if it succeeded, 1 if it failed and 2 if it was
+// beside it. It exits with 0 when done, 1 when it failed and 2 when it was
 // called or configured wrongly.
 package main
 
@@ -19,9 +19,10 @@ func main() {
 	os.Exit(report(os.Stderr, err))
 }
 
-// untilStopped ends with the first signal to stop. A second one kills, unless it is
-// SIGHUP: a terminal that goes away sends that twice, and systemd, with SendSIGHUP,
-// right after SIGTERM. Under nohup SIGHUP stays ignored.
+// untilStopped returns a context that ends at the first signal to stop. A second
+// signal kills the process, unless it is SIGHUP: a closing terminal sends SIGHUP
+// twice, and systemd with SendSIGHUP sends it right after SIGTERM. Under nohup
+// SIGHUP stays ignored.
 func untilStopped() context.Context {
 	ctx, kill := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -38,7 +39,7 @@ const (
 	exitUsage  = 2
 )
 
-// failure is an error with a hint for the person at the terminal.
+// failure is an error with a hint and an exit code for the person at the terminal.
 type failure struct {
 	err  error
 	hint string // what to do; may be empty
@@ -48,12 +49,12 @@ type failure struct {
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// usagef is a fault of the call or of the configuration.
+// usagef returns a failure that the call or the configuration caused.
 func usagef(format string, args ...any) *failure {
 	return &failure{err: fmt.Errorf(format, args...), code: exitUsage}
 }
 
-// failedf is any other fault.
+// failedf returns any other failure.
 func failedf(format string, args ...any) *failure {
 	return &failure{err: fmt.Errorf(format, args...), code: exitFailed}
 }
@@ -63,7 +64,8 @@ func (f *failure) withHint(hint string) *failure {
 	return f
 }
 
-// plain rewords errors of packages for the person at the terminal.
+// plain rewrites error texts of packages, which are meant for programs, for the
+// person at the terminal.
 var plain = strings.NewReplacer(
 	"passhash: password not acceptable: ", "the password is ",
 	"passhash: password hash not acceptable: ", "the password hash is ",
@@ -72,7 +74,7 @@ var plain = strings.NewReplacer(
 	"redisstore: bad URL: ", "",
 	"stockredis: bad URL: ", "",
 	"storage: unavailable: stock tokens: ", "the stock server's Redis can't be reached: stock tokens: ",
-	"redisstore: Redis didn't answer lately, and isn't asked until it does: ", "", // a command asked for the first time
+	"redisstore: Redis didn't answer lately, and isn't asked until it does: ", "", // for a command this was the first time
 	"redisstore: ", "",
 	"opaque: ", "",
 	"storage: unavailable: ", "the store can't be reached: ",

@@ -55,7 +55,7 @@ func migrate(t *tools, cmd *cobra.Command, _ []string) error {
 	if t.stock == nil {
 		return usagef("migrate_from is missing").withHint("name the Redis of the stock server there, in GRANTD_MIGRATE_FROM or by --from")
 	}
-	if err := t.store.Ping(cmd.Context()); err != nil { // before half of the work is done
+	if err := t.store.Ping(cmd.Context()); err != nil { // so that it fails before the work begins
 		return err
 	}
 	tally, err := t.walk(cmd)
@@ -71,8 +71,7 @@ func migrate(t *tools, cmd *cobra.Command, _ []string) error {
 	return interrupted(cmd.Context(), err)
 }
 
-// walk counts the stock tokens, or moves them and records that in the audit
-// trail.
+// walk counts the stock tokens, or moves them, which makes an audit event.
 func (t *tools) walk(cmd *cobra.Command) (tally stockredis.Tally, err error) {
 	ctx, report := cmd.Context(), reportTo(cmd.ErrOrStderr())
 	if now, _ := cmd.Flags().GetBool("now"); !now {
@@ -85,7 +84,7 @@ func (t *tools) walk(cmd *cobra.Command) (tally stockredis.Tally, err error) {
 	return tally, err
 }
 
-// interrupted adds a hint to the error of an unfinished walk.
+// interrupted adds a hint to the error of a walk that a signal ended.
 func interrupted(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -96,8 +95,7 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// reportTo returns a function that prints the progress of a walk every few
-// seconds.
+// reportTo returns a function that prints every few seconds how far a walk is.
 func reportTo(w io.Writer) func(stockredis.Tally) {
 	const pause = 2 * time.Second
 	told := time.Now()
@@ -110,7 +108,7 @@ func reportTo(w io.Writer) func(stockredis.Tally) {
 	}
 }
 
-// printTally prints the tally without its zero counts.
+// printTally prints the tally without the lines whose count is zero.
 func printTally(w io.Writer, t stockredis.Tally) error {
 	rows := [][]any{{"CLIENT", "ACCESS TOKENS", "REFRESH TOKENS"}}
 	for _, id := range slices.Sorted(maps.Keys(t.Clients)) {

@@ -23,7 +23,7 @@ type observer struct {
 	tracer   *tracing.Tracer   // nil: not traced
 }
 
-// wrap gives each request a record, an id and a budget of waiting for the store,
+// wrap gives each request a record, an id and a budget of waiting for the store. It
 // answers 500 when next panics, and logs the record when the request is done.
 func (o *observer) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -47,13 +47,13 @@ func (o *observer) wrap(next http.Handler) http.Handler {
 	})
 }
 
-// statusGone is the status in the log and the metrics for a client that hung up
-// before it was answered, as proxies write it. That is no fault of the server,
-// and aborted requests must not alarm an operator.
+// statusGone is the status, as some proxies log it, for a client that went away before
+// it was answered. It appears in the log and the metrics only. Such a request is no
+// fault of the server, and must not alert an operator.
 const statusGone = 499
 
-// finish ends the request. If a panic left an answer half written, finish cuts
-// the connection: the client must not take the half for the whole.
+// finish ends the request. If a panic left an answer half written, it cuts the
+// connection, so that the client doesn't take the half for the whole.
 func (o *observer) finish(rec *record, r *http.Request) {
 	panicked := recover()
 	torn := panicked != nil && rec.status != 0
@@ -86,8 +86,8 @@ func (o *observer) finish(rec *record, r *http.Request) {
 	}
 }
 
-// logRequest writes the line. It holds no query, no header and no path: those
-// can carry tokens and passwords.
+// logRequest writes the log line of the request. The line has no query, header or path,
+// since those may hold tokens and passwords.
 func (o *observer) logRequest(rec *record, r *http.Request, now time.Time, took time.Duration) {
 	level := slog.LevelInfo
 	if rec.status >= http.StatusInternalServerError || rec.panicked != nil {
@@ -125,8 +125,8 @@ func (o *observer) logRequest(rec *record, r *http.Request, now time.Time, took 
 	logAttrs(ctx, h, now, level, "request", attrs)
 }
 
-// panicText returns the panic's value as a text: our own text or the runtime's.
-// Of an error that may quote a request it returns only the type.
+// panicText returns the value of a panic if it is a string or an error of the runtime.
+// For other values, which may quote a request, it returns only the type.
 func panicText(value any) string {
 	switch v := value.(type) {
 	case string:
@@ -153,7 +153,7 @@ func knownMethod(m string) string {
 	return "OTHER"
 }
 
-// requestID returns the id that a trusted proxy gave the request, or a new id.
+// requestID returns the id that a trusted proxy gave the request, or a new one.
 func (o *observer) requestID(r *http.Request) string {
 	if given := r.Header["X-Request-Id"]; len(given) == 1 && validRequestID(given[0]) && o.proxies.trust(peer(r)) {
 		return given[0]

@@ -10,9 +10,8 @@ import (
 	"github.com/grantd/grantd/resource"
 )
 
-// offerAll returns the handlers of the authorization server and the resource
-// server for one listener, and of the admin API for the same or its own
-// listener.
+// offerAll returns the authorization server and the resource server for one
+// listener, and the admin API for the same listener or for its own.
 func (p *process) offerAll(defaultClient string) (handlers, error) {
 	auth, err := p.authHandlers(defaultClient)
 	if err != nil {
@@ -45,7 +44,7 @@ func (p *process) offerAll(defaultClient string) (handlers, error) {
 	return h, p.describe(p.config.Issuer, h)
 }
 
-// offerResource returns the handlers of the resource server alone.
+// offerResource returns the resource server alone.
 func (p *process) offerResource() (handlers, error) {
 	api, err := p.resourceHandlers()
 	if err != nil {
@@ -56,7 +55,7 @@ func (p *process) offerResource() (handlers, error) {
 	return h, p.describe(base, h)
 }
 
-// authHandlers returns the handlers of the authorization server, by path.
+// authHandlers returns the handlers of the authorization server by path.
 // defaultClient may be empty.
 func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, error) {
 	base, usersMe := p.config.resources()
@@ -87,11 +86,11 @@ func (p *process) authHandlers(defaultClient string) (map[string]http.Handler, e
 	return server.Routes(), nil
 }
 
-// resourceHandlers returns the handlers of the resource server, by path. There
-// are two resources with metadata of their own: the server as a whole, and
-// /users/me, because metadata has to name the URL that clients call (RFC 9728
-// section 3.3). The handlers are below the path of the server, and at the root
-// as well, for a proxy that strips the path.
+// resourceHandlers returns the handlers of the resource server by path. There are
+// two resources with metadata of their own: the server as a whole, and /users/me,
+// whose metadata has to name the URL that clients call (RFC 9728 section 3.3).
+// /users/me answers below the path of the server, and also at the root, for a proxy
+// that strips the path.
 func (p *process) resourceHandlers() (map[string]http.Handler, error) {
 	base, usersMe := p.config.resources()
 	whole, err := p.guard(base, "grantd")
@@ -114,8 +113,8 @@ func (p *process) resourceHandlers() (map[string]http.Handler, error) {
 	}, nil
 }
 
-// guard returns the guard of the resource with that identifier. It also accepts
-// tokens for others.
+// guard returns the guard of the resource with the identifier. It also accepts
+// tokens for the audiences in others.
 func (p *process) guard(identifier, name string, others ...string) (*resource.Guard, error) {
 	return resource.New(resource.Config{
 		Validator:            p.validator(),
@@ -127,10 +126,10 @@ func (p *process) guard(identifier, name string, others ...string) (*resource.Gu
 	})
 }
 
-// guardPart returns a guard for URLs without metadata of their own. Tokens have
-// to be for one of the audiences. Challenges don't point to metadata, because a
-// client may not use metadata that names another URL than it called (RFC 9728
-// section 3.3).
+// guardPart returns a guard for an endpoint without metadata of its own. Tokens have
+// to be for one of the audiences. Challenges name no metadata, because a client must
+// not use metadata that names another URL than the one it called (RFC 9728 section
+// 3.3).
 func (p *process) guardPart(audiences ...string) (*resource.Guard, error) {
 	return resource.New(resource.Config{Validator: p.validator(), Audiences: audiences, Note: p.noteBearer})
 }

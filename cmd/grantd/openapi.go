@@ -16,19 +16,19 @@ import (
 	"github.com/grantd/grantd/internal/wellknown"
 )
 
-// openAPISource describes all that a process can offer, at the root of its
-// listener.
+// openAPISource describes everything that a process can offer, with paths at the root
+// of its listener.
 //
 //go:embed openapi.yaml
 var openAPISource []byte
 
-// openAPIPath is where the document is found.
+// openAPIPath is the path of the document.
 const openAPIPath = "/openapi.json"
 
-// describe adds the OpenAPI document to each listener: to the main one, which
-// is reached at the URL base, and to that of the admins if there is one, whose
-// URL isn't known. All URLs in the document come from the configuration, never
-// from a request's Host header.
+// describe adds an OpenAPI document to the main listener, which is reached at the URL
+// base, and to the listener for admins if there is one; the URL of the latter isn't
+// known. All URLs in the documents come from the configuration, never from the Host
+// of a request.
 func (p *process) describe(base string, h handlers) error {
 	at, err := wellknown.Parse(base)
 	if err != nil {
@@ -41,8 +41,8 @@ func (p *process) describe(base string, h handlers) error {
 	return p.describeListener(at, h.admin, false)
 }
 
-// describeListener adds the document of the offered handlers, at the root and
-// below the path, like the handlers themselves.
+// describeListener adds a document about the offered paths to them, both at the root and
+// below the path of at. measured says whether the listener has GET /metrics.
 func (p *process) describeListener(at wellknown.Identifier, offered map[string]http.Handler, measured bool) error {
 	served := map[string]bool{openAPIPath: true, "/livez": true, "/readyz": true, metricsPath: measured}
 	for path := range offered {
@@ -83,9 +83,9 @@ func (p *process) openAPI(at wellknown.Identifier, served map[string]bool) (json
 	return b.Bytes(), err
 }
 
-// tellPaths keeps the served paths. It gives another URL to those that aren't
-// below the URL of the rest: an authority's documents (RFC 8615), a resource
-// server with a URL of its own, and the probes.
+// tellPaths removes the paths that aren't served. It sets the URL of those that aren't
+// below the URL of the rest: well-known documents (RFC 8615), a resource server with a
+// URL of its own, and the probes.
 func (p *process) tellPaths(paths *yaml.Node, at wellknown.Identifier, served map[string]bool) error {
 	base, usersMe := p.config.resources()
 	for path, place := range map[string]struct{ of, name string }{
@@ -116,15 +116,16 @@ func (p *process) tellPaths(paths *yaml.Node, at wellknown.Identifier, served ma
 	return nil
 }
 
-// moved gives the path the URL base, unless that is the URL of all.
+// moved sets the URL base for the path, unless all paths have it.
 func moved(paths *yaml.Node, path, base string, at wellknown.Identifier) {
 	if base != at.Base {
 		put(child(paths, path), "servers", servers(base))
 	}
 }
 
-// tellScopes names the scopes of the configuration and the token endpoint. The
-// source describes only the scopes that have a meaning for grantd.
+// tellScopes sets the configured scopes and the URL of the token endpoint. It takes the
+// descriptions of scopes from the source, which describes those that have a meaning in
+// grantd.
 func (p *process) tellScopes(root *yaml.Node) {
 	tokenURL := strings.TrimSuffix(p.config.Issuer, "/") + "/token"
 	flows := child(root, "components", "securitySchemes", "oauth2", "flows")
@@ -147,8 +148,7 @@ func (p *process) tellScopes(root *yaml.Node) {
 	}
 }
 
-// hidePasswordGrant removes the password grant, which the strict profile
-// doesn't offer.
+// hidePasswordGrant removes the password grant, which the strict profile doesn't offer.
 func hidePasswordGrant(root *yaml.Node) {
 	const name = "PasswordGrant"
 	schemas := child(root, "components", "schemas")
@@ -163,12 +163,12 @@ func hidePasswordGrant(root *yaml.Node) {
 	}
 }
 
-// The nodes of the source are mappings, whose Content alternates keys and
-// values, sequences and scalars. A missing node is nil, and has no members.
+// The nodes of the source are mappings, sequences and scalars. The Content of a mapping
+// alternates keys and values. A missing node is nil, and has no members.
 
 func text(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s} }
 
-// servers returns the member servers with one URL.
+// servers returns the value of a member "servers" with one URL.
 func servers(url string) *yaml.Node {
 	server := &yaml.Node{Kind: yaml.MappingNode}
 	put(server, "url", text(url))
@@ -184,7 +184,7 @@ func keys(n *yaml.Node) []string {
 	return names
 }
 
-// child returns the node that the names lead to, or nil.
+// child follows the names down and returns the node there, or nil.
 func child(n *yaml.Node, names ...string) *yaml.Node {
 	for _, name := range names {
 		if n != nil && n.Kind == yaml.AliasNode {
@@ -223,7 +223,7 @@ func remove(n *yaml.Node, name string) {
 	}
 }
 
-// drop removes elements of a sequence.
+// drop removes from a sequence the elements that which selects.
 func drop(n *yaml.Node, which func(*yaml.Node) bool) {
 	n.Content = slices.DeleteFunc(n.Content, which)
 }

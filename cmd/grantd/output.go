@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// The longest texts of a server that are shown, in bytes.
+// The length at which texts of a server are cut when they are shown, in bytes.
 const (
 	longestCell = 1 << 10
 	longestText = 4 << 10
@@ -42,9 +42,8 @@ func writeLine(w io.Writer, document json.RawMessage) error {
 	return err
 }
 
-// harmless escapes characters that could control a terminal, or deceive its
-// reader. In JSON they can only be within a string, where the escapes mean the
-// same.
+// harmless escapes characters that could control a terminal or deceive the reader. In
+// JSON they only occur within strings, where the escape means the same.
 func harmless(document []byte) []byte {
 	visible := func(r rune) bool { return r == '\n' || unicode.IsPrint(r) && r != utf8.RuneError }
 	if bytes.IndexFunc(document, func(r rune) bool { return !visible(r) }) < 0 {
@@ -65,8 +64,8 @@ func harmless(document []byte) []byte {
 	return b.Bytes()
 }
 
-// writeTable aligns the columns. It writes invisible characters as question
-// marks.
+// writeTable writes aligned columns. It replaces invisible characters of a cell by
+// question marks.
 func writeTable(w io.Writer, rows [][]any) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
@@ -81,7 +80,7 @@ func writeTable(w io.Writer, rows [][]any) error {
 	return tw.Flush()
 }
 
-// cellText returns the value for people. A missing value is a dash.
+// cellText returns the value as people read it. An empty one is a dash.
 func cellText(cell any) string {
 	text := ""
 	switch c := cell.(type) {
@@ -102,7 +101,7 @@ func cellText(cell any) string {
 	return printable(text, longestCell)
 }
 
-// counted is "1 grant", "2 grants".
+// counted returns texts such as "1 grant" and "2 grants".
 func counted(n int, noun string) string {
 	if n != 1 {
 		noun += "s"

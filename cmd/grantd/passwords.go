@@ -12,12 +12,11 @@ func mayUsePasswords(c storage.Client) bool {
 	return slices.Contains(c.Grants, string(storage.Password))
 }
 
-// mostClients is how many clients are read when the process starts.
+// mostClients is how many clients warnOfPasswords checks at most.
 const mostClients = 10_000
 
-// warnOfPasswords logs a warning for each client that may use the password
-// grant. It is no part of the start: it delays nothing, and its errors fail
-// nothing.
+// warnOfPasswords logs a warning for each client that may use the password grant. It
+// doesn't delay the start, and an error of it is only logged.
 func (p *process) warnOfPasswords(ctx context.Context) {
 	looked := 0
 	err := eachClient(ctx, p.store, func(c storage.Client) bool {

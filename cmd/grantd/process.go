@@ -28,7 +28,7 @@ import (
 type process struct {
 	config *config
 	log    *slog.Logger
-	flush  func() // writes what was logged
+	flush  func() // writes the log lines that are still buffered
 	store  storage.Store
 	stock  *stockredis.Store // nil without migrate_from
 	hasher *passhash.Hasher
@@ -43,34 +43,35 @@ type process struct {
 	metrics *metrics.Metrics
 	tracer  *tracing.Tracer // nil when nothing is traced
 
-	auth  *authserver.Server // nil where it isn't offered
+	auth  *authserver.Server // nil when the process doesn't offer it
 	admin *admin.API         // likewise
 
-	// throttle limits guessing at all that is offered here; nil: no limit.
+	// throttle limits guessing at every endpoint of the process. Nil: no limit.
 	throttle *throttle.Limiter
 
-	// prepare must succeed once before anybody is let in. It is repeated while
-	// the store can't answer; any other error ends the process.
+	// prepare must succeed once before anybody is let in. It is repeated while the
+	// store can't answer; any other error ends the process.
 	prepare func(context.Context) error
 
-	// ready is called once, in the background, after prepare succeeded.
+	// ready is called once, in the background, after the start succeeded.
 	ready func(context.Context)
 
-	// sealedHint says what to do if the store has another deployment secret.
+	// sealedHint says what to do when the store was sealed with another deployment
+	// secret.
 	sealedHint string
 
 	// announce is called with the address that the process listens on.
 	announce func(net.Addr)
 }
 
-// ballastSize is how many bytes every process holds but never touches, so that
-// the system never provides them. The garbage collector runs when the heap has
-// doubled, and counts these bytes as in use. Without them a server that uses a
-// few MiB would run it dozens of times a second, for a tenth of its time.
+// ballastSize is the number of bytes that every process allocates and never touches,
+// so that the system never provides memory for them. The garbage collector counts
+// them as in use. It runs when the heap has doubled; in a server that uses a few MiB
+// it would run dozens of times a second and take a tenth of the processor time.
 const ballastSize = 24 << 20
 
-// newProcess opens the store of a checked configuration. The options are for
-// the loader of its keys.
+// newProcess returns a process for a checked configuration and opens its store. keys
+// are options for loading the deployment keys.
 func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.LoaderOption) (p *process, err error) {
 	lines := newLineWriter(logTo, func(n int) []byte {
 		var line bytes.Buffer
@@ -124,10 +125,10 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.
 	return p, nil
 }
 
-// run listens on addr and calls offer with the address. It serves the handlers
-// that offer returns until ctx ends, and then closes the store.
+// run listens on addr, calls offer with the address of the listener, and serves the
+// handlers that offer returns until ctx ends. Then it closes the store.
 func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (handlers, error)) (err error) {
-	var deadline time.Time // of shutting down
+	var deadline time.Time // of the shutdown
 	defer func() {
 		if p.admin != nil {
 			p.admin.Close()
@@ -141,7 +142,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	if err != nil {
 		return err
 	}
-	defer func() { _ = ln.Close() }() // the server closed it already, unless starting failed
+	defer func() { _ = ln.Close() }() // if the start failed; else the server has closed it
 	h, err := offer(ln.Addr())
 	if err != nil {
 		return err
@@ -151,8 +152,8 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 		return err
 	}
 	defer func() { _ = closeListeners(services) }() // as above
-	// Usually the store answers, and whoever reads the address may use the
-	// server at once.
+	// The store usually answers: then the process is ready before it announces its
+	// address.
 	if err := p.start(ctx); err != nil && !retriable(err) && ctx.Err() == nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer p.audit.start()() // until the requests in flight are finished
+	defer p.audit.start()() // stops after the requests in flight have finished
 	var background sync.WaitGroup
 	background.Go(func() {
 		p.keepStarting(ctx, cancel)
@@ -179,24 +180,24 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 	cancel(nil)
 	deadline = time.Now().Add(p.config.ShutdownTimeout)
 	err = errors.Join(err, finish(services, p.config.ShutdownTimeout))
-	background.Wait() // it could still begin to load the keys
+	background.Wait() // a background task could still begin to load the keys
 	return errors.Join(err, p.finishBackground(deadline))
 }
 
-// finishBackground waits, until the deadline, for the background work of requests: it
-// needs the store.
+// finishBackground waits until the deadline for work that requests began and left
+// running, because this work needs the store.
 func (p *process) finishBackground(deadline time.Time) error {
 	late, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	_ = p.keys.loader.Wait(late) // keys aren't needed any more
+	_ = p.keys.loader.Wait(late) // nobody needs the keys any more
 	if p.auth != nil && p.auth.Wait(late) != nil {
 		return failedf("what some requests began, as ending a sign-in, took longer than shutdown_timeout and was cut off")
 	}
 	return nil
 }
 
-// stopping makes load balancers send no more requests here, and ends the waits
-// of requests.
+// stopping makes /readyz fail, so that no new requests are sent here, and makes the
+// admin API answer waiting requests at once.
 func (p *process) stopping() {
 	p.health.stopping.Store(true)
 	if p.admin != nil {

@@ -9,23 +9,23 @@ import (
 	"time"
 )
 
-// progress shows the progress of a long command: on a terminal as a line that
-// changes, elsewhere as a line every ten seconds.
+// progress shows how far a long command is: on a terminal in one line that changes,
+// elsewhere with a new line every ten seconds.
 type progress struct {
 	w        io.Writer
 	terminal bool
 	noun     string // what the command goes through, in the plural
 	began    time.Time
-	total    atomic.Int64 // bytes of the input, or whatever read counts; 0: not known
+	total    atomic.Int64 // size of the input, in the unit of read; 0: not known
 	read     atomic.Int64
-	count    atomic.Int64 // of what the command goes through
+	count    atomic.Int64 // lines, or what noun says, so far
 
 	mu    sync.Mutex // guards w
-	shown bool       // the line that changes is on the terminal
+	shown bool       // the changing line is on the terminal
 }
 
-// newProgress returns a progress on w. w counts as a terminal only if it is
-// standard error and that is a terminal.
+// newProgress returns a progress that is shown on w. w is a terminal if it is standard
+// error and that is a terminal.
 func newProgress(w io.Writer, total int64) *progress {
 	p := &progress{w: w, terminal: w == os.Stderr && isTerminal(os.Stderr), noun: "lines", began: time.Now()}
 	p.total.Store(total)
@@ -61,7 +61,7 @@ func (p *progress) start() (stop func()) {
 	}
 }
 
-// reader counts what is read of r.
+// reader returns r, and counts the bytes that are read.
 func (p *progress) reader(r io.Reader) io.Reader { return &countedReader{r, &p.read} }
 
 type countedReader struct {
@@ -103,8 +103,8 @@ func (p *progress) show(elapsed time.Duration) {
 	p.shown = true
 }
 
-// text is "[=====     ] 50%  41000 lines  8200 a second  5s left", or what is
-// known of it.
+// text returns "[=====     ] 50%  41000 lines  8200 a second  5s left", or as much of
+// that as is known.
 func (p *progress) text(elapsed time.Duration) string {
 	count, read, total := p.count.Load(), p.read.Load(), p.total.Load()
 	text := fmt.Sprintf("%d %s", count, p.noun)

@@ -13,10 +13,9 @@ import (
 	"golang.org/x/term"
 )
 
-// newPassword gets a new password for that user from the file ("-" is standard
-// input), or from the person at the terminal, who types it twice. A password is
-// never an argument: every user of the machine can see arguments, and shells
-// keep them.
+// newPassword reads a new password for the user from the file ("-" is standard input),
+// or without a file from the terminal, where it is typed twice. A password is never an
+// argument: every user of the machine can see arguments, and shells keep them.
 func (t *tools) newPassword(cmd *cobra.Command, user, file string) (string, error) {
 	password, err := askPassword(cmd, file)
 	if err != nil {
@@ -52,8 +51,8 @@ func askPassword(cmd *cobra.Command, file string) (string, error) {
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// readPassword reads a secret from the file, "-" being a line of standard input.
-// what names it in errors, which never hold it.
+// readPassword reads a secret from the file; "-" is a line of standard input. what is
+// the name of the secret in errors, which never contain the secret itself.
 func readPassword(cmd *cobra.Command, what, file string) (string, error) {
 	if file != "-" {
 		secret, err := readSecretFile(file)
@@ -72,8 +71,8 @@ func readPassword(cmd *cobra.Command, what, file string) (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
 }
 
-// secretInput reads a secret of one line: from the file, "-" being standard
-// input, or from the person at the terminal.
+// secretInput reads a secret of one line from the file; "-" is standard input. Without
+// a file it asks on the terminal, or reads standard input if that is no terminal.
 func secretInput(cmd *cobra.Command, what, file string) (string, error) {
 	if file == "" && !isTerminal(os.Stdin) {
 		file = "-"
@@ -84,8 +83,8 @@ func secretInput(cmd *cobra.Command, what, file string) (string, error) {
 	return readPassword(cmd, what, file)
 }
 
-// typePassword reads a line without showing it. When a signal ends ctx, it
-// restores the terminal.
+// typePassword reads a line without showing it. When a signal ends ctx, it restores the
+// terminal.
 func typePassword(ctx context.Context, question string) (string, error) {
 	fd := int(os.Stdin.Fd())
 	before, err := term.GetState(fd)
@@ -115,8 +114,8 @@ func typePassword(ctx context.Context, question string) (string, error) {
 	}
 }
 
-// confirm asks the person at the terminal. Without one, --yes has to say it: a
-// command that was pasted into a script must not delete by itself.
+// confirm asks the question on the terminal, unless --yes is set. Without a terminal
+// --yes is required, so that a command pasted into a script doesn't delete by itself.
 func confirm(cmd *cobra.Command, question string) error {
 	if yes, _ := cmd.Flags().GetBool("yes"); yes {
 		return nil
@@ -136,8 +135,8 @@ func confirm(cmd *cobra.Command, question string) error {
 	return nil
 }
 
-// readAnswer reads a line, unless a signal ends ctx first. The end of the input
-// is an answer too: none.
+// readAnswer reads a line, unless a signal ends ctx first. At the end of the input the
+// answer is empty.
 func readAnswer(ctx context.Context, r io.Reader) (string, error) {
 	answer := make(chan string, 1)
 	go func() {

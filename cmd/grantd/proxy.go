@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// proxies are the networks whose forwarding headers are believed.
+// proxies are the networks of proxies whose forwarding headers are believed.
 type proxies []netip.Prefix
 
 // loopbackProxies may say that TLS was used when only this machine can reach the listener.
@@ -48,9 +48,9 @@ func peer(r *http.Request) netip.Addr {
 	return ap.Addr().Unmap().WithZone("")
 }
 
-// client returns the address of the client: the peer, or, behind trusted
-// proxies, the rightmost address of X-Forwarded-For that isn't one of them. The
-// addresses further left may be invented by the client.
+// client returns the address that the request comes from: the peer, or behind trusted
+// proxies the rightmost address of X-Forwarded-For that isn't a trusted proxy. The
+// client may have invented the addresses further left.
 func (p proxies) client(r *http.Request, from netip.Addr) netip.Addr {
 	if !p.trust(from) {
 		return from
@@ -85,8 +85,8 @@ func parseHop(text string) (netip.Addr, bool) {
 	return a.Unmap().WithZone(""), true
 }
 
-// secure reports whether every hop of the request used TLS: the connection
-// itself, or all hops that a trusted proxy names.
+// secure reports whether the request is protected: its connection uses TLS, or all hops
+// that a trusted proxy lists in X-Forwarded-Proto did.
 func (p proxies) secure(r *http.Request) bool {
 	if r.TLS != nil {
 		return true

@@ -14,8 +14,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// record is what the log will say about one request. Only the goroutine that
-// serves the request may use it, and nobody once the handler has returned.
+// record collects what the log will say of one request. Only the goroutine that serves
+// the request may use it, and nobody after the handler has returned.
 type record struct {
 	http.ResponseWriter
 	status int   // 0 until the header is written
@@ -36,10 +36,10 @@ type record struct {
 
 var records = sync.Pool{New: func() any { return new(record) }}
 
-// requestContext is the context of a request, with its record and its budget of
-// waiting for the store in one allocation. The budget isn't in the record, because
-// another request gets the record next, while background work of this request may
-// still use the context.
+// requestContext is the context of a request. It holds the record and the budget of
+// waiting for the store, so that both take one allocation. The budget isn't part of the
+// record, which another request reuses while background work of this one may still use
+// its context.
 type requestContext struct {
 	context.Context
 	rec    *record
@@ -59,20 +59,20 @@ func (c *requestContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// recordOf returns the request's record, or nil outside a request.
+// recordOf returns the record of the request, or nil outside a request.
 func recordOf(ctx context.Context) *record {
 	rec, _ := ctx.Value(recordKey{}).(*record)
 	return rec
 }
 
-// note writes the reason why a request was refused into its record.
+// note puts the error of a refused request into its record. It ignores nil.
 func note(ctx context.Context, err error) {
 	if rec := recordOf(ctx); rec != nil && err != nil {
 		rec.err = err
 	}
 }
 
-// noteEvent writes the outcome of a token request into its record.
+// noteEvent puts the outcome of a token request into its record.
 func noteEvent(ctx context.Context, ev authserver.Event) {
 	rec := recordOf(ctx)
 	if rec == nil {
@@ -82,7 +82,8 @@ func noteEvent(ctx context.Context, ev authserver.Event) {
 	note(ctx, ev.Err)
 }
 
-// remoteAddr returns the client's address, as the observer found it.
+// remoteAddr returns the address that the request comes from, as the observer found
+// it.
 func remoteAddr(r *http.Request) netip.Addr {
 	if rec := recordOf(r.Context()); rec != nil {
 		return rec.remote
@@ -111,18 +112,18 @@ func (rec *record) Write(b []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (rec *record) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
 
-// errorText is the error for the log. A cause may quote what a client sent, so
-// nothing in it may forge a line or drive a terminal.
+// errorText returns the error for the log. A cause may quote what a client sent, so the
+// text is made safe: it can't forge a log line or control a terminal.
 func (rec *record) errorText() string {
 	const longest = 300
 	return printable(rec.err.Error(), longest)
 }
 
-// printable replaces what isn't a visible character or a space, and cuts s to
-// at most n bytes.
+// printable replaces each character that isn't visible or a space, and cuts s to at most
+// n bytes.
 func printable(s string, n int) string {
 	if len(s) <= n && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return s // what nearly every text is
+		return s // as nearly all texts
 	}
 	clean := make([]byte, 0, min(len(s), n))
 	for _, r := range s {

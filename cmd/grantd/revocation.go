@@ -32,7 +32,7 @@ func receiptTarget(r admin.Receipt) string {
 	return "grant " + r.Target.Grant
 }
 
-// receiptFields are the receipt, a field a line.
+// receiptFields returns the fields of the receipt, to be printed one per line.
 func receiptFields(r admin.Receipt) [][]any {
 	fields := [][]any{{"id", r.ID}, {"target", receiptTarget(r)}}
 	if !r.IssuedBefore.IsZero() {
@@ -62,7 +62,7 @@ func showReceipt(cmd *cobra.Command, document json.RawMessage) error {
 
 func revocationPath(id string) string { return "/revocations/" + segment(id) }
 
-// awaitSweep waits until the sweep is complete, and returns the receipt of then.
+// awaitSweep waits until the sweep is complete, and returns the complete receipt.
 func awaitSweep(a *api, cmd *cobra.Command, document json.RawMessage) (json.RawMessage, error) {
 	shown := newProgress(cmd.ErrOrStderr(), 0)
 	shown.noun = "grants"
@@ -147,8 +147,9 @@ deleted. --verify looks for grants that survived; there must be none.`,
 	return c
 }
 
-// getReceipt reads the receipt, if verify after a look for survivors. With many
-// grants the look goes on in the background, and the receipt shows its end.
+// getReceipt reads the receipt. If verify, the server first looks for grants that
+// survived. If there are many grants the server goes on in the background, and
+// getReceipt waits until the receipt has the result.
 func getReceipt(a *api, cmd *cobra.Command, id string, verify bool) (document json.RawMessage, err error) {
 	ctx, path := cmd.Context(), revocationPath(id)
 	var before admin.Receipt
@@ -181,8 +182,7 @@ func getReceipt(a *api, cmd *cobra.Command, id string, verify bool) (document js
 	return nil, err
 }
 
-// survived returns a failure when the receipt counts grants that should have
-// ended.
+// survived returns a failure when the receipt tells of grants that survived.
 func survived(document json.RawMessage) error {
 	var r admin.Receipt
 	if err := understand(document, &r); err != nil || r.Verified == nil || r.Verified.Survivors == 0 {

@@ -19,7 +19,7 @@ func execute(ctx context.Context, args []string) error {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 
-	// What fails before a command runs is the call.
+	// An error before a command runs is a fault of the call.
 	var known *failure
 	if err != nil && !running && !errors.As(err, &known) {
 		return usagef("%w", err).withHint("grantd --help lists the commands, grantd COMMAND --help their flags")
@@ -47,7 +47,7 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// addHelpCommand adds the command help, for commands that there are.
+// addHelpCommand adds the command help, which fails for a command that doesn't exist.
 func addHelpCommand(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"}) // it was just added
@@ -60,7 +60,7 @@ func addHelpCommand(root *cobra.Command) {
 	}
 }
 
-// explainFlag says of a flag that isn't right how to go on.
+// explainFlag turns the error of a wrong flag into a failure with a hint.
 func explainFlag(c *cobra.Command, err error) error {
 	hint := inHours(err.Error())
 	if hint == "" {
@@ -75,11 +75,11 @@ func explainFlag(c *cobra.Command, err error) error {
 	return usagef("%w", err).withHint(hint)
 }
 
-// flagTypes says in words what a type of flags takes.
+// flagTypes describes the values that each type of flag takes.
 var flagTypes = map[string]string{"bool": "true or false", "duration": "a duration such as 24h", "int": "a whole number"}
 
-// explainArgs makes the command, and those below it, say which argument is missing,
-// or how many there are too many.
+// explainArgs makes the command and its subcommands say which argument is missing,
+// or how many are too many.
 func explainArgs(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		explainArgs(sub)
@@ -98,7 +98,7 @@ func explainArgs(c *cobra.Command) {
 	}
 }
 
-// argsFault is what is wrong with the number of arguments.
+// argsFault returns the failure of a wrong number of arguments.
 func argsFault(c *cobra.Command, args []string) *failure {
 	var names []string
 	for _, word := range strings.Fields(c.Use)[1:] {
@@ -118,7 +118,7 @@ func argsFault(c *cobra.Command, args []string) *failure {
 	return usagef("%d arguments are too many", len(args)-len(names))
 }
 
-// noun is a command that only holds others.
+// noun returns a command that only has subcommands.
 func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
 		Use:   use,

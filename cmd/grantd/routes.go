@@ -11,24 +11,24 @@ import (
 	"strings"
 )
 
-// handlers are the handlers that a process offers.
+// handlers are what a process offers.
 type handlers struct {
 	health  *health
-	metrics http.Handler            // nil where they aren't
+	metrics http.Handler            // nil when they aren't offered here
 	oauth   map[string]http.Handler // by path: the endpoints, the API and their metadata
 	admin   map[string]http.Handler // the admin API, where it has a listener of its own
 
-	// escaped are the beginnings of the admin API's paths: below them paths have
-	// names, which may hold any character.
+	// escaped are the prefixes of the admin API. Paths below them contain names,
+	// which may hold any character in escaped form.
 	escaped []string
 
 	// nothing answers untidy paths below one of escaped.
 	nothing http.Handler
 }
 
-// routes returns the handler of all routes. Health and metrics are outside
-// guard, because probes and Prometheus come by plain http. Handlers answer
-// wrong methods themselves, in JSON.
+// routes returns the handler of all paths. Health and metrics are not behind guard,
+// because probes and Prometheus come by plain http. Handlers refuse wrong methods
+// themselves, in JSON.
 func (h handlers) routes(guard func(http.Handler) http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, handler http.Handler) { mux.Handle(pattern, boundBody(handler)) }
@@ -40,7 +40,7 @@ func (h handlers) routes(guard func(http.Handler) http.Handler) http.Handler {
 	}
 	for path, handler := range h.oauth {
 		if slices.ContainsFunc(h.escaped, func(begin string) bool { return strings.HasPrefix(path, begin) }) {
-			mux.Handle(path, guard(handler)) // the admin API bounds bodies itself, and says so as a problem
+			mux.Handle(path, guard(handler)) // the admin API bounds bodies itself, with a problem as the error
 			continue
 		}
 		handle(path, guard(handler))
@@ -54,12 +54,12 @@ func (h handlers) patterns() []string {
 	return slices.AppendSeq([]string{"/", "/livez", "/readyz", metricsPath}, maps.Keys(h.oauth))
 }
 
-// plainPaths answers 404 where the mux would redirect to a tidied path: a POST
-// with a password must not be sent on, and nobody needs //token or /x/../token.
-// It also answers 404 to requests without a path, such as OPTIONS *, which the
-// mux would refuse without JSON. A path with needless escapes counts as another
-// path, except below one of escaped; there a path is tidy when its escaped form
-// is.
+// plainPaths answers 404 where the mux would redirect to a tidied path: a POST with
+// a password must not be redirected, and nobody needs //token or /x/../token. It
+// also answers 404 to a request without a path, such as OPTIONS *, because the mux
+// refuses that without JSON. A path with needless escapes is another path: 404.
+// Only below the prefixes in escaped are escapes allowed; there the path has to be
+// tidy as spelt.
 func plainPaths(mux http.Handler, escaped []string, nothing http.Handler) http.Handler {
 	below := func(path string) bool {
 		return slices.ContainsFunc(escaped, func(begin string) bool { return strings.HasPrefix(path, begin) })
@@ -99,9 +99,9 @@ func readOnly(f http.HandlerFunc) http.Handler {
 
 var errPlainHTTP = errors.New("the request came by plain http")
 
-// demandTLS refuses unprotected requests before anything in them is read (RFC
-// 6749 section 2.3.1, RFC 6750 section 5.2). By then the network has seen what
-// was sent, but the refusal shows the fault at the first try.
+// demandTLS refuses a request that came unprotected before it reads anything of it
+// (RFC 6749 section 2.3.1, RFC 6750 section 5.2). The network has seen the request
+// by then, but the refusal shows the fault at the first try.
 func demandTLS(p proxies) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -119,7 +119,7 @@ func demandTLS(p proxies) func(http.Handler) http.Handler {
 // maxBody is the largest body that any route takes, in bytes.
 const maxBody = 32 << 10
 
-// boundBody refuses larger bodies, before they are sent where that is possible.
+// boundBody refuses bodies larger than maxBody, before they are sent if possible.
 func boundBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength > maxBody {
@@ -134,9 +134,9 @@ func boundBody(next http.Handler) http.Handler {
 	})
 }
 
-// closeChunked ends the connection after a request with Transfer-Encoding.
-// Proxies that disagree with us about where such a request ends could smuggle
-// another behind it (RFC 9112 section 6.1); net/http keeps the connection.
+// closeChunked ends the connection after a request with Transfer-Encoding, which
+// net/http would keep. A proxy that disagrees with grantd about where such a request
+// ends could let another be smuggled in behind it (RFC 9112 section 6.1).
 func closeChunked(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.TransferEncoding) > 0 {
@@ -160,5 +160,5 @@ func writeJSON(w http.ResponseWriter, status int, body string) {
 	h.Set("Pragma", "no-cache")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	io.WriteString(w, body) // a client that went away is no fault of ours
+	io.WriteString(w, body) // an error means that the client went away
 }

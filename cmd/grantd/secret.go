@@ -8,9 +8,8 @@ import (
 
 const redacted = "[redacted]"
 
-// Secret is a text that always prints as [redacted]. The text is behind a
-// pointer, so that not even reflection over an unexported field shows it. The
-// zero Secret is empty.
+// Secret is a text that always prints as [redacted]. The text is behind a pointer, so
+// that not even reflection over an unexported field shows it. The zero Secret is empty.
 type Secret struct{ text *string }
 
 func newSecret(text string) Secret {
@@ -42,16 +41,16 @@ func (s Secret) String() string {
 // Format prints String for every verb.
 func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 
-// MarshalText is what encoding/json and the like write.
+// MarshalText returns String, for encoding/json and the like.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// MarshalYAML is what yaml writes.
+// MarshalYAML returns String, for yaml.
 func (s Secret) MarshalYAML() (any, error) { return s.String(), nil }
 
-// LogValue is what slog writes.
+// LogValue returns String, for slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// UnmarshalText takes the text unchanged.
+// UnmarshalText takes the text as it is.
 func (s *Secret) UnmarshalText(text []byte) error {
 	*s = newSecret(string(text))
 	return nil

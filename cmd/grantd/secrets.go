@@ -47,8 +47,8 @@ for a volume that only containers reach, which run as different users.`,
 	return c
 }
 
-// secretWriter writes the missing secrets in dir, and the files for Redis in
-// redisDir. Existing files keep their mode.
+// secretWriter writes the missing secrets to dir, and those for Redis to redisDir.
+// Existing files keep their mode.
 type secretWriter struct {
 	out               io.Writer
 	dir, redisDir     string
@@ -95,8 +95,8 @@ func (s secretWriter) writeRedis() error {
 	return nil
 }
 
-// requirepass is the password that a configuration of Redis requires, if it says so, and
-// without escapes.
+// requirepass returns the password that a configuration of Redis requires. found is false
+// if it requires none, or if the password contains escapes.
 func requirepass(conf string) (password string, found bool) {
 	for line := range strings.Lines(conf) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -108,7 +108,8 @@ func requirepass(conf string) (password string, found bool) {
 	return password, found
 }
 
-// writeSecret writes a random text where the file is missing, and returns what it holds.
+// writeSecret writes a random text to the file if it is missing, and returns the content
+// of the file.
 func (s secretWriter) writeSecret(dir, name string) (string, error) {
 	if err := s.write(dir, name, randomText(32)+"\n"); err != nil {
 		return "", err

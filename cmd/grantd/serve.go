@@ -56,7 +56,8 @@ func serve(ctx context.Context, c *config) error {
 	return p.run(ctx, c.Addr, func(net.Addr) (handlers, error) { return p.offerAll("") })
 }
 
-// warnOfNobody logs what to do when nobody can sign in. It fails nothing.
+// warnOfNobody logs a hint when the store has no users. An error of the store is
+// ignored.
 func (p *process) warnOfNobody(ctx context.Context) {
 	users, err := p.store.ListUsers(ctx, "", 1)
 	if err == nil && len(users) == 0 {
@@ -64,7 +65,7 @@ func (p *process) warnOfNobody(ctx context.Context) {
 	}
 }
 
-// firstAdmin makes the first admin, when a password for it is configured.
+// firstAdmin makes the first admin if a password for it is configured.
 func (p *process) firstAdmin(ctx context.Context) error {
 	if p.config.AdminPassword.IsZero() {
 		return nil

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// services returns the services of the process: on ln, which is at addr, and on
-// the addresses of the admin API and the metrics, if they have their own.
+// services returns a service for ln, which listens on addr, and one for each of the
+// admin API and the metrics that has an address of its own. It opens the listeners
+// of the latter.
 func (p *process) services(ctx context.Context, addr string, ln net.Listener, h handlers) ([]service, error) {
 	first, err := p.service(addr, ln, h)
 	if err != nil {
@@ -37,7 +38,7 @@ func (p *process) services(ctx context.Context, addr string, ln net.Listener, h 
 	return all, nil
 }
 
-// ownService opens a listener and returns its service.
+// ownService is service with a listener that it opens.
 func (p *process) ownService(ctx context.Context, addr string, h handlers) (service, error) {
 	ln, err := listen(ctx, addr, p.keyPair)
 	if err != nil {
@@ -55,14 +56,14 @@ func (p *process) service(addr string, ln net.Listener, h handlers) (service, er
 	if err != nil {
 		return service{}, err
 	}
-	if h.oauth != nil { // metrics alone are no secret
+	if h.oauth != nil { // metrics alone aren't secret
 		p.warnExposed(addr)
 	}
 	return service{newHTTPServer(handler, defaultLimits, p.log), &acceptor{Listener: ln, log: p.log}}, nil
 }
 
-// handler wraps h, outermost first: the log, the framing, the routes, the
-// transport.
+// handler returns the routes of h with the check for TLS inside, and around them,
+// outermost first, the request log and the rules for closing connections.
 func (p *process) handler(addr string, h handlers) (http.Handler, error) {
 	trusted, err := parseProxies(p.config.TrustedProxies)
 	if err != nil {
@@ -89,9 +90,8 @@ func (p *process) tlsProxies(addr string, trusted proxies) proxies {
 	return loopbackProxies
 }
 
-// warnExposed warns that others may reach a server that is configured for this
-// machine alone, such as one in a container whose port is published on
-// loopback.
+// warnExposed warns when other machines may reach a server whose issuer is on this
+// machine, as in a container whose port is published on loopback.
 func (p *process) warnExposed(addr string) {
 	if p.config.TLSCert == "" && strings.HasPrefix(p.config.Issuer, "http:") && !loopbackAddr(addr) {
 		p.log.Warn("plain http on an address that other machines may reach, though the issuer is on this one",

@@ -11,27 +11,27 @@ import (
 	"github.com/rogpeppe/go-internal/lockedfile"
 )
 
-// session is what grantd login keeps in a file: who is signed in at which
-// server, and the tokens. Only its user may read the file.
+// session is what grantd login saves: who is signed in, where, and the tokens. Only the
+// user of the command may read the file.
 type session struct {
 	Server             string `json:"server"`                 // the issuer
-	AdminServer        string `json:"admin_server,omitempty"` // where /admin/v1 is, unless at the server
+	AdminServer        string `json:"admin_server,omitempty"` // where /admin/v1 is; empty: at Server
 	TokenEndpoint      string `json:"token_endpoint"`
 	RevocationEndpoint string `json:"revocation_endpoint,omitempty"`
 
 	Username         string `json:"username,omitempty"`
 	ClientID         string `json:"client_id"`
-	ClientSecretFile string `json:"client_secret_file,omitempty"` // to renew the session with; absolute
+	ClientSecretFile string `json:"client_secret_file,omitempty"` // absolute path; read to renew the session
 
 	AccessToken  string    `json:"access_token,omitempty"`
 	RefreshToken string    `json:"refresh_token,omitempty"`
 	Expires      time.Time `json:"expires,omitzero"` // of the access token
 }
 
-// errNoSession: nobody is signed in. It is no failure by itself.
+// errNoSession: nobody is signed in. Callers decide whether that is a failure.
 var errNoSession = errors.New("you are not signed in")
 
-// who returns the user, or the client that signed in for itself.
+// who returns the user, or the client if it signed in for itself.
 func (s session) who() string {
 	if s.Username != "" {
 		return s.Username
@@ -60,7 +60,7 @@ func sessionPath() (string, error) {
 	return filepath.Join(dir, "grantd", "session.json"), nil
 }
 
-// loadSession returns errNoSession when there is none.
+// loadSession reads the session. It returns errNoSession when there is none.
 func loadSession(path string) (session, error) {
 	var s session
 	b, err := os.ReadFile(path)
@@ -76,7 +76,7 @@ func loadSession(path string) (session, error) {
 	return s, nil
 }
 
-// save replaces the file, so that nobody ever reads half of it.
+// save replaces the file in one step, so that nobody ever reads half of it.
 func (s session) save(path string) error {
 	b, err := json.MarshalIndent(s, "", "  ") //nolint:gosec // G117: the tokens are what the file is for
 	if err != nil {
@@ -86,7 +86,7 @@ func (s session) save(path string) error {
 	if err != nil {
 		return failedf("keeping the session: %w", err)
 	}
-	defer func() { _ = os.Remove(tmp.Name()) }() // it has moved, unless something failed
+	defer func() { _ = os.Remove(tmp.Name()) }() // it is still there if something failed
 	_, err = tmp.Write(append(b, '\n'))
 	err = errors.Join(err, tmp.Sync(), tmp.Close())
 	if err == nil {
@@ -98,8 +98,9 @@ func (s session) save(path string) error {
 	return nil
 }
 
-// lockSession makes the directory and lets one command at a time change the
-// session: a refresh token is spent once, and its successor must not get lost.
+// lockSession makes the directory, and locks it so that only one command at a time
+// changes the session: a refresh token is spent once, and its successor must not get
+// lost.
 func lockSession(path string) (unlock func(), err error) {
 	const private fs.FileMode = 0o700
 	dir := filepath.Dir(path)

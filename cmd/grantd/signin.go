@@ -22,9 +22,8 @@ import (
 	"github.com/grantd/grantd/internal/wellknown"
 )
 
-// newAPIClient returns a client for a server. It notices quickly if the server
-// isn't there, and follows no redirects, so that it never sends a token
-// elsewhere.
+// newAPIClient returns an HTTP client for a server. It notices quickly when there is no
+// server, and follows no redirect, so that a token isn't sent elsewhere.
 func newAPIClient() *http.Client {
 	const patience = 5 * time.Second
 	return &http.Client{
@@ -40,8 +39,8 @@ func newAPIClient() *http.Client {
 	}
 }
 
-// serverURL checks the URL of a server. Passwords and tokens are sent there, so
-// it must be https or on this machine.
+// serverURL checks the URL of a server. Passwords and tokens are sent there, so it must
+// use TLS or be on this machine. from is the flag or the variable with the URL.
 func serverURL(from, text string) (wellknown.Identifier, error) {
 	id, err := wellknown.Parse(text)
 	switch {
@@ -54,7 +53,7 @@ func serverURL(from, text string) (wellknown.Identifier, error) {
 	return id, nil
 }
 
-// metadata is what a server says about itself, RFC 8414.
+// metadata is the part of a server's metadata that the commands use, RFC 8414.
 type metadata struct {
 	Issuer             string   `json:"issuer"`
 	TokenEndpoint      string   `json:"token_endpoint"`
@@ -68,7 +67,7 @@ func readMetadata(ctx context.Context, c *http.Client, server wellknown.Identifi
 	if err := getJSON(ctx, c, server.URL("oauth-authorization-server"), &told); err != nil {
 		return told, err
 	}
-	// RFC 8414 section 3.3: else another server's metadata could collect passwords.
+	// RFC 8414 section 3.3: with metadata of another issuer, passwords could go there.
 	if strings.TrimSuffix(told.Issuer, "/") != server.Base {
 		return told, failedf("the server at %s calls itself %s", server.Base, printable(told.Issuer, longestCell)).
 			withHint("grantd login --server with that URL, if it is the one you mean")
@@ -106,9 +105,9 @@ func getJSON(ctx context.Context, c *http.Client, address string, v any) error {
 	return nil
 }
 
-// credentials are the secrets that begin or renew a session.
+// credentials are what a session is begun with.
 type credentials struct {
-	username, password string // neither: the client signs in for itself
+	username, password string // both empty: the client signs in for itself
 	secret             string // of the client; empty for a public one
 }
 
@@ -129,7 +128,7 @@ func (s *session) begin(ctx context.Context, c *http.Client, cred credentials) e
 	return nil
 }
 
-// renew spends the refresh token, or lets the client sign in again.
+// renew spends the refresh token, or without one lets the client sign in again.
 func (s *session) renew(ctx context.Context, c *http.Client) error {
 	secret, err := s.secret()
 	if err != nil {
@@ -158,7 +157,7 @@ func (s *session) take(t *oauth2.Token) {
 	s.AccessToken, s.RefreshToken, s.Expires = t.AccessToken, t.RefreshToken, t.Expiry.UTC()
 }
 
-// secret returns the client's secret, "" for a public client.
+// secret returns the secret of the client, or "" for a public one.
 func (s *session) secret() (string, error) {
 	if s.ClientSecretFile == "" {
 		return "", nil
@@ -184,8 +183,8 @@ func (s *session) clientCredentials(ctx context.Context, secret string) (*oauth2
 	}).Token(ctx)
 }
 
-// authStyle keeps the library from trying both styles, and from sending a
-// header without a secret.
+// authStyle keeps the library from trying both styles, and from sending a header
+// without a secret.
 func authStyle(secret string) oauth2.AuthStyle {
 	if secret == "" {
 		return oauth2.AuthStyleInParams
@@ -228,7 +227,7 @@ func (s *session) end(ctx context.Context, c *http.Client) error {
 	return nil
 }
 
-// explainSignIn rewords the refusal of the token endpoint.
+// explainSignIn turns an error of the token endpoint into a failure with a hint.
 func (s *session) explainSignIn(err error) error {
 	var refused *oauth2.RetrieveError
 	if !errors.As(err, &refused) {
@@ -251,8 +250,9 @@ func (s *session) explainSignIn(err error) error {
 	return f
 }
 
-// refusal returns the reason, as far as the error code tells it. The scope is
-// refused to any user who isn't an admin, and to a client that lacks it.
+// refusal says why the server refused, as far as the error code tells. invalid_scope
+// means that the user isn't an admin, or that the client lacks the scope, which
+// grantd-cli has.
 func (s *session) refusal(e *oauth2.RetrieveError) string {
 	switch {
 	case e.ErrorCode == "invalid_grant" && s.Username != "":
@@ -263,8 +263,7 @@ func (s *session) refusal(e *oauth2.RetrieveError) string {
 	return signInText(e)
 }
 
-// signInText returns the server's own text, without characters that could
-// control a terminal.
+// signInText returns the text of the server, made safe for a terminal.
 func signInText(e *oauth2.RetrieveError) string {
 	if e.ErrorDescription != "" {
 		return printable(e.ErrorDescription, longestText)
@@ -275,11 +274,11 @@ func signInText(e *oauth2.RetrieveError) string {
 	return "the server answers " + strconv.Itoa(e.Response.StatusCode)
 }
 
-// unreachable rewords the error of a request without an answer.
+// unreachable returns the failure for a request without an answer.
 func unreachable(server string, err error) error {
 	var known *failure
 	if errors.As(err, &known) {
-		return known // without the method and the URL
+		return known // without the method and the URL that net/http adds
 	}
 	if errors.Is(err, context.Canceled) {
 		return failedf("interrupted")
@@ -288,7 +287,7 @@ func unreachable(server string, err error) error {
 	return failedf("the server at %s can't be reached: %w", server, plainNetwork(err)).withHint(cmp.Or(hintCA(err), hint))
 }
 
-// hintCA says what to do about a certificate of an unknown CA; "" for other errors.
+// hintCA returns the hint for a certificate of an unknown CA, or "" for other errors.
 func hintCA(err error) string {
 	if errors.As(err, new(x509.UnknownAuthorityError)) {
 		return "SSL_CERT_FILE names the file of a CA of your own"

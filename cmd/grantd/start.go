@@ -12,8 +12,8 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// startTimeout bounds one try to start, so that a store that hangs doesn't keep
-// the listener from answering 503.
+// startTimeout bounds one try to start, so that the listener can answer 503 while
+// the store hangs.
 const startTimeout = 5 * time.Second
 
 // start tries once to make the process ready.
@@ -23,8 +23,8 @@ func (p *process) start(ctx context.Context) error {
 	if err := p.store.Ping(ctx); err != nil {
 		return fmt.Errorf("asking the store: %w", err)
 	}
-	// The keys first: a process without the secret of the store must not write
-	// to it.
+	// The keys come first: a process without the secret of the store must not
+	// write to it.
 	_, err := p.keys.loader.Keyring(ctx)
 	if errors.Is(err, opaque.ErrSealed) {
 		return failedf("%w", err).withHint(p.sealedHint)
@@ -40,15 +40,15 @@ func (p *process) start(ctx context.Context) error {
 	return nil
 }
 
-// ownSecret says what to do if the store has another deployment secret.
+// ownSecret is the usual hint for a store that another deployment secret sealed.
 const ownSecret = "give the deployment secret that the store was first used with"
 
 func retriable(err error) bool {
 	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, passhash.ErrBusy)
 }
 
-// keepStarting repeats start until it succeeds. An error that a repetition
-// can't mend ends the process.
+// keepStarting repeats start until it succeeds. An error that repeating can't cure
+// ends the process.
 func (p *process) keepStarting(ctx context.Context, fatal context.CancelCauseFunc) {
 	const pause = 250 * time.Millisecond
 	told := false
@@ -78,7 +78,7 @@ func (p *process) keepStarting(ctx context.Context, fatal context.CancelCauseFun
 	}
 }
 
-// warnEvicting warns about a Redis that will forget revocations.
+// warnEvicting warns of a Redis that may forget revocations.
 func (p *process) warnEvicting(ctx context.Context) {
 	if p.health.storeHealth(ctx).State == storage.Evicting {
 		p.log.Warn("Redis forgets keys when its memory is full, and revoked tokens would live again", "hint", "set its maxmemory-policy to noeviction")
@@ -97,8 +97,8 @@ func (p *process) warnWaiting(err error) {
 	p.log.Warn("waiting for the store", args...)
 }
 
-// gate withholds the keys until the store was checked, so that nobody is let in
-// before: without keys no token is made and none is accepted.
+// gate withholds the keys until the store has been checked. Until then nobody is let
+// in: without keys no token is made and none is accepted.
 type gate struct {
 	loader *opaque.Loader
 	open   atomic.Bool

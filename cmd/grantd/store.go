@@ -11,8 +11,8 @@ import (
 	"github.com/grantd/grantd/storage/redisstore"
 )
 
-// openStore opens the store that the configuration names. An absent Redis is no
-// error: its calls fail until it is there.
+// openStore opens the store that the configuration names. A Redis that can't be reached
+// is no error: calls of the store fail until it can.
 func openStore(c *config) (storage.Store, error) {
 	if c.Redis.URL == "" {
 		s, err := embedded.Open(c.Data)
@@ -36,13 +36,13 @@ func openStore(c *config) (storage.Store, error) {
 	return s, nil
 }
 
-// ofFile returns the text of err for a file, without "unavailable".
+// ofFile returns the text of err without "unavailable", which doesn't suit a file.
 func ofFile(err error) string {
 	return strings.Replace(err.Error(), storage.ErrUnavailable.Error()+": ", "", 1)
 }
 
-// redisURL returns redis.url with redis.password in it. It is assembled by
-// hand, since net/url accepts no list of hosts, and its errors quote the URL.
+// redisURL returns redis.url with redis.password in it. It doesn't use net/url, which
+// takes no list of hosts, and whose errors quote the URL.
 func (c *config) redisURL() (string, error) {
 	scheme, rest, found := strings.Cut(c.Redis.URL, "://")
 	if c.Redis.Password.IsZero() || !found {
@@ -66,14 +66,14 @@ func (c *config) redisURL() (string, error) {
 	return scheme + "://" + url.UserPassword(name, c.Redis.Password.Reveal()).String() + "@" + authority + tail, nil
 }
 
-// eachUser calls f with every user, by name, until f returns false.
+// eachUser calls f with every user, in the order of names, until f returns false.
 func eachUser(ctx context.Context, users storage.Users, f func(storage.User) bool) error {
 	return eachPage(func(u storage.User) string { return u.Name }, f, func(after string) ([]storage.User, error) {
 		return users.ListUsers(ctx, after, pageSize)
 	})
 }
 
-// eachClient does for clients what eachUser does for users.
+// eachClient is eachUser for clients, in the order of ids.
 func eachClient(ctx context.Context, clients storage.Clients, f func(storage.Client) bool) error {
 	return eachPage(func(c storage.Client) string { return c.ID }, f, func(after string) ([]storage.Client, error) {
 		return clients.ListClients(ctx, after, pageSize)
@@ -101,8 +101,8 @@ func eachPage[T any](key func(T) string, f func(T) bool, page func(after string)
 	}
 }
 
-// redactURL hides a password in the userinfo of a Redis URL, and all
-// parameters, because one may be a password.
+// redactURL hides the password in the userinfo of a Redis URL, and all parameters, since
+// one of them is a password.
 func redactURL(text string) string {
 	scheme, rest, found := strings.Cut(text, "://")
 	if !found {

@@ -15,19 +15,18 @@ func tokenCommand() *cobra.Command {
 	return noun("token", "Show what a token is, or end it", tokenInspectCommand(), tokenRevokeCommand())
 }
 
-// tokenShape matches the beginning of tokens.
+// tokenShape matches the beginning of a token.
 var tokenShape = regexp.MustCompile(`^g(at|rt|ac)_`)
 
 func tokenText(s string) bool { return tokenShape.MatchString(s) }
 
-// tokenArgument returns the refusal of a token as an argument, without
-// repeating the token.
+// tokenArgument refuses a token as an argument, without repeating it.
 func tokenArgument() error {
 	return usagef("a token is no argument: others on this machine see those, and shells keep them").
 		withHint("use --token-file FILE, or pipe it in: -")
 }
 
-// tokenVerb is a command on a token, which never is an argument.
+// tokenVerb returns a command on a token. The token is never an argument.
 func tokenVerb(verb, short string, run func(a *api, cmd *cobra.Command, token string) error) *cobra.Command {
 	var file string
 	c := addJSONFlag(addAPIFlags(&cobra.Command{
@@ -66,7 +65,7 @@ func tokenRevokeCommand() *cobra.Command {
 			err := revoke(a, cmd, map[string]any{"token": token}, true)
 			var p *problem
 			if errors.As(err, &p) && len(p.Errors) == 1 && p.Errors[0].Field == "token" {
-				return failedf("the %w", err) // no part of the call, so no fault of it
+				return failedf("the %w", err) // the token isn't part of the call, so this is no usage error
 			}
 			return err
 		})

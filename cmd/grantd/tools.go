@@ -18,7 +18,7 @@ import (
 	"github.com/grantd/grantd/storage/stockredis"
 )
 
-// tools are what commands that act on the store itself work with.
+// tools are what commands need that act on the store itself.
 type tools struct {
 	config *config
 	store  storage.Store
@@ -26,8 +26,9 @@ type tools struct {
 	hasher *passhash.Hasher
 }
 
-// openTools opens the store that the command's configuration names. Only the
-// parts of the configuration that such commands need have to be right.
+// openTools opens the store that the configuration of the command names. It checks only
+// the part of the configuration that such commands need. mayCreate allows it to make a
+// new store.
 func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	c, err := loadConfig(cmd, func(c *config, f *faults) {
 		c.checkStore(f)
@@ -44,8 +45,9 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	if err != nil {
 		return nil, usagef("password_hash: %w", err)
 	}
-	// A command that adds may be the first to use a store, so it makes the file that
-	// the configuration names. A name on the command line is more likely wrong.
+	// add and import may be the first to write to a store, so they may make the file that
+	// the configuration names. If --data names no existing file, that is more likely a
+	// mistake.
 	adds := cmd.Name() == "add" || cmd.Name() == "import"
 	if c.Redis.URL == "" && !mayCreate && (!adds || cmd.Flags().Changed("data")) {
 		if err := storeExists(c.Data); err != nil {
@@ -63,18 +65,18 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 	return &tools{config: c, store: store, stock: stock, hasher: hasher}, nil
 }
 
-// storeExists fails if there is no file at path, so that a mistyped name
-// doesn't make a new, empty store.
+// storeExists returns a failure if there is no file at path. Without it a misspelt name
+// would make a new, empty store.
 func storeExists(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) || path == embedded.Memory {
-		return nil // what else is wrong with the file, opening tells
+		return nil // other errors of the file show when it is opened
 	}
 	return failedf("no store at %s", path).withHint("grantd init makes one")
 }
 
-// wasUsed reports whether there is anything in the store. An empty Redis, or another
-// database of it, would accept a revocation although it has nothing to revoke. A store
-// that doesn't answer counts as used; the command's own calls will fail.
+// wasUsed reports whether there is anything in the store. In an empty Redis, or in a wrong
+// database of Redis, a revocation would succeed without ending anything. wasUsed returns
+// true for a store that doesn't answer: the command's own calls will fail.
 func wasUsed(ctx context.Context, s storage.Store) bool {
 	keys, err := s.ListKeys(ctx)
 	if err != nil || len(keys) > 0 {
@@ -90,13 +92,14 @@ func wasUsed(ctx context.Context, s storage.Store) bool {
 
 type toolFunc = func(*tools, *cobra.Command, []string) error
 
-// withTools runs f on the store and closes it.
+// withTools returns a function that opens the store, runs f on it and closes it.
 func withTools(f toolFunc) func(*cobra.Command, []string) error { return withStore(f, false) }
 
-// withNewStore is withTools for a command that makes a store where none is.
+// withNewStore is withTools for a command that makes the store if there is none.
 func withNewStore(f toolFunc) func(*cobra.Command, []string) error { return withStore(f, true) }
 
-// withNamedStore is withTools for a verb whose neighbours act through a server.
+// withNamedStore is withTools for a command among others that act through a server. The
+// call or the environment has to name the store.
 func withNamedStore(f toolFunc) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if !anyChanged(cmd, "config", "data", "redis") && !storeInEnvironment(environment()) {
@@ -117,9 +120,8 @@ func withStore(f toolFunc, mayCreate bool) func(*cobra.Command, []string) error 
 	}
 }
 
-// locally runs do, which acts on the store itself without a server, after it
-// has kept the event. If the event can't be kept, locally doesn't run do. The
-// caller fills in what is done and to whom.
+// locally calls do, which acts on the store without a server. Before, it stores the event,
+// in which the caller sets what is done and to whom. If that fails, do isn't called.
 func locally(ctx context.Context, s storage.Audit, e storage.AuditEvent, do func() error) error {
 	e.Local, e.Time, e.Outcome = true, time.Now().UTC(), storage.Accepted
 	if err := s.AppendAudit(ctx, e); err != nil {
@@ -128,13 +130,13 @@ func locally(ctx context.Context, s storage.Audit, e storage.AuditEvent, do func
 	err := do()
 	if err != nil {
 		e.Time, e.Outcome = time.Now().UTC(), storage.Failure
-		// The error that is returned says more than that this one got lost.
+		// The caller gets err, which matters more than the loss of this event.
 		_ = s.AppendAudit(context.WithoutCancel(ctx), e)
 	}
 	return err
 }
 
-// explain says what to do about a store that can't be reached.
+// explain adds a hint to the error of a Redis that can't be reached.
 func (t *tools) explain(err error) error {
 	if t.config.Redis.URL == "" && t.stock == nil {
 		return err
@@ -142,7 +144,7 @@ func (t *tools) explain(err error) error {
 	return hintRedis(t.config.Redis.URL, err)
 }
 
-// redisHints say what to do about answers of Redis, by a part of their text.
+// redisHints are the hints for error answers of Redis that contain a text.
 var redisHints = []struct{ answer, hint string }{
 	{"NOAUTH", "give the password of Redis in redis.password_file or GRANTD_REDIS_PASSWORD_FILE; to grantd dev, in the URL"},
 	{"WRONGPASS", "that password isn't Redis's. It comes from redis.password_file, GRANTD_REDIS_PASSWORD_FILE or the URL"},
@@ -155,8 +157,9 @@ var redisHints = []struct{ answer, hint string }{
 	{"unknown command 'sentinel'", "it is no Sentinel: the URL of Redis itself begins with redis://"},
 }
 
-// hintRedis adds a hint about a Redis at that URL that can't be reached, or
-// about its answer, unless err has a hint already.
+// hintRedis adds a hint to an error of the Redis at the URL: that it can't be reached, or
+// that it answers with an error. It returns any other err, and one that is a failure
+// already, as it is.
 func hintRedis(url string, err error) error {
 	var known *failure
 	if !errors.Is(err, storage.ErrUnavailable) || errors.As(err, &known) {
@@ -185,7 +188,8 @@ func hintRedis(url string, err error) error {
 	return told.withHint("is Redis running, and is its URL right? It comes from redis.url, GRANTD_REDIS_URL or --redis")
 }
 
-// answers rewords errors of a store that is unavailable but answers.
+// answers rewrites the texts of errors that a store answered with, so that they don't say
+// that it is unavailable.
 var answers = strings.NewReplacer(
 	"storage: unavailable: stock tokens: ", "the stock server's Redis answers: ",
 	"storage: unavailable: ", "the store answers: ",

@@ -21,7 +21,7 @@ func userCommand() *cobra.Command {
 		userImportCommand(), userExportCommand())
 }
 
-// userVerb is a command on one user.
+// userVerb returns a command on one user.
 func userVerb(verb, short string, run apiFunc) *cobra.Command {
 	return addAPIFlags(&cobra.Command{
 		Use:               verb + " NAME",
@@ -33,7 +33,7 @@ func userVerb(verb, short string, run apiFunc) *cobra.Command {
 	})
 }
 
-// username is the name as users are stored under it.
+// username returns the name in the form in which it is stored.
 func username(name string) (string, error) {
 	stored, err := passhash.Username(name)
 	if err != nil {
@@ -43,7 +43,7 @@ func username(name string) (string, error) {
 	return stored, nil
 }
 
-// loadUser returns the user, and the document that it was read from.
+// loadUser returns the user, and the JSON document of it.
 func loadUser(a *api, cmd *cobra.Command, arg string) (u admin.User, document json.RawMessage, err error) {
 	name, err := username(arg)
 	if err != nil {
@@ -165,8 +165,8 @@ func userExists(name string) error {
 	return failedf("user %s exists already", name).withHint("grantd user passwd " + name + " changes the password")
 }
 
-// badPassword rewords the refusal of a password as a failure, not a usage
-// error: the password is no part of the call.
+// badPassword turns the refusal of a password into a failure. It isn't a usage error,
+// because the password isn't part of the call.
 func badPassword(err error) error {
 	var p *problem
 	if !errors.As(err, &p) || len(p.Errors) != 1 || p.Errors[0].Field != "password" {

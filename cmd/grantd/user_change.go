@@ -86,7 +86,7 @@ func userUnlockCommand() *cobra.Command {
 	return addJSONFlag(userVerb("unlock", "Let a user sign in at once after too many wrong passwords", unlockUser))
 }
 
-// unlockUser shows what it lifts: an admin should know of guessing.
+// unlockUser shows the networks that it unlocks: an admin should know of guessing.
 func unlockUser(a *api, cmd *cobra.Command, args []string) error {
 	if a.local != nil && a.local.tools.config.Secret.IsZero() {
 		return failedf("wrong passwords are kept under the deployment secret, and it isn't given").

@@ -58,8 +58,8 @@ server.`,
 	return c
 }
 
-// absent returns a failure if the file exists; an empty path names none. It is
-// called first, since an export can take a while.
+// absent returns a failure if the path exists; an empty path is no file. It is called
+// before the export, which can take a while.
 func absent(path string) error {
 	if _, err := os.Lstat(path); path == "" || err != nil {
 		return nil
@@ -71,7 +71,7 @@ func existsAlready(path string) error {
 	return failedf("%s is there already", path).withHint("choose another name, or remove it first")
 }
 
-// fillNew makes a private file.
+// fillNew makes a new file of mode 0600.
 func fillNew(path string, fill func(io.Writer) error) error {
 	const private fs.FileMode = 0o600
 	made, err := fillFile(path, private, fill)
@@ -84,7 +84,7 @@ func fillNew(path string, fill func(io.Writer) error) error {
 	return nil
 }
 
-// exportUsers returns how many users it wrote.
+// exportUsers writes all users, and returns how many.
 func (t *tools) exportUsers(cmd *cobra.Command, w io.Writer) (int, error) {
 	out := bufio.NewWriter(w)
 	enc := json.NewEncoder(out)
@@ -105,7 +105,7 @@ func (t *tools) exportUsers(cmd *cobra.Command, w io.Writer) (int, error) {
 	return n, err
 }
 
-// portableUser is a user in a file: what export writes and import reads.
+// portableUser is a user in the file that export writes and import reads.
 type portableUser struct {
 	ID           string `json:"id,omitempty"`
 	Username     string `json:"username"`

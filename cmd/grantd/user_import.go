@@ -67,7 +67,7 @@ server.`,
 	return c
 }
 
-// importUsers imports the users, and prints what was taken however it ends.
+// importUsers prints how many users were taken, even if it stops before the end.
 func importUsers(cmd *cobra.Command, path string, im *importer) error {
 	in, size, err := openInput(cmd, path)
 	if err != nil {
@@ -82,7 +82,7 @@ func importUsers(cmd *cobra.Command, path string, im *importer) error {
 	return errors.Join(im.verdict(err), printing)
 }
 
-// openInput opens the file and returns its size, 0 if unknown.
+// openInput opens the file and returns its size, 0 if that isn't known.
 func openInput(cmd *cobra.Command, path string) (io.ReadCloser, int64, error) {
 	if path == "-" {
 		return io.NopCloser(cmd.InOrStdin()), 0, nil
@@ -101,13 +101,12 @@ func openInput(cmd *cobra.Command, path string) (io.ReadCloser, int64, error) {
 	return f, size, nil
 }
 
-// importWriters is how many users are written at once: the embedded store
-// commits concurrent writes together, and Redis answers them without one
-// waiting for another.
+// importWriters is how many users are written at once. The embedded store commits
+// concurrent writes together, and the round trips to Redis overlap.
 const importWriters = 256
 
-// importer takes users into the store. One goroutine reads the file and finds
-// its faults; the others write to the store.
+// importer takes users into the store. One goroutine reads the file and finds the faults
+// in it; the others write to the store.
 type importer struct {
 	store    storage.Store
 	format   string // json, csv or empty
@@ -115,31 +114,29 @@ type importer struct {
 	progress *progress
 
 	names   map[string]int    // line of each name so far
-	clients map[string]bool   // ids of clients; no user may have one as name
-	ids     map[string]string // name of each id, here and in the store; nil until one is needed
+	clients map[string]bool   // ids of clients, which no user may have as a name
+	ids     map[string]string // name of each id, here and in the store; nil until a line has an id
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	tally  tally
-	failed error // why the store can't go on
+	failed error // the first error of the store
 }
 
 // tally counts the lines by their outcome.
 type tally struct{ lines, taken, admins, present, bad int }
 
-// candidate is a user whose line is in order.
+// candidate is a user whose line has no fault.
 type candidate struct {
 	line   int
 	user   storage.User
 	source portableUser
 }
 
-// run takes all users that it can. Its error says why it stopped before the
-// end.
+// run takes all users that it can. Its error says why it stopped before the end.
 func (im *importer) run(ctx context.Context, in io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// Writes that were begun are finished even after a signal, so that it is known
-	// which users were taken.
+	// A signal doesn't interrupt a write that has begun, so that the count is right.
 	storeCtx := context.WithoutCancel(ctx)
 	candidates := make(chan candidate)
 	var writers sync.WaitGroup
@@ -170,7 +167,7 @@ func (im *importer) fail(err error) {
 	}
 }
 
-// feed passes on the users of all good lines.
+// feed sends the users of all lines without a fault to candidates.
 func (im *importer) feed(ctx context.Context, lines <-chan userLine, candidates chan<- candidate) error {
 	im.names = map[string]int{}
 	if err := im.knowClients(ctx); err != nil {
@@ -256,8 +253,8 @@ func (im *importer) knowClients(ctx context.Context) error {
 	})
 }
 
-// claim fails if another user has the id. The store finds users only by name,
-// so the first call lists them all.
+// claim keeps two users from having the same id. The store finds users by name only, so
+// at the first id claim lists them all.
 func (im *importer) claim(ctx context.Context, id, name string) error {
 	if im.ids == nil {
 		ids := map[string]string{}
@@ -277,8 +274,8 @@ func (im *importer) claim(ctx context.Context, id, name string) error {
 	return nil
 }
 
-// take writes the user and counts the outcome. It returns an error when the
-// store can't answer; then it doesn't count the user.
+// take writes the user and counts the outcome. It returns an error when the store can't
+// answer, and then counts nothing.
 func (im *importer) take(ctx context.Context, c candidate) error {
 	there, err := im.create(ctx, c.user)
 	switch {
@@ -299,8 +296,8 @@ func (im *importer) take(ctx context.Context, c candidate) error {
 	return nil
 }
 
-// create returns the user of that name if there is one already. A dry run only
-// looks.
+// create makes the user, or returns the user of that name if there is one already. A dry
+// run makes none.
 func (im *importer) create(ctx context.Context, u storage.User) (*storage.User, error) {
 	if !im.dryRun {
 		err := im.store.CreateUser(ctx, u)
@@ -315,8 +312,9 @@ func (im *importer) create(ctx context.Context, u storage.User) (*storage.User, 
 	return &there, err
 }
 
-// is reports whether the user in the store, who has the same name, came from
-// such a line. The hash may differ, because a sign-in may have replaced it.
+// is reports whether the user in the store, who has the same name, came from this line:
+// by the id if the line has one, else by the hash or the time of creation. A user who
+// signed in since has a new hash.
 func (c candidate) is(there storage.User) bool {
 	if c.source.ID != "" {
 		return there.ID == c.user.ID
@@ -324,7 +322,7 @@ func (c candidate) is(there storage.User) bool {
 	return there.Password == c.user.Password || c.source.Created != "" && there.Created.Equal(c.user.Created)
 }
 
-// count counts a finished line. why is nil, or what is wrong with the line.
+// count counts a line that is done. why is nil, or the fault of the line.
 func (im *importer) count(number int, why error, how func(*tally)) {
 	im.progress.count.Add(1)
 	im.mu.Lock()
@@ -342,7 +340,7 @@ func (im *importer) count(number int, why error, how func(*tally)) {
 	im.progress.tell(fmt.Sprintf("line %d: %s", number, printable(reason, 300)))
 }
 
-// summary returns a text about what was taken and what not.
+// summary says how many users were taken and how many weren't.
 func (im *importer) summary() string {
 	t, verb := im.tally, "taken"
 	if im.dryRun {
@@ -355,7 +353,7 @@ func (im *importer) summary() string {
 	return fmt.Sprintf("%s, %d there already, %s bad", text, t.present, counted(t.bad, "line"))
 }
 
-// verdict returns the command's error: what stopped it, or that lines were bad.
+// verdict returns the error of the command: what stopped it, or that lines were bad.
 func (im *importer) verdict(stopped error) error {
 	const again = "users that are there stay as they are: run it again, and it takes what is missing"
 	var known *failure

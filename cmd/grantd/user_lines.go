@@ -18,20 +18,20 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// This file reads users out of a file, line by line. A line is bounded, the file
-// isn't.
+// The code below reads users from a file, line by line. Lines have a maximal length,
+// files don't.
 
 const maxLine = 64 << 10 // bytes
 
 var errLongLine = fmt.Errorf("longer than %d bytes", maxLine)
 
-// userLine is a line of a file; err says why it can't be read. After an error
-// of the file itself no line follows.
+// userLine is a line of a file; err says why it can't be read. An error of the file
+// itself comes with the last one.
 type userLine struct {
 	number int // from 1
 	text   string
 	err    error
-	broken bool // the file itself can't be read
+	broken bool // err is an error of the file
 }
 
 // readLines reads the lines of r that aren't blank, until ctx ends.
@@ -66,9 +66,9 @@ func readLines(ctx context.Context, r io.Reader) <-chan userLine {
 	return lines
 }
 
-// readLine returns a line without its end. It skips a line that is too long and
-// returns errLongLine. The last line needs no end; after it readLine returns
-// io.EOF.
+// readLine returns a line without its line ending. For a line that is too long it
+// returns errLongLine and skips the line. The last line needs no ending. After it
+// readLine returns io.EOF.
 func readLine(in *bufio.Reader) (string, error) {
 	b, err := in.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
@@ -86,11 +86,11 @@ func readLine(in *bufio.Reader) (string, error) {
 	return strings.TrimRight(string(b), "\r\n"), err
 }
 
-// decoder reads a line.
+// decoder decodes a line.
 type decoder func(text string) (portableUser, error)
 
-// newDecoder returns the decoder of the file's format, which it finds by the
-// first line unless format names it. It reports whether that line is a header.
+// newDecoder returns the decoder for the format, json or csv. If format is empty, the
+// first line decides. header reports whether that line is a header.
 func newDecoder(format, first string) (d decoder, header bool, err error) {
 	switch {
 	case format == "json", format == "" && strings.HasPrefix(strings.TrimSpace(first), "{"):
@@ -125,8 +125,8 @@ func decodeJSON(text string) (p portableUser, err error) {
 	return p, errors.New(strings.TrimPrefix(err.Error(), "json: "))
 }
 
-// checkNames refuses a text that isn't an object, and two faults that package
-// json accepts: a repeated name, and a name in another case. A text that isn't
+// checkNames refuses a text that isn't an object. It also refuses what package json
+// would accept: a name that is there twice, and one in another case. A text that isn't
 // JSON passes.
 func checkNames(text string) error {
 	d := json.NewDecoder(strings.NewReader(text))
@@ -156,8 +156,8 @@ func checkNames(text string) error {
 
 var columns = []string{"id", "username", "password_hash", "disabled", "admin", "created"}
 
-// newCSVDecoder reads the header. An unknown column is an error, because it
-// could be a misspelt known one.
+// newCSVDecoder reads the header. An unknown column is an error, since it could be a
+// misspelt one.
 func newCSVDecoder(header string) (decoder, error) {
 	names, err := csvFields(header, 0)
 	if err != nil {
@@ -197,7 +197,7 @@ func newCSVDecoder(header string) (decoder, error) {
 	}, nil
 }
 
-// csvFields splits a line into n fields, or into any number if n is 0.
+// csvFields splits a line into n fields, or into any number of them if n is 0.
 func csvFields(text string, n int) ([]string, error) {
 	r := csv.NewReader(strings.NewReader(text))
 	r.FieldsPerRecord = n
@@ -223,7 +223,7 @@ func truth(text string) (bool, error) {
 // ownID matches the ids that newUser makes.
 var ownID = regexp.MustCompile(`^` + storage.UserIDPrefix + `[A-Za-z0-9_-]{16}$`)
 
-// user checks all of p that can be checked without the store.
+// user converts p, and checks all that can be checked without the store.
 func (p portableUser) user() (storage.User, error) {
 	name, err := passhash.Username(p.Username)
 	if err != nil {
@@ -254,8 +254,8 @@ func (p portableUser) user() (storage.User, error) {
 	return u, nil
 }
 
-// marksNoPassword reports whether hash marks a user without a password: "!" and
-// 40 characters in Django, the others in /etc/shadow.
+// marksNoPassword reports whether the hash marks a user without a password: "!" and 40
+// characters in Django, the others in /etc/shadow.
 func marksNoPassword(hash string) bool {
 	const django = 1 + 40
 	return hash == "!" || hash == "*" || hash == "!!" ||
@@ -264,8 +264,8 @@ func marksNoPassword(hash string) bool {
 
 const alphanumeric = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// createdLayouts are RFC 3339 and the layouts that databases print. A time
-// without a zone is in UTC.
+// createdLayouts are RFC 3339 and the formats of databases. A time without a zone is
+// UTC.
 var createdLayouts = []string{
 	time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z07", "2006-01-02T15:04:05", "2006-01-02 15:04:05", time.DateOnly,
 }

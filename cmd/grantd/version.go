@@ -24,7 +24,8 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// versionText is the linker's version, else the module's, else the commit.
+// versionText returns the version that the linker set, else that of the module, which
+// in a build from a checkout holds the commit.
 func versionText() string {
 	if version != "" {
 		return version

@@ -15,16 +15,17 @@ import (
 	"github.com/grantd/grantd/storage/watched"
 )
 
-// metricsPath is where Prometheus finds the metrics.
+// metricsPath is the path of the metrics for Prometheus.
 const metricsPath = "/metrics"
 
-// aboutTraces is part of the help of what serves.
+// aboutTraces is part of the help of the commands that serve.
 const aboutTraces = `
 
 The environment variables of OpenTelemetry configure tracing: traces are sent by
 OTLP over HTTP if OTEL_EXPORTER_OTLP_ENDPOINT names a collector.`
 
-// mainMetrics answers GET /metrics, unless that has a listener of its own.
+// mainMetrics returns the handler of GET /metrics for the main listener, or nil if
+// metrics have a listener of their own.
 func (p *process) mainMetrics() http.Handler {
 	if p.config.MetricsAddr != "" {
 		return nil
@@ -32,8 +33,8 @@ func (p *process) mainMetrics() http.Handler {
 	return p.metrics.Handler()
 }
 
-// vitals returns the values that the metrics ask for when they are scraped,
-// which isn't before the process is complete.
+// vitals returns what the metrics call when somebody reads them. Nobody does before the
+// process is complete.
 func (p *process) vitals() metrics.Process {
 	state := func() storage.HealthState { return p.health.storeHealth(context.Background()).State }
 	up := func() bool { return serves(state()) }
@@ -66,7 +67,7 @@ func (p *process) noteStore(ctx context.Context, c watched.Call) {
 	})
 }
 
-// noteHash does the same for a hashed password and its wait.
+// noteHash does the same for the hashing of a password and for the wait before it.
 func (p *process) noteHash(ctx context.Context, r passhash.Run) {
 	p.metrics.Hashed(r.Waited, r.Took, r.Busy)
 	if p.tracer == nil {
@@ -82,8 +83,8 @@ func (p *process) noteHash(ctx context.Context, r passhash.Run) {
 	}
 }
 
-// noteOAuth counts the outcome of a request to the authorization server, and
-// writes it to the log and the audit trail.
+// noteOAuth counts the outcome of a request to the authorization server, and tells the
+// log and the audit trail of it.
 func (p *process) noteOAuth(ctx context.Context, ev authserver.Event) {
 	p.countRefusal(ev)
 	p.countAct(ev)
@@ -108,7 +109,7 @@ func (p *process) countRefusal(ev authserver.Event) {
 func (p *process) countAct(ev authserver.Event) {
 	done := ev.Err == nil
 	switch {
-	case ev.Act == storage.ActReuse: // which is refused, but has ended the grant
+	case ev.Act == storage.ActReuse: // it is refused, but has ended the grant
 		p.metrics.Refreshed(metrics.Reused)
 		p.metrics.Revoked(storage.ActReuse)
 	case ev.Act == storage.ActRefresh && done:
@@ -122,8 +123,8 @@ func (p *process) countAct(ev authserver.Event) {
 	}
 }
 
-// noteBearer counts a request that was refused because of its token, and writes
-// the reason into its record.
+// noteBearer counts a request that was refused because of its token, and puts the error
+// into its record.
 func (p *process) noteBearer(ctx context.Context, err error) {
 	note(ctx, err)
 	for _, known := range []struct {
@@ -146,8 +147,8 @@ func (p *process) noteBearer(ctx context.Context, err error) {
 // traceFarewell is how long the last traces may take when the process ends.
 const traceFarewell = 5 * time.Second
 
-// endTraces sends the remaining traces, until the deadline of the shutdown. It
-// ignores a collector that doesn't take them.
+// endTraces sends the traces that are left, until the deadline of the shutdown. It only
+// logs an error.
 func (p *process) endTraces(deadline time.Time) {
 	if soon := time.Now().Add(traceFarewell); deadline.IsZero() || deadline.After(soon) {
 		deadline = soon
