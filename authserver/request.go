@@ -16,14 +16,14 @@ const maxBody = 32 << 10
 
 // params are the parameters of a request body, decoded. An empty value counts
 // as absent (RFC 6749 section 3.2). The values of resource, which may be
-// repeated, stand in one text with a resourceSeparator after each.
+// repeated, are joined in one text with a resourceSeparator after each.
 type params map[string]string
 
-// resourceSeparator is in no value: cleanText forbids it.
+// resourceSeparator occurs in no value, because cleanText forbids it.
 const resourceSeparator = '\x00'
 
-// parseParams reads the body of a POST. Nothing of the URI's query is looked
-// at: credentials there would end in logs (RFC 6749 section 2.3.1).
+// parseParams reads the body of a POST. It ignores the query of the URI, because
+// credentials there would end up in logs (RFC 6749 section 2.3.1).
 func parseParams(w http.ResponseWriter, r *http.Request) (params, error) {
 	if r.Method != http.MethodPost {
 		return nil, errMethod
@@ -45,14 +45,15 @@ func parseParams(w http.ResponseWriter, r *http.Request) (params, error) {
 	return parseForm(string(body))
 }
 
-// maxAlone bounds the requests that go on without their client. Who sends one and leaves
-// spends nothing on it, and they would pile up.
+// maxAlone bounds the requests that go on after their client has closed the connection.
+// Without a bound they would pile up, since such requests cost the client nothing.
 const maxAlone = 256
 
-// withoutClient is the request that goes on to its end when the client closes the
-// connection: a logout is to be done though nobody waits for it, and a client that closes
-// only its half still reads (RFC 9112 section 9.6). net/http takes the one for the other.
-// While maxAlone do, others end with their client. done is to be called when it was answered.
+// withoutClient returns a request that isn't cancelled when the client closes the
+// connection. A logout must be done though nobody waits for the answer, and a client that
+// closes only its half of the connection still reads (RFC 9112 section 9.6); net/http
+// can't tell the two apart. While maxAlone requests go on like this, further ones end with
+// their client. The caller calls done when the request is answered.
 func (s *Server) withoutClient(r *http.Request) (_ *http.Request, done func()) {
 	if s.alone.Add(1) > maxAlone {
 		s.alone.Add(-1)
@@ -115,7 +116,8 @@ func parseForm(body string) (params, error) {
 	return form, nil
 }
 
-// cleanText: NUL is refused because it ends a string for some password hashes.
+// cleanText reports whether s is UTF-8 without NUL, which ends a string for some
+// password hashes.
 func cleanText(s string) bool {
 	return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
 }

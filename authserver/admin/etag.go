@@ -9,29 +9,30 @@ import (
 	"time"
 )
 
-// entityTag is a strong validator (RFC 9110 section 8.8.3) of the record that was
-// made at that time and has that revision. The time is in it because revisions
-// begin anew when a name is deleted and made again.
+// entityTag returns a strong validator (RFC 9110 section 8.8.3) of the record that was
+// created at that time and has that revision. It holds the time because revisions begin
+// anew when a name is deleted and created again.
 func entityTag(created time.Time, revision uint64) string {
 	return `"` + strconv.FormatInt(created.UnixNano(), 36) + "-" + strconv.FormatUint(revision, 36) + `"`
 }
 
-// matches evaluates If-Match, RFC 9110 section 13.1.1, for what has the tag now,
-// "" when there is nothing. Weak tags never match. Without the field it's true.
+// matches evaluates If-Match, RFC 9110 section 13.1.1. tag is the present tag of the
+// resource, "" if the resource doesn't exist. Weak tags never match. Without the field
+// the result is true.
 func matches(r *http.Request, tag string) bool {
 	fields := r.Header.Values("If-Match")
 	return len(fields) == 0 || listed(fields, func(member string) bool { return member == tag }) && tag != ""
 }
 
-// known evaluates If-None-Match, RFC 9110 section 13.1.2: whether the field names the
-// tag, weak or not, of what is there. Without the field it's false.
+// known reports whether If-None-Match, RFC 9110 section 13.1.2, names the present tag of
+// the resource, weak or not. Without the field the result is false.
 func known(r *http.Request, tag string) bool {
 	return tag != "" && listed(r.Header.Values("If-None-Match"), func(member string) bool {
 		return strings.TrimPrefix(member, "W/") == tag
 	})
 }
 
-// listed reports whether a list of tags is "*" or has a member that is meant.
+// listed reports whether a list of tags is "*" or has a member for which meant is true.
 func listed(fields []string, meant func(member string) bool) bool {
 	list := strings.Trim(strings.Join(fields, ","), " \t")
 	if list == "*" {
@@ -46,8 +47,8 @@ func listed(fields []string, meant func(member string) bool) bool {
 	return false
 }
 
-// nextTag cuts the first entity-tag off a list. A comma may stand in the quotes
-// of one (section 8.8.3), so splitting at commas won't do.
+// nextTag cuts the first entity-tag off a list. It can't split at commas, because a tag
+// may have commas inside its quotes (section 8.8.3).
 func nextTag(list string) (member, rest string) {
 	list = strings.TrimLeft(list, ", \t")
 	prefix := ""
@@ -55,7 +56,7 @@ func nextTag(list string) (member, rest string) {
 		prefix, list = "W/", list[2:]
 	}
 	if !strings.HasPrefix(list, `"`) {
-		return "", "" // no list of tags: nothing of it counts
+		return "", "" // not a list of tags: all of it is ignored
 	}
 	end := strings.IndexByte(list[1:], '"')
 	if end < 0 {
@@ -64,13 +65,12 @@ func nextTag(list string) (member, rest string) {
 	return prefix + list[:end+2], list[end+2:]
 }
 
-// namesTag reports whether the request says of which state it speaks: "*" is any.
+// namesTag reports whether If-Match names one state of the resource; "*" means any.
 func namesTag(r *http.Request) bool {
 	return !slices.Contains([]string{"", "*"}, strings.Trim(strings.Join(r.Header.Values("If-Match"), ","), " \t"))
 }
 
-// ifThere is precondition for what is there and has no tag: "*" matches it, and no
-// tag does.
+// ifThere is precondition for a resource that exists and has no tag: only "*" matches.
 func ifThere(r *http.Request) error {
 	const untagged = "untagged" // without quotes, as no member of a list is
 	if !matches(r, untagged) {
@@ -79,10 +79,10 @@ func ifThere(r *http.Request) error {
 	return precondition(r, untagged)
 }
 
-// deleted answers the DELETE of what isn't there, which is no error unless a
-// precondition says that it is there. It may have been done by an earlier try that was
-// answered with 503 because too few replicas had it in time, so confirm, unless it is
-// nil, has the store wait for them again: that it is gone isn't said before.
+// deleted answers the DELETE of a resource that doesn't exist. That is no error, unless a
+// precondition requires that the resource exists. An earlier attempt may have deleted it
+// and been answered with 503, because too few replicas confirmed in time. So confirm, if
+// it isn't nil, makes the store wait for the replicas again before the answer.
 func deleted(w http.ResponseWriter, r *http.Request, confirm func(context.Context) error) error {
 	if confirm != nil {
 		if err := confirm(r.Context()); err != nil {
@@ -95,9 +95,10 @@ func deleted(w http.ResponseWriter, r *http.Request, confirm func(context.Contex
 	return writeNothing(w)
 }
 
-// precondition is the error of a request whose precondition what has the tag now, ""
-// when there is nothing, doesn't meet: in the order of RFC 9110 section 13.2.2. That a
-// reader knows the tag is none: see writeTagged.
+// precondition returns an error if the resource doesn't meet the preconditions of the
+// request, in the order of RFC 9110 section 13.2.2. tag is the present tag of the
+// resource, "" if it doesn't exist. If-None-Match of a reader is no error here:
+// writeTagged answers it.
 func precondition(r *http.Request, tag string) error {
 	if !matches(r, tag) {
 		return errStale
@@ -110,8 +111,8 @@ func precondition(r *http.Request, tag string) error {
 
 func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
-// writeTagged answers a reader with what has the tag now, or, with 304, that it is
-// what the reader has (RFC 9110 section 15.4.5).
+// writeTagged answers a reader with the resource that has the tag, or with 304 if the
+// reader has it already (RFC 9110 section 15.4.5).
 func writeTagged(w http.ResponseWriter, r *http.Request, tag string, body any) error {
 	if err := precondition(r, tag); err != nil {
 		return err

@@ -13,91 +13,91 @@ import (
 )
 
 const (
-	// Activation is how long after it was made a deployment key begins to mint:
-	// by then every node accepts what is minted under it.
+	// Activation is the time between the making of a deployment key and its first
+	// use for minting. By then every node accepts the tokens that are minted under it.
 	Activation = 15 * time.Second
 
-	// MaxAge bounds how old a keyring is when it is used, at a node that
-	// reaches the store: so long the tokens of a deleted key may still be
-	// recognised. It is less than Activation by what clocks may differ.
+	// MaxAge bounds the age of a keyring in use at a node that reaches the store.
+	// So it also bounds how long the tokens of a deleted key may still be
+	// recognised. It is less than Activation by the difference that clocks may have.
 	MaxAge = 10 * time.Second
 
-	reloadAfter = 5 * time.Second // from then on the keyring is loaded anew, in the background
+	reloadAfter = 5 * time.Second // a keyring of this age is loaded anew, in the background
 	loadTimeout = 3 * time.Second
 	retryAfter  = time.Second // after a failure
 )
 
-// ErrLost says that the store has no deployment key any more, though it had some.
+// ErrLost says that the store has lost all of its deployment keys.
 var ErrLost = errors.New("opaque: the store lost its deployment keys")
 
-// ErrNoKey says to a loader that is ReadOnly that the store has no deployment key yet.
-// It wraps storage.ErrUnavailable.
+// ErrNoKey is the error of a loader that is ReadOnly while the store has no deployment
+// key yet. It wraps storage.ErrUnavailable.
 var ErrNoKey = fmt.Errorf("%w: opaque: it has no deployment key yet, which the authorization server makes", storage.ErrUnavailable)
 
-// Loader is a Source that loads the keyring from a store when it is first
-// asked, and again until it succeeds: a server may start before its store. It
-// is safe for concurrent use.
+// Loader is a Source that loads the keyring from a store. The first call loads
+// it, and so does every further call until one succeeds, so a server may start
+// before its store. A Loader is safe for concurrent use.
 //
-// From then on it loads the keyring anew, now and then, so that keys can be
-// added and deleted while servers run. No request waits for that, unless the
-// node was idle for MaxAge. And none fails by it: while the store can't answer,
-// or holds a key that the deployment secret doesn't open (ErrSealed), the
-// keyring that is there is used. After MaxAge it says of tokens under a key that
-// it doesn't know that nobody can tell now (storage.ErrUnavailable), since they
-// may be of a new one.
+// After that it loads the keyring anew from time to time, so that keys can be
+// added and deleted while servers run. A request waits for this only if the node
+// was idle for MaxAge, or since the store failed to answer. No request fails by
+// it: while the store doesn't answer, or holds a key that the deployment secret
+// doesn't open (ErrSealed), the loader goes on with the keyring that it has.
+// After MaxAge that keyring answers storage.ErrUnavailable for tokens under a key
+// that it doesn't know, since the key may be new.
 //
-// A store that has no keys any more lost them, since Keys deletes none that is in
-// use: the loader puts back those that it has. So grants that weren't lost with
-// them, as on another shard, live on, and all nodes go on agreeing. A store that
-// was restored from a backup counts as it is: what was minted under later keys
-// has no grant there.
+// A store without any key has lost its keys, since Keys deletes none that is in
+// use. The loader then puts back the keys that it has. So the grants that weren't
+// lost with them, as on another shard, live on, and all nodes go on with the same
+// keys. A store that was restored from a backup is taken as it is: it has no
+// grants of the keys that came later.
 //
 // A new key mints only Activation after this node first saw it. A node that has
-// just started, or has seen nothing for MaxAge, goes by when the key was made: so all
-// mint under it before the one before it may be deleted, see Keys.Delete.
+// just started, or has loaded nothing for MaxAge, goes by the time at which the
+// key was made. So every node mints under the new key before the previous one may
+// be deleted; see Keys.Delete.
 type Loader struct {
 	keys   storage.Keys
 	sealer *Sealer
 	now    func() time.Time
 	note   func(error)
-	reads  bool // and makes no key
+	reads  bool // ReadOnly: makes no key
 
 	have       atomic.Pointer[loaded]
-	background storage.Background // somebody loads
-	turn       chan struct{}      // full meanwhile; all below is theirs
+	background storage.Background // the loading
+	turn       chan struct{}      // full while somebody loads, who alone may use the fields below
 	told       string             // the failure that was noted last
 }
 
-// loaded is what the store held. Only due changes.
+// loaded is the content of the store at one time. Only due changes.
 type loaded struct {
 	ring   *Keyring
 	stored []storage.Key
-	mints  map[byte]time.Time // when each may mint, from
-	at     time.Time          // when it was asked for
-	failed time.Time          // when asking again failed last, zero if it didn't: for reloadAfter nobody waits for it again
-	due    atomic.Bool        // it is time to ask again; requests don't look at a clock for it
+	mints  map[byte]time.Time // the time from which each key may mint
+	at     time.Time          // when the store was asked
+	failed time.Time          // the last failure to load it anew, zero without one: for reloadAfter no request waits for the next attempt
+	due    atomic.Bool        // it is time to load anew; a flag, so that requests needn't read the clock
 }
 
 // LoaderOption is an option of NewLoader.
 type LoaderOption func(*Loader)
 
-// WithClock replaces time.Now as the clock that keys begin to mint by and the
-// keyring grows old by.
+// WithClock replaces time.Now as the clock for the activation of keys and for the
+// age of the keyring.
 func WithClock(now func() time.Time) LoaderOption {
 	return func(l *Loader) { l.now = now }
 }
 
-// WithNote has f told why the keyring couldn't be loaded anew, once in a row for
-// each reason, and of keys that were put back (ErrLost).
+// WithNote makes the loader call f with the reason why it couldn't load the keyring
+// anew, once for the same reason in a row, and with ErrLost when it put keys back.
 func WithNote(f func(error)) LoaderOption {
 	return func(l *Loader) { l.note = f }
 }
 
-// ReadOnly has the loader make no key and put none back: what it asks of the store is
-// ListKeys. It is for resource servers, which may be given another store than they
-// should, and mustn't make a key there that the authorization server's secret doesn't
-// open. While the store has no key, there is none to tell tokens by: Keyring returns
-// ErrNoKey.
+// ReadOnly makes the loader create no key and put none back; of the store it only calls
+// ListKeys. It is for resource servers: one that was given the wrong store must not make
+// a key there that the authorization server's secret doesn't open. While the store has
+// no key, Keyring returns ErrNoKey.
 func ReadOnly() LoaderOption {
 	return func(l *Loader) { l.reads = true }
 }
@@ -132,16 +132,16 @@ func (l *Loader) Keyring(ctx context.Context) (*Keyring, error) {
 	return have.ring, nil
 }
 
-// Wait returns when nobody loads the keyring any more, and an error when ctx ends first.
-// Whoever closes the store calls it before, when no requests come any more.
+// Wait waits until the loading in the background has ended, or returns an error when ctx
+// ends first. Call it after the last request and before the store is closed.
 func (l *Loader) Wait(ctx context.Context) error { return l.background.Wait(ctx) }
 
 func (l *Loader) leave() { <-l.turn }
 
 func (have *loaded) old(now time.Time) bool { return !now.Before(have.at.Add(MaxAge)) }
 
-// past reports whether the keyring isn't to be used any more where there can be a newer one:
-// it is old, or another key mints by now, and the one that did may be deleted soon.
+// past reports whether a request should wait for a newer keyring: this one is old, or
+// another key mints by now, so that the one that minted before may be deleted soon.
 func (have *loaded) past(now time.Time) bool {
 	for _, from := range have.mints {
 		if from.After(have.at) && !from.After(now) {
@@ -151,8 +151,8 @@ func (have *loaded) past(now time.Time) bool {
 	return have.old(now)
 }
 
-// wait loads the keyring, unless somebody else has done so meanwhile. All of it is a
-// wait for the store.
+// wait loads the keyring, unless somebody else has done so meanwhile. All of its time
+// counts as time spent waiting for the store.
 func (l *Loader) wait(ctx context.Context) (*Keyring, error) {
 	err := l.await(ctx)
 	if err == nil {
@@ -176,8 +176,8 @@ func (l *Loader) await(ctx context.Context) error {
 	}
 }
 
-// renew loads the keyring if there is none or it is due, and then leaves the turn to the
-// next. It is for all requests, so it doesn't end with the one that it began with.
+// renew loads the keyring if there is none or it is due, and then gives up the turn. It
+// serves all requests, so it doesn't end with the request that started it.
 func (l *Loader) renew(ctx context.Context) error {
 	defer l.leave()
 	have := l.have.Load()
@@ -190,8 +190,8 @@ func (l *Loader) renew(ctx context.Context) error {
 	return nil
 }
 
-// reload loads the keyring anew. When it fails, what is there stays; if that is too
-// old, it doesn't know any more which keys there are.
+// reload loads the keyring anew. When that fails, the present keyring stays; if it is too
+// old, it no longer claims to know all keys (see Keyring.outdated).
 func (l *Loader) reload(ctx context.Context) {
 	err := l.load(ctx)
 	if err == nil {
@@ -207,7 +207,7 @@ func (l *Loader) reload(ctx context.Context) {
 	l.keep(kept, retryAfter)
 }
 
-// keep makes that what there is, for so long.
+// keep makes next the present state, which is due for loading after d.
 func (l *Loader) keep(next *loaded, d time.Duration) {
 	time.AfterFunc(d, func() { next.due.Store(true) })
 	l.have.Store(next)
@@ -220,12 +220,12 @@ func (l *Loader) tell(err error) {
 	}
 }
 
-// load replaces the keyring by what the store has now.
+// load replaces the keyring by one with the keys that the store has now.
 func (l *Loader) load(ctx context.Context) error {
 	if l.sealer == nil {
 		return ErrNoSecret
 	}
-	had, now := l.have.Load(), l.now() // before the store is asked: what it says later is newer than that
+	had, now := l.have.Load(), l.now() // read before the store is asked, so that the answer is never older than now
 	stored, err := l.keys.ListKeys(ctx)
 	if err == nil && len(stored) == 0 {
 		stored, err = l.furnish(ctx, had)
@@ -247,8 +247,8 @@ func (l *Loader) load(ctx context.Context) error {
 	return nil
 }
 
-// furnish gives a store without keys those that it lost, or its first one. When
-// another process was faster, its keys count.
+// furnish gives a store without keys the keys that it lost, or its first one. If another
+// process was faster, its keys count.
 func (l *Loader) furnish(ctx context.Context, had *loaded) ([]storage.Key, error) {
 	switch {
 	case l.reads && had != nil:
@@ -276,9 +276,9 @@ func (l *Loader) furnish(ctx context.Context, had *loaded) ([]storage.Key, error
 	return stored, err
 }
 
-// mintTimes tells when each key may mint. One that appeared while this node looked now
-// and then was seen by no node before the last look, whatever the clock of the one that
-// made it, and however late the store wrote it.
+// mintTimes returns the time from which each key may mint. If a key is new to a node that
+// has looked regularly, no node saw it before that node's last look, whatever the clock of
+// its maker says and however late the store wrote it.
 func mintTimes(stored []storage.Key, had *loaded, now time.Time) map[byte]time.Time {
 	mints := make(map[byte]time.Time, len(stored))
 	for _, k := range stored {
@@ -305,7 +305,7 @@ func sameKey(a, b storage.Key) bool {
 	return a.ID == b.ID && bytes.Equal(a.Sealed, b.Sealed) && a.Created.Equal(b.Created)
 }
 
-// ring makes the keyring, unless it is the one that there was.
+// ring returns the keyring of next, which is that of had if nothing has changed.
 func (l *Loader) ring(next, had *loaded) (*Keyring, error) {
 	byAge := oldestFirst(next.stored)
 	mint := byAge[0]

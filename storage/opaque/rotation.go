@@ -10,7 +10,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Why the keys can't be changed now. Compare with errors.Is.
+// The reasons why keys can't be changed now. Compare with errors.Is.
 var (
 	// ErrRotating: a key was made already and doesn't mint yet.
 	ErrRotating = errors.New("opaque: a new key is waiting to mint already")
@@ -18,46 +18,45 @@ var (
 	// ErrKeysFull: every id is taken.
 	ErrKeysFull = errors.New("opaque: there is no free id for a key")
 
-	// ErrKeyInUse: tokens are minted under the key, or were a moment ago, or
-	// will be.
+	// ErrKeyInUse: tokens are, will be, or a moment ago were minted under the key.
 	ErrKeyInUse = errors.New("opaque: the key mints, or did a moment ago, or is going to")
 
 	// ErrNoSecret: keys can't be made without the deployment secret.
 	ErrNoSecret = errors.New("opaque: without the deployment secret no key can be made")
 )
 
-// KeyState is what a deployment key is good for.
+// KeyState is the stage in the life of a deployment key.
 type KeyState string
 
-// The states of a deployment key, in the order that it passes through them.
+// The states of a deployment key, in the order in which it passes through them.
 const (
-	KeyPending  KeyState = "pending"  // every node learns to accept it
-	KeyMinting  KeyState = "minting"  // new tokens are made under it
+	KeyPending  KeyState = "pending"  // the nodes learn to accept it
+	KeyMinting  KeyState = "minting"  // new tokens are minted under it
 	KeyAccepted KeyState = "accepted" // its tokens are recognised until it is deleted
 )
 
-// KeyInfo is what may be told of a deployment key.
+// KeyInfo describes a deployment key without its secret.
 type KeyInfo struct {
 	ID        byte
 	Created   time.Time
-	MintsFrom time.Time // or some seconds later, as each node learns of it
+	MintsFrom time.Time // some seconds later at nodes that learn of it later
 	State     KeyState
 }
 
-// Keys rotates the deployment keys of a store while servers run. Several may do
-// so at once. It is safe for concurrent use.
+// Keys rotates the deployment keys of a store while servers run. Several processes
+// may do so at once. Keys is safe for concurrent use.
 //
-// The key that was made last mints, Activation after it was made: by then every
-// node has loaded it. The very first one mints at once. All others are accepted
-// until somebody deletes them.
+// The newest key mints from Activation after it was made, when every node has loaded
+// it. The very first key mints at once. All other keys are accepted until somebody
+// deletes them.
 type Keys struct {
 	store  storage.Keys
 	sealer *Sealer
 	now    func() time.Time
 }
 
-// NewKeys returns the store's keys. Nil now is time.Now. Without a sealer none can
-// be made.
+// NewKeys returns the keys of a store. A nil now means time.Now. Without a sealer no key
+// can be made.
 func NewKeys(store storage.Keys, sealer *Sealer, now func() time.Time) *Keys {
 	if now == nil {
 		now = time.Now
@@ -76,14 +75,14 @@ func (k *Keys) List(ctx context.Context) ([]KeyInfo, error) {
 	return infos, nil
 }
 
-// Rotate makes a key that takes over minting. It returns ErrRotating while there
-// is one that doesn't mint yet, and when another rotation is faster; ErrKeysFull;
-// ErrNoSecret; and ErrSealed when the deployment secret isn't that of the store,
-// whose nodes couldn't open the key.
+// Rotate makes a key that takes over minting. It returns ErrRotating while a key
+// doesn't mint yet, and when another rotation is faster; ErrKeysFull; ErrNoSecret;
+// and ErrSealed when the deployment secret isn't the one of the store, since its
+// nodes couldn't open the key.
 //
-// Its id is the next one that is free, so of two rotations at once both want the
-// same, and one gets it. After 255 comes 0: an id is used again only when its key
-// was deleted, 255 rotations later.
+// The id of the key is the next free one. Two rotations at once want the same id, and
+// only one gets it. After 255 comes 0: an id is used again only after its key was
+// deleted and 255 rotations later.
 func (k *Keys) Rotate(ctx context.Context) (KeyInfo, error) {
 	stored, made, err := k.next(ctx)
 	if err != nil {
@@ -101,13 +100,14 @@ func (k *Keys) Rotate(ctx context.Context) (KeyInfo, error) {
 	return infos[len(infos)-1], nil
 }
 
-// Next returns the id of the key that Rotate would make now, or why it wouldn't.
+// Next returns the id of the key that Rotate would make now, or the error that Rotate
+// would return.
 func (k *Keys) Next(ctx context.Context) (byte, error) {
 	_, made, err := k.next(ctx)
 	return made.ID, err
 }
 
-// next is the keys that there are, and the one to make.
+// next returns the keys of the store, and the key to make without its secret.
 func (k *Keys) next(ctx context.Context) (stored []storage.Key, made storage.Key, err error) {
 	if k.sealer == nil {
 		return nil, made, ErrNoSecret
@@ -129,7 +129,7 @@ func (k *Keys) next(ctx context.Context) (stored []storage.Key, made storage.Key
 	if newest.State == KeyPending {
 		return nil, made, ErrRotating
 	}
-	made.Created = latest(made.Created, newest.Created.Add(time.Millisecond)) // another's clock may be ahead
+	made.Created = latest(made.Created, newest.Created.Add(time.Millisecond)) // the clock of the newest key's maker may be ahead
 	made.ID, err = nextID(stored, newest.ID)
 	return stored, made, err
 }
@@ -143,10 +143,10 @@ func nextID(stored []storage.Key, newest byte) (byte, error) {
 	return 0, ErrKeysFull
 }
 
-// Delete forgets a key: within MaxAge no node recognises its tokens any more. It
-// returns ErrKeyInUse for a key that mints or is going to, and as long as a node may
-// still mint under it: it sees a new key within MaxAge, and mints under that Activation
-// later. An unknown id is no error.
+// Delete deletes a key: within MaxAge no node recognises its tokens any more. It returns
+// ErrKeyInUse for a key that mints or is going to mint, and as long as a node may still
+// mint under the key: a node sees a new key within MaxAge, and mints under the new one
+// from Activation after that. An unknown id is no error.
 func (k *Keys) Delete(ctx context.Context, id byte) error {
 	err := k.MayDelete(ctx, id)
 	switch {
@@ -158,10 +158,11 @@ func (k *Keys) Delete(ctx context.Context, id byte) error {
 	return k.store.DeleteKey(ctx, id)
 }
 
-// Deleted returns nil when what was deleted before is to stay so: a store that confirms
-// deletions (redisstore.WithReplicas) confirms with one all that came before it. So it
-// deletes an id without a key, and of those the one that rotations come to last: the next
-// may have a key by now. With 255 keys there is no other, and nothing is confirmed.
+// Deleted returns nil once all earlier deletions are sure to last. A store that confirms
+// deletions (redisstore.WithReplicas) confirms all earlier ones with each. So Deleted
+// deletes an id that has no key, and takes the one that rotations reach last, since the
+// next one may have a key by now. With 255 keys there is no such id, and nothing is
+// confirmed.
 func (k *Keys) Deleted(ctx context.Context) error {
 	stored, err := k.store.ListKeys(ctx)
 	if err != nil || len(stored) >= 255 {
@@ -177,19 +178,19 @@ func (k *Keys) Deleted(ctx context.Context) error {
 	return k.store.DeleteKey(ctx, last)
 }
 
-// KeyInUseError is an ErrKeyInUse that ends: a newer key was made.
+// KeyInUseError is an ErrKeyInUse that will end, since a newer key was made.
 type KeyInUseError struct {
-	Wait time.Duration // before the key may be deleted; more than zero
+	Wait time.Duration // until the key may be deleted; more than zero
 }
 
-// Error says so.
+// Error returns the text of ErrKeyInUse.
 func (e *KeyInUseError) Error() string { return ErrKeyInUse.Error() }
 
 // Unwrap returns ErrKeyInUse.
 func (e *KeyInUseError) Unwrap() error { return ErrKeyInUse }
 
-// MayDelete returns nil when Delete would delete the key now; storage.ErrNotFound
-// when there is none.
+// MayDelete returns nil if Delete would delete the key now, else the error of Delete, and
+// storage.ErrNotFound for an unknown id.
 func (k *Keys) MayDelete(ctx context.Context, id byte) error {
 	stored, err := k.store.ListKeys(ctx)
 	if err != nil {
@@ -210,13 +211,13 @@ func (k *Keys) MayDelete(ctx context.Context, id byte) error {
 	return nil
 }
 
-// describe tells of the keys, the oldest first.
+// describe returns the infos of the keys, the oldest first.
 func describe(stored []storage.Key, now time.Time) []KeyInfo {
 	var infos []KeyInfo
 	minting := 0
 	for i, k := range oldestFirst(stored) {
 		info := KeyInfo{ID: k.ID, Created: k.Created, MintsFrom: k.Created, State: KeyAccepted}
-		if i > 0 { // there was another that could mint meanwhile
+		if i > 0 { // an older key can mint meanwhile
 			info.MintsFrom = k.Created.Add(Activation)
 		}
 		if now.Before(info.MintsFrom) {

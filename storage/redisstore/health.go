@@ -11,13 +11,13 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// writeScript writes nothing, but Redis refuses to run it when it would refuse
-// a write: it doesn't say otherwise in its first line.
+// writeScript writes nothing. Redis still refuses to run it whenever it would refuse a
+// write, because its first line doesn't have the flag no-writes.
 var writeScript = redis.NewScript("#!lua\nreturn 1")
 
-// Health implements storage.Store: three round trips, the second and third to every node of
-// a Cluster, and one more to each where replicas are waited for. A store that lacks those
-// counts as one that refuses, though it creates grants and users.
+// Health implements storage.Store. It takes three round trips, the second and third to
+// every master of a Cluster, and a fourth to each if calls wait for replicas. A store that
+// lacks replicas counts as storage.Refusing, though it creates grants and users.
 func (s *Store) Health(ctx context.Context) storage.Health {
 	state := s.state(ctx)
 	return storage.Health{State: state, Open: s.tripped.Load() > 0}
@@ -43,7 +43,7 @@ func (s *Store) state(ctx context.Context) storage.HealthState {
 		return nil
 	})
 	if err != nil || len(found) == 0 {
-		return storage.Down // nobody tells which nodes there are
+		return storage.Down // no node tells which nodes there are
 	}
 	if found[storage.Down] && len(found) > 1 {
 		return storage.Partial
@@ -56,26 +56,26 @@ func (s *Store) state(ctx context.Context) storage.HealthState {
 	return storage.Healthy
 }
 
-// follows is a replica that has answered within the last seconds: each does so once a second.
-// Redis 8 and Valkey 8 tell more of it after that.
+// follows matches the line of a replica that has answered within the last seconds; each
+// does so once a second. In Redis 8 and Valkey 8 more fields follow.
 var follows = regexp.MustCompile(`(?m)^slave\d+:.*,state=online,.*,lag=[0-3](,.*)?\r?$`)
 
-// lacksReplicas reports whether the node has fewer replicas than calls wait for, as far
-// as it tells: its user may not be allowed to ask.
+// lacksReplicas reports whether the node has fewer replicas than calls wait for. It is
+// false if the node doesn't tell, because its user may not run INFO.
 func (s *Store) lacksReplicas(ctx context.Context, node *redis.Client) bool {
 	told, err := node.Info(ctx, "replication").Result()
 	return err == nil && len(follows.FindAllString(told, -1)) < s.replicas
 }
 
-// evicts reports whether the node makes room by forgetting keys when its memory is full,
-// as far as it tells: see the package comment.
+// evicts reports whether the node deletes keys when its memory is full (see the package
+// comment). It is false if the node doesn't tell.
 func evicts(ctx context.Context, node *redis.Client) bool {
 	told, err := node.Info(ctx, "memory").Result()
 	return err == nil && strings.Contains(told, "maxmemory_policy:") &&
 		!strings.Contains(told, "maxmemory_policy:noeviction") && !strings.Contains(told, "maxmemory:0\r")
 }
 
-// writable is the state of a node that answered so to writeScript.
+// writable returns the state of a node whose answer to writeScript was err.
 func writable(err error) storage.HealthState {
 	switch {
 	case err == nil:
@@ -87,5 +87,5 @@ func writable(err error) storage.HealthState {
 	case redis.HasErrorPrefix(err, "READONLY"):
 		return storage.ReadOnly
 	}
-	return storage.Refusing // for want of replicas, or because it can't save
+	return storage.Refusing // too few replicas, or it can't save
 }
