@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/grantd/grantd/storage"
 	"github.com/grantd/grantd/storage/opaque"
@@ -16,7 +17,7 @@ import (
 // A token that would end a grant, but was issued to another client, is refused
 // with invalid_grant, because section 2.1 wants the client to be informed. Any
 // other token gets a 200 without effect (section 2.2), whoever presents it. So
-// nobody learns anything about a grant without a usable token of it.
+// nobody learns anything about a grant without a token that could end it.
 //
 // revoke ignores token_type_hint. The token itself tells its kind, so no hint
 // can be wrong or multiply the look-ups (section 5).
@@ -58,10 +59,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request, ev *Event) error
 	return nil
 }
 
-// revocable returns the grant that the token may end, or ErrNotFound. A current
-// token may end its grant. So may a spent refresh token that may still be
-// retried: a client that lost the answer to its refresh has no other token to
-// log out with.
+// revocable returns the grant that the token ends, or ErrNotFound.
 func (s *Server) revocable(ctx context.Context, text string) (storage.Grant, error) {
 	keys, err := s.cfg.Keys.Keyring(ctx)
 	if err != nil {
@@ -77,24 +75,43 @@ func (s *Server) revocable(ctx context.Context, text string) (storage.Grant, err
 	return s.endedBy(ctx, token)
 }
 
-// endedBy returns the grant that the token ends.
+// replacedWithin is how long after a refresh the access token that it replaced still
+// ends the grant: a logout that runs beside a refresh must end its result too.
+const replacedWithin = 10 * time.Second
+
+// endedBy returns the grant that the token ends, or ErrNotFound. That is the grant of a
+// current token, of an access token that was just replaced, and of a spent refresh token:
+// a client that lost the answer to its refresh has no other, and at the token endpoint a
+// spent refresh token ends the grant too.
 func (s *Server) endedBy(ctx context.Context, token opaque.Token) (storage.Grant, error) {
 	g, err := s.cfg.Store.LoadGrant(ctx, token.Grant)
-	if errors.Is(err, storage.ErrNotFound) {
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
 		// The 200 promises that the grant stays ended. An earlier call may have
 		// ended it before replicas confirmed that; LoadRetry waits for them.
 		_, err = s.cfg.Store.LoadRetry(ctx, token.Grant)
 		return g, cmp.Or(err, storage.ErrNotFound)
-	}
-	if err != nil || token.Current(g, s.now()) {
+	case err != nil || token.Current(g, s.now()):
 		return g, err
+	case token.Generation >= g.Generation:
+		return g, storage.ErrNotFound // expired, or never issued
+	case token.Kind == opaque.Refresh:
+		return g, s.spent(ctx, token)
+	case token.Generation+1 == g.Generation && s.now().Sub(g.Issued) < replacedWithin:
+		return g, nil
 	}
-	if token.Kind != opaque.Refresh {
-		return storage.Grant{}, storage.ErrNotFound
-	}
+	return g, storage.ErrNotFound
+}
+
+// spent returns ErrNotFound for a refresh token that was never issued, as far as the
+// store can tell: it keeps the digest of the last one, within the retry window.
+func (s *Server) spent(ctx context.Context, token opaque.Token) error {
 	kept, err := s.cfg.Store.LoadRetry(ctx, token.Grant)
-	if err == nil && !kept.Refresh.Equal(token.Digest()) {
-		err = storage.ErrNotFound
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil
+	case err == nil && token.Generation+1 == kept.Generation && !kept.Refresh.Equal(token.Digest()):
+		return storage.ErrNotFound
 	}
-	return g, err
+	return err
 }
