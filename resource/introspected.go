@@ -16,8 +16,8 @@ var errMalformed = errors.New("the answer is not one of RFC 7662 section 2.2")
 type introspection struct {
 	Identity
 	active            bool
-	bound             bool // to a key that whoever presents the token has to prove: cnf was told
-	expires           bool // ExpiresAt was told: an exp may be the zero time too
+	bound             bool // cnf is there: whoever presents the token has to prove a key
+	expires           bool // exp is there; it may be the zero time
 	tokenType, issuer string
 }
 

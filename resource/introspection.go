@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	maxQuestion    = 32 << 10 // bytes of the form that asks about a token, of which grantd takes as many
+	maxQuestion    = 32 << 10 // bytes of the form that asks about a token; grantd accepts no more
 	maxAnswer      = 64 << 10 // bytes of an answer
-	maxConnections = 128      // to the authorization server; all of them are kept for the next question
+	maxConnections = 128      // to the authorization server, all kept alive
 	usualTimeout   = 2 * time.Second
 )
 
-// Why a token is refused that the authorization server was asked about; told to the operator only.
+// The reasons why an introspected token is refused. Only the operator sees them.
 var (
 	errInactive  = fmt.Errorf("%w: inactive, says the authorization server", ErrInvalidToken)
 	errTokenType = fmt.Errorf("%w: its token_type is not Bearer", ErrInvalidToken)
@@ -33,7 +33,7 @@ var (
 	errIssuer    = fmt.Errorf("%w: of another issuer, or of one that isn't told", ErrInvalidToken)
 )
 
-// What is wrong with an answer. The texts quote nothing of it.
+// The faults of an answer. The texts quote nothing of it.
 var (
 	errTooLong   = errors.New("the answer is longer than 64 KiB")
 	errMediaType = errors.New("the answer is not application/json: is Endpoint the introspection endpoint?")
@@ -44,37 +44,37 @@ var (
 type IntrospectionConfig struct {
 	// Endpoint is the URL of the introspection endpoint, the introspection_endpoint
 	// of the server's metadata (RFC 8414 section 2): https, or http on a loopback
-	// host, without user, query and fragment. Needed.
+	// host, without user, query and fragment. Required.
 	Endpoint string
 
-	// ClientID and ClientSecret are what the API is known by to the authorization
-	// server, as a client that may introspect. They are sent with HTTP Basic,
-	// form-encoded (RFC 6749 section 2.3.1). Needed.
+	// ClientID and ClientSecret are the API's credentials at the authorization
+	// server, those of a client that may introspect. They are sent with HTTP Basic,
+	// form-encoded (RFC 6749 section 2.3.1). Required.
 	ClientID, ClientSecret string
 
-	// Issuer is whose tokens are taken, spelled as the server's metadata does: an
-	// answer has to name it as iss. Default: iss isn't looked at.
+	// Issuer is the only issuer whose tokens are accepted, spelled as in the server's
+	// metadata: every answer has to name it as iss. Default: iss is ignored.
 	Issuer string
 
-	// Timeout of one question, from the connection to the end of the answer. The
-	// request's own context may end it sooner. Default: 2 s.
+	// Timeout bounds one question, from the connection to the end of the answer. The
+	// context of the request may end it sooner. Default: 2 s.
 	Timeout time.Duration
 
-	// Client asks, but follows no redirect, whatever its CheckRedirect says. Set it
-	// for certificates of your own (TLS), a proxy or traces. Default: one that keeps
-	// up to 128 connections of HTTP/1.1, and opens no more. One that speaks HTTP/2, as a
-	// clone of http.DefaultTransport does, needs a SendPingTimeout, or goes on asking
-	// through a dead connection for minutes.
+	// Client sends the questions. It follows no redirect, whatever its CheckRedirect
+	// says. Set it for your own certificates (TLS), a proxy or traces. A client that
+	// speaks HTTP/2, such as one with a clone of http.DefaultTransport, needs a
+	// SendPingTimeout: without it, it keeps asking through a dead connection for
+	// minutes. Default: a client that opens and keeps up to 128 connections of HTTP/1.1.
 	Client *http.Client
 
-	// Now is the clock that tokens expire by. Default: time.Now.
+	// Now is the clock for the expiry of tokens. Default: time.Now.
 	Now func() time.Time
 }
 
-// IntrospectionValidator is a Validator that asks the authorization server by token
-// introspection, RFC 7662: it needs neither the store nor the keys. It keeps nothing
-// between calls, so a revoked token is refused by the next request. It is safe for
-// concurrent use.
+// IntrospectionValidator is a Validator that asks the authorization server about each
+// token, by token introspection (RFC 7662). It needs neither the store nor the keys. It
+// keeps nothing between calls, so a revoked token is refused at the next request. It is
+// safe for concurrent use.
 type IntrospectionValidator struct {
 	endpoint     string
 	authenticate func(*http.Request)
@@ -84,8 +84,8 @@ type IntrospectionValidator struct {
 	now          func() time.Time
 }
 
-// NewIntrospectionValidator returns a validator, or an error that names the faulty
-// field. It asks nobody yet.
+// NewIntrospectionValidator returns a validator, or an error that names the faulty field.
+// It doesn't connect to the server yet.
 func NewIntrospectionValidator(c IntrospectionConfig) (*IntrospectionValidator, error) {
 	endpoint, err := wellknown.Parse(c.Endpoint)
 	switch {
@@ -103,11 +103,12 @@ func NewIntrospectionValidator(c IntrospectionConfig) (*IntrospectionValidator, 
 	}
 	timeout := cmp.Or(c.Timeout, usualTimeout)
 	if c.Client == nil {
-		// No HTTP/2: a question that nobody answers leaves its connection open there, and
-		// the next ones go the same dead way until TCP gives up. Here it ends with it.
+		// HTTP/1.1, because it closes the connection of a question that got no answer.
+		// HTTP/2 would send the next questions over the same dead connection until TCP
+		// gives up.
 		c.Client = &http.Client{Transport: &http.Transport{
 			Proxy:               wellknown.Proxy,
-			DialContext:         (&net.Dialer{Timeout: timeout}).DialContext, // else one that nobody waits for any more takes a place
+			DialContext:         (&net.Dialer{Timeout: timeout}).DialContext, // so that an abandoned attempt doesn't hold its place for long
 			TLSHandshakeTimeout: timeout,
 			MaxConnsPerHost:     maxConnections,
 			MaxIdleConnsPerHost: maxConnections,
@@ -120,19 +121,19 @@ func NewIntrospectionValidator(c IntrospectionConfig) (*IntrospectionValidator, 
 	id, secret := url.QueryEscape(c.ClientID), url.QueryEscape(c.ClientSecret)
 	v := &IntrospectionValidator{
 		endpoint: c.Endpoint, issuer: c.Issuer, timeout: timeout, client: *c.Client, now: c.Now,
-		authenticate: func(r *http.Request) { r.SetBasicAuth(id, secret) }, // a function, so that printing v doesn't tell them
+		authenticate: func(r *http.Request) { r.SetBasicAuth(id, secret) }, // a function, so that printing v doesn't reveal them
 	}
-	// The next place would be given the token (RFC 7662 section 4).
+	// A redirect would give the token to another server (RFC 7662 section 4).
 	v.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return v, nil
 }
 
-// Validate asks about the token. It refuses an active one too that has expired by the
-// validator's clock, has no sub, or is no Bearer token (RFC 7662 section 2.2), as one
-// that is bound to a key isn't (cnf: RFC 8705 section 3.2, RFC 9449 section 6.2); nbf is
-// left to the server, so that a fresh token isn't refused where clocks differ. An error
-// that wraps ErrUnavailable says why there was no answer, or none that can be trusted,
-// and holds neither the token nor the secret.
+// Validate asks about the token. It also refuses an active token that has expired by the
+// validator's clock, that has no sub, or that isn't a bearer token (RFC 7662 section 2.2);
+// a token bound to a key is none (cnf: RFC 8705 section 3.2, RFC 9449 section 6.2). It
+// ignores nbf, which the server has checked, so that differing clocks don't refuse a fresh
+// token. An error that wraps ErrUnavailable tells why there was no answer, or none that
+// can be trusted; it holds neither the token nor the secret.
 func (v *IntrospectionValidator) Validate(ctx context.Context, token string) (Identity, error) {
 	if !isB64Token(token) {
 		return Identity{}, errGarbled
@@ -150,8 +151,8 @@ func (v *IntrospectionValidator) Validate(ctx context.Context, token string) (Id
 	return v.judge(a)
 }
 
-// ask returns the server's answer. Every body is read to its end, so that the connection
-// serves the next question, unless it is too long.
+// ask returns the server's answer. It reads every body to its end, unless that is too
+// long, so that the connection can serve the next question.
 func (v *IntrospectionValidator) ask(ctx context.Context, form string) (introspection, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, v.endpoint, strings.NewReader(form)) //nolint:gosec // whoever configures the API names the endpoint
 	if err != nil {
@@ -159,8 +160,8 @@ func (v *IntrospectionValidator) ask(ctx context.Context, form string) (introspe
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Accept", "application/json")
-	// Not sent, being empty: asking changes nothing, so net/http may ask again when the
-	// server has just closed an idle connection.
+	// This header isn't sent, because it is empty. It tells net/http that it may ask again
+	// when the server has just closed an idle connection: a question changes nothing.
 	r.Header["Idempotency-Key"] = nil
 	v.authenticate(r)
 
@@ -184,10 +185,11 @@ func (v *IntrospectionValidator) ask(ctx context.Context, form string) (introspe
 	return parseIntrospection(body)
 }
 
-// tellable is what may be told of a call that failed. Faults of the protocol quote what
-// the server wrote, in which the token or the secret could stand.
+// tellable returns the part of a failed call's error that may be logged. Errors of the
+// protocol are replaced, because they quote the server, which may echo the token or the
+// secret.
 func tellable(err error) error {
-	for u := (*url.Error)(nil); errors.As(err, &u); { // more than one where Client's transport is a client too
+	for u := (*url.Error)(nil); errors.As(err, &u); { // several, if Client's transport is a client too
 		err = u.Err
 	}
 	var network net.Error
@@ -198,8 +200,8 @@ func tellable(err error) error {
 	return errNoAnswer
 }
 
-// statusFault tells the operator what to do about an answer that isn't 200. None of
-// them says anything of the token (RFC 7662 section 2.3).
+// statusFault tells the operator what to do about an answer that isn't 200. Such an
+// answer says nothing about the token (RFC 7662 section 2.3).
 func statusFault(status int) error {
 	advice := "is Endpoint the introspection endpoint?"
 	switch {
@@ -213,7 +215,7 @@ func statusFault(status int) error {
 	return fmt.Errorf("status %d: %s", status, advice)
 }
 
-// judge decides on an answer.
+// judge accepts or refuses the token that an answer is about.
 func (v *IntrospectionValidator) judge(a introspection) (Identity, error) {
 	switch {
 	case !a.active:
