@@ -42,6 +42,29 @@ func interopClients() []interopClient {
 	}
 }
 
+// checkCaller calls the function of the README that guards an API in Python.
+const checkCaller = `
+import os
+url, auth = os.environ["GRANTD_URL"], ("demo", "demo-secret")
+def sign_in(**more):
+    form = {"grant_type": "password", "username": "alice", "password": "secret123", **more}
+    return "Bearer " + requests.post(url + "/token", form, auth=auth).json()["access_token"]
+status, who = caller(sign_in(), "read")
+assert (status, who["username"], who["client_id"]) == (200, "alice", "demo"), (status, who)
+for authorization, scope, want in [
+    (sign_in(), "write", 403),
+    (sign_in(resource=url + "/users/me"), "read", 401),
+    (None, "read", 401), ("Basic ZGVtbzpkZW1v", "read", 401), ("Bearer invented", "read", 401),
+]:
+    assert caller(authorization, scope) == (want, None), (authorization, caller(authorization, scope))
+ask = requests.post
+def broken(*args, **more): raise requests.ConnectionError
+requests.post = broken
+assert caller("Bearer x", "read") == (503, None)
+requests.post = lambda *args, auth, **more: ask(*args, auth=("demo-api", "wrong"), **more)
+assert caller("Bearer x", "read") == (503, None)
+`
+
 // TestInterop runs other people's clients against the real program: whatever
 // one of them can't do is taken for a fault of grantd's. A library that is
 // missing is a failure.
@@ -60,7 +83,9 @@ func TestInterop(t *testing.T) {
 	program := strings.ReplaceAll(blocks(t, readme(t), "From Python", "python")[0], "http://127.0.0.1:8080", g.URL)
 	env = append(env, "OAUTHLIB_INSECURE_TRANSPORT=1")
 	shown := interopClient{"README", "", []string{debianPython, "-c", "import requests_oauthlib"}, "make deps", []string{debianPython, "-c", program + "\nassert session.get(url + '/users/me').status_code == 401\n"}}
-	for _, c := range append(interopClients(), shown) {
+	api := strings.ReplaceAll(blocks(t, readme(t), "From Python", "python")[1], "http://127.0.0.1:8080", g.URL)
+	guard := interopClient{"README's API", "", []string{debianPython, "-c", "import requests"}, "make deps", []string{debianPython, "-c", api + checkCaller}}
+	for _, c := range append(interopClients(), shown, guard) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			if out, err := c.command(t, c.install, env); err != nil {
