@@ -25,6 +25,8 @@ const (
 	reloadAfter = 5 * time.Second // a keyring of this age is loaded anew, in the background
 	loadTimeout = 3 * time.Second
 	retryAfter  = time.Second // after a failure
+
+	firstID = 1 // of the first key of a store
 )
 
 // ErrLost says that the store has lost all of its deployment keys.
@@ -256,7 +258,6 @@ func (l *Loader) furnish(ctx context.Context, had *loaded) ([]storage.Key, error
 	case l.reads:
 		return nil, ErrNoKey
 	}
-	const firstID = 1
 	lost := []storage.Key{{ID: firstID, Sealed: l.sealer.Seal(NewKey(firstID)), Created: l.now().UTC()}}
 	if had != nil {
 		lost = had.stored

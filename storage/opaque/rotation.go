@@ -120,7 +120,7 @@ func (k *Keys) next(ctx context.Context) (stored []storage.Key, made storage.Key
 			return nil, made, err
 		}
 	}
-	made = storage.Key{Created: k.now().UTC(), ID: 1}
+	made = storage.Key{Created: k.now().UTC(), ID: firstID}
 	infos := describe(stored, made.Created)
 	if len(infos) == 0 {
 		return stored, made, nil
@@ -217,7 +217,7 @@ func describe(stored []storage.Key, now time.Time) []KeyInfo {
 	minting := 0
 	for i, k := range oldestFirst(stored) {
 		info := KeyInfo{ID: k.ID, Created: k.Created, MintsFrom: k.Created, State: KeyAccepted}
-		if i > 0 { // an older key can mint meanwhile
+		if i > 0 || k.ID != firstID { // an older key can mint meanwhile, or could until it was deleted
 			info.MintsFrom = k.Created.Add(Activation)
 		}
 		if now.Before(info.MintsFrom) {

@@ -194,10 +194,14 @@ func TestDeletingAKey(t *testing.T) {
 		inUse("minting", 2)
 		wantParsed(t, r, old)
 
+		before := listed(t, keys)[0]
 		for range 2 { // again is no error
 			if err := keys.Delete(t.Context(), 1); err != nil {
 				t.Fatal(err)
 			}
+		}
+		if after := listed(t, keys); len(after) != 1 || after[0] != before {
+			t.Errorf("with the old key %+v, without it %+v", before, after)
 		}
 		mustRefuse(t, later(t, loader, opaque.MaxAge), opaque.Access, old.text, "its key is deleted")
 		time.Sleep(opaque.MaxAge) // idle
