@@ -15,7 +15,9 @@ import (
 // opaque.Adopt. Every storage.ErrNotFound may be wrapped.
 type Legacy interface {
 	// AccessGrant returns the grant that a live access token stands for, or
-	// storage.ErrNotFound. The grant needn't be in the store.
+	// storage.ErrNotFound. The grant needn't be in the store. Of an access token
+	// that isn't live any more, but moved, the grant's id is returned beside
+	// storage.ErrNotFound.
 	AccessGrant(ctx context.Context, text string) (storage.Grant, error)
 
 	// RefreshGrant returns the grant that a live refresh token stands for; the
@@ -105,6 +107,9 @@ func (s *Server) legacyRevocable(ctx context.Context, text string) (storage.Gran
 	g, err := s.legacyAccess(ctx, text)
 	if s.cfg.Legacy == nil || !errors.Is(err, storage.ErrNotFound) {
 		return g, err
+	}
+	if g.ID != (storage.GrantID{}) {
+		return s.endedBy(ctx, opaque.Adopt(opaque.Access, g.ID, text))
 	}
 	g, moved, err := s.cfg.Legacy.RefreshGrant(ctx, text)
 	if err != nil || !moved {

@@ -68,7 +68,10 @@ func (l *legacy) AccessGrant(ctx context.Context, text string) (storage.Grant, e
 	if l.fault != nil {
 		return storage.Grant{}, l.fault
 	}
-	if l.forgotten || l.moved || text != legacyAccess {
+	if l.moved && text == legacyAccess {
+		return storage.Grant{ID: l.grant}, fmt.Errorf("%w: legacy", storage.ErrNotFound)
+	}
+	if l.forgotten || text != legacyAccess {
 		return storage.Grant{}, fmt.Errorf("%w: legacy", storage.ErrNotFound)
 	}
 	return l.stands(ctx)
@@ -154,6 +157,22 @@ func TestLegacyRefresh(t *testing.T) {
 
 // The answer is lost when the token can't be settled: whoever repeats the request
 // in time gets the pair.
+// As of the server's own: see TestRevokeOfAReplacedAccessToken.
+func TestLegacyAccessTokenThatWasReplaced(t *testing.T) {
+	for after, want := range map[time.Duration]func(*testing.T, *fixture, answer){
+		9 * time.Second:  wantDead,
+		10 * time.Second: func(t *testing.T, f *fixture, a answer) { wantAlive(t, f, a) },
+	} {
+		t.Run(after.String(), func(t *testing.T) {
+			f, _ := withLegacy(t, withoutRetries)
+			pair := wantToken(t, f.post(t, refreshForm(legacyText), asWeb))
+			f.advance(after)
+			wantDone(t, f.revoke(t, form("token", legacyAccess), asWeb))
+			want(t, f, pair)
+		})
+	}
+}
+
 func TestLegacyRefreshIsRepeated(t *testing.T) {
 	for name, settled := range map[string]bool{"settled": true, "not settled": false} {
 		t.Run(name, func(t *testing.T) {

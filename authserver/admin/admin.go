@@ -93,7 +93,8 @@ type Config struct {
 // Every storage.ErrNotFound may be wrapped.
 type Legacy interface {
 	// AccessGrant returns the grant that a live access token stands for, or
-	// storage.ErrNotFound.
+	// storage.ErrNotFound. Of one that isn't live any more, but moved, the grant's
+	// id is returned beside that.
 	AccessGrant(ctx context.Context, text string) (storage.Grant, error)
 
 	// RefreshGrant returns the grant that a live refresh token stands for, or

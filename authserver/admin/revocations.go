@@ -270,7 +270,11 @@ func (a *API) namedLegacy(ctx context.Context, text string) (single, error) {
 	}
 	g, err := a.cfg.Legacy.AccessGrant(ctx, text)
 	moved := false
-	if errors.Is(err, storage.ErrNotFound) {
+	switch {
+	case !errors.Is(err, storage.ErrNotFound):
+	case g.ID != (storage.GrantID{}):
+		moved, err = true, nil
+	default:
 		g, moved, err = a.cfg.Legacy.RefreshGrant(ctx, text)
 	}
 	switch {

@@ -85,7 +85,12 @@ func (a *API) legacyToken(ctx context.Context, text string) (TokenInfo, error) {
 	}
 	info := TokenInfo{Kind: kindAccess, Active: true}
 	g, err := a.cfg.Legacy.AccessGrant(ctx, text)
-	if errors.Is(err, storage.ErrNotFound) {
+	switch {
+	case !errors.Is(err, storage.ErrNotFound):
+	case g.ID != (storage.GrantID{}):
+		info.Active = false
+		g, err = a.cfg.Store.LoadGrant(ctx, g.ID)
+	default:
 		var moved bool
 		g, moved, err = a.cfg.Legacy.RefreshGrant(ctx, text)
 		info = TokenInfo{Kind: kindRefresh, Active: !moved}

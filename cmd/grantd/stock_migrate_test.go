@@ -282,6 +282,31 @@ func TestStockTokensAreRevoked(t *testing.T) {
 			t.Errorf("the answer to the refresh may have been lost: %v", err)
 		}
 	})
+	t.Run("an access token that was just replaced", func(t *testing.T) {
+		p := m.stock(web, stockUser, "read")
+		next := m.refreshed(web, p)
+		if err := m.revokes(web, p.access).ok(); err != nil || m.lives(next.access) {
+			t.Errorf("a logout beside a refresh: %v", err)
+		}
+	})
+}
+
+// An access token was handed to many APIs: once it was replaced it ends nothing,
+// and it is never a spent refresh token.
+func TestReplacedStockAccessTokenEndsNothing(t *testing.T) {
+	for name, window := range map[string]time.Duration{"with a retry window": 10 * time.Second, "without one": 0} {
+		t.Run(name, func(t *testing.T) {
+			m := startMoving(t, func(c *config) { c.RetryWindow = window })
+			p := m.stock(web, stockUser, "read")
+			last := m.refreshed(web, m.refreshed(web, p))
+			if err := m.revokes(web, p.access).ok(); err != nil || !m.lives(last.access) {
+				t.Errorf("revoking it: %v, or the grant has ended", err)
+			}
+			if err := m.ask(web, refreshForm(p.access, "")).refused(400, "invalid_grant"); err != nil || !m.lives(last.access) {
+				t.Errorf("refreshing with it: %v, or the grant has ended", err)
+			}
+		})
+	}
 }
 
 // An admin ends the sign-in that a stock token stands for, whether it moved over or

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/grantd/grantd/storage"
+	"github.com/grantd/grantd/storage/opaque"
 )
 
 // The bounds of tokens and records, in bytes: enough for tokens that are JWTs.
@@ -96,13 +97,19 @@ func (s *Store) movedKey(text string) string {
 	return s.prefix + movedPrefix + base64.RawURLEncoding.EncodeToString(sum[:20])
 }
 
-// marker returns the value at movedKey: the id of the grant and, once the
-// refresh token was spent, the digest of the access token that it gave.
-func marker(id storage.GrantID, pair storage.Digest) string {
-	if pair == (storage.Digest{}) {
+// marker returns the value at movedKey: the id of the grant and, once the refresh token
+// was spent, the digest of the access token that it gave. An access token has its own
+// digest there, so that it never passes for a refresh token.
+func marker(id storage.GrantID, access storage.Digest) string {
+	if access == (storage.Digest{}) {
 		return string(id[:])
 	}
-	return string(id[:]) + string(pair[:])
+	return string(id[:]) + string(access[:])
+}
+
+// accessMarker returns the marker of an access token.
+func accessMarker(id storage.GrantID, text string) string {
+	return marker(id, opaque.Adopt(opaque.Access, id, text).Digest())
 }
 
 func markerGrant(text string) (storage.GrantID, bool) {

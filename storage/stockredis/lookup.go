@@ -33,6 +33,7 @@ var (
 type token struct {
 	text     string
 	moved    bool
+	access   bool            // if moved: it is known for an access token
 	grant    storage.GrantID // if moved
 	recordID string          // unless moved
 	record   record          // unless moved
@@ -65,7 +66,7 @@ func (s *Store) lookOnce(ctx context.Context, text string) (token, error) {
 		return token{}, err
 	}
 	if id, moved := markerGrant(found[0]); moved {
-		return token{text: text, moved: true, grant: id}, nil
+		return token{text: text, moved: true, access: found[0] == accessMarker(id, text), grant: id}, nil
 	}
 	recordID := found[1]
 	if !isID(recordID) {
@@ -85,19 +86,28 @@ func (s *Store) lookOnce(ctx context.Context, text string) (token, error) {
 }
 
 // AccessGrant returns the grant that the access token stands for, or
-// storage.ErrNotFound when text is no access token, has expired or was ended.
-// It asks Redis three times and Store up to two times, or each once for a token
-// that moved.
+// storage.ErrNotFound when text is no access token, has expired or was ended. With
+// that, the id of the grant is returned of an access token that moved. AccessGrant
+// asks Redis three times and Store up to two times, or each once for a token that
+// moved.
 func (s *Store) AccessGrant(ctx context.Context, text string) (storage.Grant, error) {
 	t, err := s.look(ctx, text)
 	if err != nil {
 		return storage.Grant{}, err
 	}
-	var g storage.Grant
+	g, err := s.live(ctx, t)
+	if err != nil && t.access {
+		return storage.Grant{ID: t.grant}, err
+	}
+	return g, err
+}
+
+// live returns the grant that the token stands for as a live access token.
+func (s *Store) live(ctx context.Context, t token) (g storage.Grant, err error) {
 	switch {
 	case t.moved:
 		g, err = s.cfg.Store.LoadGrant(ctx, t.grant)
-	case t.record.Access == text:
+	case t.record.Access == t.text:
 		g, err = s.grantOf(ctx, t.recordID, t.record)
 	default:
 		err = storage.ErrNotFound // a refresh token
@@ -105,7 +115,7 @@ func (s *Store) AccessGrant(ctx context.Context, text string) (storage.Grant, er
 	if err != nil {
 		return storage.Grant{}, err
 	}
-	if !g.Access.Equal(opaque.Adopt(opaque.Access, g.ID, text).Digest()) || !s.now().Before(g.AccessExpiry) {
+	if !g.Access.Equal(opaque.Adopt(opaque.Access, g.ID, t.text).Digest()) || !s.now().Before(g.AccessExpiry) {
 		return storage.Grant{}, errExpired // or replaced by a refresh
 	}
 	return g, nil
@@ -124,7 +134,7 @@ func (s *Store) RefreshGrant(ctx context.Context, text string) (g storage.Grant,
 			}
 		}
 	}
-	if err == nil && t.moved {
+	if err == nil && t.moved && !t.access {
 		return storage.Grant{ID: t.grant}, true, nil
 	}
 	if err != nil {
@@ -186,8 +196,12 @@ func (s *Store) Settle(ctx context.Context, text string, id storage.GrantID, pai
 			keys = append(keys, s.movedKey(sibling))
 		}
 	}
+	own, sibling := marker(id, pair), accessMarker(id, t.record.Access)
+	if t.access || !t.moved && text == t.record.Access {
+		own, sibling = accessMarker(id, text), marker(id, storage.Digest{})
+	}
 	settled, err := settleScript.Run(ctx, s.client, keys,
-		marker(id, pair), marker(id, storage.Digest{}), t.recordID, s.markerLife(t.record).Milliseconds(),
+		own, marker(id, storage.Digest{}), sibling, t.recordID, s.markerLife(t.record).Milliseconds(),
 		endedGrant+id.String()).Bool()
 	if err != nil {
 		return unavailable(ctx, err)

@@ -1,10 +1,11 @@
 -- Takes a token out of the stock store and leaves the marker of its grant.
 -- KEYS  hash of what was ended; marker of the token; unless it moved before, the
 --       token, its record, and, if it has a sibling, the sibling and its marker
--- ARGV  marker to leave, the part of it that names the grant, id of the record,
---       life of the marker in milliseconds, field of the grant in the hash
+-- ARGV  marker to leave, the part of it that names the grant, the sibling's marker,
+--       id of the record, life of the markers in milliseconds, field of the grant in
+--       the hash
 -- Answers 1 when the token leads to that marker now, otherwise 0.
-if redis.call('HEXISTS', KEYS[1], ARGV[5]) == 1 then return 0 end
+if redis.call('HEXISTS', KEYS[1], ARGV[6]) == 1 then return 0 end
 
 local was = redis.call('GET', KEYS[2])
 if was then
@@ -17,11 +18,11 @@ if was then
   return 1
 end
 
-local function leads(key) return redis.pcall('GET', key) == ARGV[3] end -- a list, a hash: somebody else's
+local function leads(key) return redis.pcall('GET', key) == ARGV[4] end -- a list, a hash: somebody else's
 if #KEYS == 2 or not leads(KEYS[3]) then return 0 end
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[4])
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[5])
 if KEYS[5] and leads(KEYS[5]) then
-  redis.call('SET', KEYS[6], ARGV[2], 'PX', ARGV[4])
+  redis.call('SET', KEYS[6], ARGV[3], 'PX', ARGV[5])
   redis.call('DEL', KEYS[5])
 end
 redis.call('DEL', KEYS[3], KEYS[4])
