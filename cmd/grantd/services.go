@@ -70,7 +70,7 @@ func (p *process) handler(addr string, h handlers) (http.Handler, error) {
 		return nil, usagef("trusted_proxies: %w", err)
 	}
 	guard := func(next http.Handler) http.Handler { return next }
-	if p.config.needsProxy() {
+	if p.config.needsProxy() && h.oauth != nil { // metrics alone aren't guarded
 		guard = demandTLS(p.tlsProxies(addr, trusted))
 	}
 	h.health = p.health
