@@ -304,6 +304,19 @@ func TestRevokeOfASpentRefreshToken(t *testing.T) {
 	})
 }
 
+func TestRevokeOfAnotherClientsSpentToken(t *testing.T) {
+	f := newFixture(t)
+	first := signIn(t, f)
+	second := wantToken(t, f.post(t, refreshForm(first.text("refresh_token")), asWeb))
+	for _, kind := range []string{"access_token", "refresh_token"} {
+		wantError(t, f.revoke(t, form("token", first.text(kind)), basic("web2", "s3cret2")), http.StatusBadRequest, "invalid_grant")
+	}
+	f.advance(10 * time.Second)
+	wantDone(t, f.revoke(t, form("token", first.text("access_token")), basic("web2", "s3cret2")))
+	wantError(t, f.revoke(t, form("token", first.text("refresh_token")), basic("web2", "s3cret2")), http.StatusBadRequest, "invalid_grant")
+	wantAlive(t, f, second)
+}
+
 // A logout with the access token may come just behind a refresh of the same client.
 func TestRevokeOfAReplacedAccessToken(t *testing.T) {
 	for name, c := range map[string]struct {
