@@ -155,8 +155,6 @@ func TestLegacyRefresh(t *testing.T) {
 	}
 }
 
-// The answer is lost when the token can't be settled: whoever repeats the request
-// in time gets the pair.
 // As of the server's own: see TestRevokeOfAReplacedAccessToken.
 func TestLegacyAccessTokenThatWasReplaced(t *testing.T) {
 	for after, want := range map[time.Duration]func(*testing.T, *fixture, answer){
@@ -173,6 +171,8 @@ func TestLegacyAccessTokenThatWasReplaced(t *testing.T) {
 	}
 }
 
+// The answer is lost when the token can't be settled: whoever repeats the request
+// in time gets the pair.
 func TestLegacyRefreshIsRepeated(t *testing.T) {
 	for name, settled := range map[string]bool{"settled": true, "not settled": false} {
 		t.Run(name, func(t *testing.T) {
@@ -195,6 +195,8 @@ func TestLegacyRefreshIsRepeated(t *testing.T) {
 
 // What wasn't settled in time counts as reuse, once and for all: the token doesn't
 // become good again because its grant is gone.
+// The answer is lost when the token can't be settled: whoever repeats the request
+// in time gets the pair.
 func TestLegacyRefreshIsRepeatedTooLate(t *testing.T) {
 	f, l := withLegacy(t)
 	l.set(func() { l.afterLooking = func() { l.set(func() { l.fault = storage.ErrUnavailable }) } })
