@@ -224,7 +224,8 @@ func adminClient(t *testing.T, base, token string) {
 	}
 }
 
-// On the node that did it nobody introspects any more as a client that may not.
+// A client that loses the right to introspect loses it at once on the node that
+// makes the change.
 func TestAClientIntrospectsNoLonger(t *testing.T) {
 	g := startDev(t, "--memory")
 	token := adminToken(t, g.URL)
@@ -255,7 +256,7 @@ func TestAClientIntrospectsNoLonger(t *testing.T) {
 	}
 }
 
-// Names stand in paths, so those of the admin API may be escaped; no others.
+// Only the paths of the admin API may be escaped, because names stand in them.
 func TestPathsOfTheAdminAPI(t *testing.T) {
 	g := startDev(t, "--memory")
 	token := adminToken(t, g.URL)
@@ -284,7 +285,7 @@ func TestPathsOfTheAdminAPI(t *testing.T) {
 	}
 }
 
-// With an address of its own the admin API is there and nowhere else.
+// An admin API with an address of its own is served at that address only.
 func TestAdminAddr(t *testing.T) {
 	dir := t.TempDir()
 	adminAddr := "127.0.0.1:" + freePort(t)
@@ -329,7 +330,7 @@ func TestAdminAddr(t *testing.T) {
 	}
 }
 
-// What protects the one listener protects the other.
+// The listener of the admin API demands TLS as the main one does.
 func TestAdminAddrDemandsTLS(t *testing.T) {
 	adminAddr := "127.0.0.1:" + freePort(t)
 	g := launch{args: []string{"serve"}, env: []string{
@@ -358,8 +359,8 @@ func TestAdminAddrDemandsTLS(t *testing.T) {
 	}
 }
 
-// In the strict profile tokens are for the servers that they name; an admin is a
-// client there.
+// In the strict profile a token is good only at the servers that it names; an
+// admin is a client there.
 func TestAdminInTheStrictProfile(t *testing.T) {
 	dir := t.TempDir()
 	env := append([]string{"GRANTD_DATA=grantd.db", "GRANTD_PROFILE=strict", "GRANTD_ADMIN_PASSWORD_FILE=" + writeFile(t, "pw", "first-admin-password\n")}, serveEnv...)
@@ -396,8 +397,8 @@ func clientIDs(t *testing.T, dir string) (ids []string) {
 	return ids
 }
 
-// The client of grantd login comes with the first admin, and once: whoever deletes
-// it doesn't want it.
+// The client of grantd login is made once, with the first admin. It isn't made
+// again after it was deleted.
 func TestLoginClient(t *testing.T) {
 	env := append([]string{"GRANTD_DATA=grantd.db", "GRANTD_ADMIN_PASSWORD_FILE=" + writeFile(t, "pw", "first-admin-password\n")}, serveEnv...)
 	for _, command := range []string{"init", "serve"} {

@@ -17,8 +17,8 @@ type challenge struct {
 	parameters map[string]string // by name in lower case
 }
 
-// parseChallenges reads a WWW-Authenticate header as RFC 9110 section 11.6.1
-// spells it, but token68, which none of the schemes here uses:
+// parseChallenges reads a WWW-Authenticate header in the grammar of RFC 9110
+// section 11.6.1, except for token68, which none of the schemes here uses:
 //
 //	WWW-Authenticate = #( scheme [ 1*SP #( name BWS "=" BWS ( token / quoted-string ) ) ] )
 func parseChallenges(s string) ([]challenge, error) {
@@ -173,7 +173,7 @@ func ask(t *testing.T, base string, e exchange, body string) exchange {
 	if e.authorization != "none" {
 		r.Header.Set("Authorization", e.authorization)
 	}
-	response, err := http.DefaultTransport.RoundTrip(r) // which follows no redirection
+	response, err := http.DefaultTransport.RoundTrip(r) // follows no redirection, unlike a Client
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,8 @@ func ask(t *testing.T, base string, e exchange, body string) exchange {
 	return e
 }
 
-// TestEvery401 looks at all the refusals that a whole server can be brought to.
+// TestEvery401 makes a whole server refuse requests in every way, and checks
+// each refusal.
 func TestEvery401(t *testing.T) {
 	all := exchanges(t)
 	refused, schemes := map[string]int{}, map[string]bool{}
@@ -218,8 +219,8 @@ func TestEvery401(t *testing.T) {
 	})
 }
 
-// fitting checks the challenges of a 401: what can be sent to that path, with a
-// realm. It returns their schemes.
+// fitting checks the challenges of a 401: they must name the scheme that the
+// path takes, and a realm. It returns their schemes.
 func fitting(t *testing.T, e exchange) map[string]bool {
 	t.Helper()
 	schemes := map[string]bool{}
@@ -248,8 +249,9 @@ func fitting(t *testing.T, e exchange) map[string]bool {
 	return schemes
 }
 
-// RFC 9700 section 2.1: nobody is sent to where a request says. The server sends
-// nobody anywhere; net/http's mux would, from //token to /token for example.
+// RFC 9700 section 2.1: no request chooses where a client is redirected to. The
+// server doesn't redirect at all; net/http's mux would, from //token to /token
+// for example.
 func TestNobodyIsSentElsewhere(t *testing.T) {
 	g := startDev(t, "--memory")
 	var targets []string

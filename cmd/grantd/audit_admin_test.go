@@ -37,7 +37,7 @@ func auditOf(t *testing.T, base, token, query string) (a auditAnswer) {
 	return a
 }
 
-// adminActs are acts of admins, and what each is called.
+// adminActs are acts of admins, with their names in the trail.
 var adminActs = []struct {
 	method, path, body string
 	status             int
@@ -66,7 +66,7 @@ func TestEveryActOfAnAdminLeavesOneEvent(t *testing.T) {
 			begin := auditOf(t, r.URL, token, "").Next
 			for _, act := range adminActs {
 				answer := admins(t, r.URL, token, act.method, act.path, act.body).want(t, act.status)
-				got := auditOf(t, r.URL, token, "?after="+url.QueryEscape(begin)) // it needs no wait: it was kept before
+				got := auditOf(t, r.URL, token, "?after="+url.QueryEscape(begin)) // no wait is needed: the event was kept before the act
 				begin = got.Next
 				if len(got.Events) != 1 {
 					t.Fatalf("%s %s left %d events", act.method, act.path, len(got.Events))
@@ -87,7 +87,8 @@ func TestEveryActOfAnAdminLeavesOneEvent(t *testing.T) {
 	}
 }
 
-// What can't be accounted for isn't done, and nothing else suffers.
+// An act of an admin that can't be written to the trail isn't done; all other
+// requests work.
 func TestWithoutTheTrailNoAdminActs(t *testing.T) {
 	s, server := onARedis(t)
 	r := s.start(t)
@@ -132,8 +133,8 @@ func TestWithoutTheTrailNoAdminActs(t *testing.T) {
 	admins(t, r.URL, token, "DELETE", "/users/alice", "").want(t, http.StatusNoContent)
 }
 
-// When the memory of Redis is full the trail still takes events: else no admin could
-// end any access just then. It tells of what can't be done as well.
+// When the memory of Redis is full, the trail still takes events, or else no
+// admin could end any access then. Acts that fail are in the trail too.
 func TestTheTrailWhenMemoryIsFull(t *testing.T) {
 	s, server := onARedis(t)
 	r := s.start(t)
@@ -151,7 +152,8 @@ func TestTheTrailWhenMemoryIsFull(t *testing.T) {
 	}
 }
 
-// Nor does ending access, its receipts and their sweeps need any.
+// Ending access works when the memory of Redis is full, with its receipts and
+// their sweeps.
 func TestAccessEndsWhenMemoryIsFull(t *testing.T) {
 	s, server := onARedis(t)
 	r := s.start(t)
@@ -186,7 +188,7 @@ func TestAccessEndsWhenMemoryIsFull(t *testing.T) {
 			t.Errorf("token %d: status %d, want 401", i, status)
 		}
 	}
-	admins(t, r.URL, token, "DELETE", "/clients/demo", "").want(t, http.StatusNoContent) // last: the admin's grant is of it
+	admins(t, r.URL, token, "DELETE", "/clients/demo", "").want(t, http.StatusNoContent) // last, since the admin's grant belongs to demo
 	var causes []string
 	store := s.open(t)
 	await(t, 5*time.Second, "swept", func() bool {
@@ -210,8 +212,8 @@ func TestAccessEndsWhenMemoryIsFull(t *testing.T) {
 	}
 }
 
-// auditServer serves the admin API on a fresh store, on connections with those
-// limits.
+// auditServer serves the admin API on a fresh store, with these limits for
+// connections.
 func auditServer(t *testing.T, l limits) (base string, store storage.Store) {
 	t.Helper()
 	store, err := embedded.Open(embedded.Memory)
@@ -244,7 +246,8 @@ func auditServer(t *testing.T, l limits) (base string, store storage.Store) {
 	return "http://" + ln.Addr().String(), store
 }
 
-// A request may wait longer than requests may take to be read and answered.
+// A request that waits for events may take longer than the read and write
+// limits of its connection.
 func TestFollowingOutlastsTheDeadlinesOfTheConnection(t *testing.T) {
 	base, store := auditServer(t, limits{header: time.Second, read: 200 * time.Millisecond, write: 200 * time.Millisecond, idle: time.Second, headerBytes: 4096})
 	next := auditOf(t, base, "", "").Next
@@ -263,7 +266,7 @@ func TestFollowingOutlastsTheDeadlinesOfTheConnection(t *testing.T) {
 	}
 }
 
-// Whoever loses access while waiting isn't told of it by the events.
+// A caller whose access ends while it waits isn't given the events that follow.
 func TestFollowingEndsWithTheToken(t *testing.T) {
 	g := startDev(t, "--memory")
 	waiting, other := adminToken(t, g.URL), adminToken(t, g.URL)
@@ -282,7 +285,7 @@ func TestFollowingEndsWithTheToken(t *testing.T) {
 	}
 }
 
-// Who waits for events doesn't hold up the end of the server.
+// Requests that wait for events don't delay the end of the server.
 func TestFollowingEndsWithTheServer(t *testing.T) {
 	server := redistest.Single(t)
 	g := startDev(t, "--redis", server.URL())

@@ -27,7 +27,7 @@ type trailSite struct {
 	dir  string
 	args []string // of dev
 	open func(t *testing.T) storage.Store
-	kept func(t *testing.T) string // all that the store has of the trail, as it is kept
+	kept func(t *testing.T) string // the trail in the store's own form
 }
 
 func onSQLite(t *testing.T) trailSite {
@@ -103,8 +103,9 @@ func tokenIn(answer map[string]any, member string) string {
 	return token
 }
 
-// ownEvents are what a run of everything that users and clients do should leave in
-// the log; what concerns nobody isn't in the store. It returns the secrets of it as well.
+// ownEvents does everything that users and clients can do. It returns the events that
+// should be in the log, and the secrets that were used. Events that concern no known user
+// or client aren't in the store.
 func ownEvents(t *testing.T, r *run, alice storage.User) (want []storage.AuditEvent, secrets []string) {
 	t.Helper()
 	act := func(path, client string, form url.Values, e storage.AuditEvent) map[string]any {
@@ -175,8 +176,8 @@ func ownEvents(t *testing.T, r *run, alice storage.User) (want []storage.AuditEv
 
 var cmpAddr = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 
-// wantTrail fails unless just those events are in the trail, whatever their ids
-// and times.
+// wantTrail fails unless the trail has exactly these events; ids and times
+// aren't compared.
 func wantTrail(t *testing.T, got, want []storage.AuditEvent) {
 	t.Helper()
 	var plain []storage.AuditEvent
@@ -238,7 +239,8 @@ func TestEveryActLeavesOneEvent(t *testing.T) {
 	}
 }
 
-// A guess is an event; once guesses are refused unseen, only that they are.
+// Each guess is an event. Once the throttle refuses guesses unjudged, there is
+// a single event for that.
 func TestTheTrailOfGuesses(t *testing.T) {
 	s := onSQLite(t)
 	r := s.start(t)
@@ -268,7 +270,8 @@ func TestTheTrailOfGuesses(t *testing.T) {
 	wantNoSecret(t, "the log", r.Stderr(), []string{"guessed-secret", "no-such-client"})
 }
 
-// A stranger has networks without end. What concerns nobody leaves the trail as it was.
+// A stranger can come from any number of networks. Failures that concern no known user
+// or client leave the trail as it was.
 func TestStrangersDoNotFillTheTrail(t *testing.T) {
 	const strangers = 150
 	s := newThrottledSite(t, "GRANTD_DATA=grantd.db", "GRANTD_TRUSTED_PROXIES=127.0.0.1")
@@ -319,7 +322,8 @@ func TestStrangersDoNotFillTheTrail(t *testing.T) {
 	}
 }
 
-// Whoever fails to be a client counts apart from the client.
+// Failures to authenticate as a client are counted apart from the failures of
+// the client itself.
 func TestStrangersDoNotHideWhatAClientTries(t *testing.T) {
 	a, kept, _ := newTestAuditor()
 	for range keptFailures {
@@ -332,7 +336,7 @@ func TestStrangersDoNotHideWhatAClientTries(t *testing.T) {
 	}
 }
 
-// Of what concerns somebody so much is kept as tells of an attack.
+// Of the failures of one subject as many are kept as show an attack.
 func TestFailuresOfOneSubjectAreKeptToANumber(t *testing.T) {
 	a, kept, log := newTestAuditor()
 	fail := func(ev authserver.Event) {
@@ -403,7 +407,7 @@ func TestTwoNodesWriteOneTrail(t *testing.T) {
 	}
 	all.Wait()
 	store := s.open(t)
-	// Nobody has to stop for it.
+	// The events reach the trail while both nodes still run.
 	var trail []storage.AuditEvent
 	await(t, 5*time.Second, "in the trail", func() bool {
 		trail = trailOf(t, store)
@@ -422,7 +426,7 @@ func TestTwoNodesWriteOneTrail(t *testing.T) {
 	}
 }
 
-// Sign-ins go on while their events can't be kept, and these are kept later.
+// Sign-ins go on while their events can't be kept; the events are kept later.
 func TestSignInsGoOnWithoutTheTrail(t *testing.T) {
 	s, server := onARedis(t)
 	server.Client().Set(t.Context(), "grantd:{audit}", "no stream", 0)
@@ -452,7 +456,7 @@ func TestSignInsGoOnWithoutTheTrail(t *testing.T) {
 	}
 }
 
-// What acts on the store itself leaves events too.
+// Commands that act on the store without a server leave events too.
 func TestTheTrailOfCommands(t *testing.T) {
 	dir := t.TempDir()
 	users := writeFile(t, "users.jsonl", `{"username":"carol","password_hash":""}`+"\n")
@@ -515,9 +519,9 @@ func TestTheTrailIsTrimmed(t *testing.T) {
 	}
 }
 
-// The line in the log has the names of the event's fields in JSON, but for remote,
-// as in the line of the request, and nothing that could forge a line or drive a
-// terminal.
+// The line in the log names the fields as the event's JSON does, except for
+// remote, which is named as in the line of the request. It holds nothing that
+// could forge a line or drive a terminal.
 func TestTheLineOfAnEvent(t *testing.T) {
 	log := &lockedBuffer{}
 	c := defaultConfig()

@@ -112,8 +112,8 @@ func TestStoppingKeepsWhatWasTold(t *testing.T) {
 	wantNames(t, kept.names(), want)
 }
 
-// A store that is down holds nobody up; what there is room for is kept when it
-// is back, in order, and the rest is counted.
+// A store that is down delays no request. When it is back, the events that
+// there was room for are kept in order, and the others are counted.
 func TestAStoreThatIsDown(t *testing.T) {
 	a, kept, log := newTestAuditor()
 	kept.fail(fmt.Errorf("%w: s\x1bick", storage.ErrUnavailable))
@@ -138,7 +138,7 @@ func TestAStoreThatIsDown(t *testing.T) {
 func TestEventsThatAreLostAreCounted(t *testing.T) {
 	const surplus = 17
 	a, kept, log := newTestAuditor()
-	tellMany(a, 0, auditQueue+surplus) // nobody takes them yet
+	tellMany(a, 0, auditQueue+surplus) // nothing takes them out yet
 	a.start()()
 	if n := len(kept.names()); n != auditQueue {
 		t.Errorf("%d events are kept, want %d", n, auditQueue)
@@ -161,8 +161,8 @@ func TestEventsThatAreLostAreCounted(t *testing.T) {
 	}
 }
 
-// A batch that failed may be in the store all the same: it is tried again as it
-// was, and not with what came meanwhile.
+// A batch that failed may be in the store all the same. So it is tried again
+// unchanged, without the events that came meanwhile.
 func TestAFailedBatchIsTriedAgainAsItWas(t *testing.T) {
 	a, kept, _ := newTestAuditor()
 	kept.fail(storage.ErrUnavailable)
@@ -217,7 +217,7 @@ func TestAnActWithoutItsEventIsNotDone(t *testing.T) {
 	}
 }
 
-// What a request pays for its event, and what is paid for it in the background.
+// The cost of an event to its request, and in the background.
 func BenchmarkAudit(b *testing.B) {
 	c := defaultConfig()
 	a := newAuditor(newLogger(io.Discard, c.Log), &trail{}, &c)

@@ -7,8 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Nothing redirects yet: what can be seen of redirection URIs is how they are
-// registered.
+// No endpoint redirects yet, so only the registration of redirection URIs can
+// be tested.
 func TestRedirectionURIsAreKeptWhole(t *testing.T) {
 	l := launch{dir: t.TempDir(), env: []string{"GRANTD_DATA=grantd.db"}}
 	want := []string{"https://client.test/cb?a=1&a=2", "https://client.test/deep/path", "com.example.app:/cb"}

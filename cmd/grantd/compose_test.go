@@ -117,10 +117,10 @@ type stack struct {
 	ports    map[string]string // of the services, by their port inside
 }
 
-// TestComposeServesTheReadmeSession starts what docker compose up would start,
-// with the same commands and the same environment, and runs the lines of the
-// README's section on it.
-// What the file says of a TLS proxy before it has to work.
+// TestComposeServesTheReadmeSession starts the services that docker compose up
+// would start, with the same commands and environment, and runs the lines of
+// the README's section against them. Behind a TLS proxy, both services get the
+// trusted proxies from the environment, as the compose file says.
 func TestComposeTakesAProxy(t *testing.T) {
 	t.Setenv("GRANTD_TRUSTED_PROXIES", "172.18.0.1")
 	for _, name := range []string{"authserver", "resource"} {
@@ -186,8 +186,8 @@ func (s *stack) launch(service string) launch {
 	return l
 }
 
-// redis starts a real redis-server with the arguments of the service, and those
-// that a container would give it by being one.
+// redis starts a real redis-server with the arguments of the service, and with
+// those that stand in for the container.
 func (s *stack) redis(dir string) *exec.Cmd {
 	args := strings.Fields(s.paths.Replace(strings.Join(s.services["redis"].Command, " ")))
 	redistest.Need(s.t, args[0])
@@ -240,7 +240,7 @@ func (s *stack) session() {
 		ran++
 		switch command, grantd, _ := strings.Cut(line, "docker compose exec authserver /grantd "); {
 		case strings.HasPrefix(line, "docker compose up"):
-			continue // is what this test does by hand
+			continue // the test has done this itself
 		case command == "" && strings.HasPrefix(grantd, "user add"):
 			s.grantd(grantd+" --password-file -", password+"\n")
 		case command == "":

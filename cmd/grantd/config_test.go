@@ -13,7 +13,7 @@ import (
 
 var equalSecrets = cmp.Comparer(func(a, b Secret) bool { return a.Reveal() == b.Reveal() })
 
-// secret32 is as short as a deployment secret may be.
+// secret32 has the shortest length that a deployment secret may have.
 const secret32 = "0123456789abcdef0123456789abcdef"
 
 func writeFile(t *testing.T, name, text string) string {
@@ -25,7 +25,7 @@ func writeFile(t *testing.T, name, text string) string {
 	return path
 }
 
-// loaded loads and checks as serve does.
+// loaded loads and checks a configuration as serve does.
 func loaded(l layers) (config, map[string]string) {
 	f := &faults{}
 	c := l.load(f)

@@ -13,7 +13,8 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// Secrets that are nowhere else, each a word that can be searched for.
+// Secrets that occur nowhere else, each a single word, so that a search finds
+// it.
 const (
 	deploymentMark = "DeploymentSecretOf32BytesOrMore0"
 	adminMark      = "AdminPasswordMark"
@@ -33,8 +34,8 @@ func marks() []string {
 }
 
 // talkative is serve and resource at debug level on a Redis with a password,
-// another resource behind TLS, and all that they, and the commands before them,
-// printed.
+// and another resource with TLS. printed is the output of all of them, and of
+// the commands that ran before.
 type talkative struct {
 	as, rs, tls *running
 	printed     strings.Builder
@@ -80,7 +81,8 @@ func (d *talkative) stop() string {
 	return d.printed.String()
 }
 
-// pester sends what isn't HTTP, with the text wherever something may quote it.
+// pester sends malformed requests, with the text in every place that a log
+// might quote.
 func pester(t *testing.T, base, text string) {
 	t.Helper()
 	for _, lines := range []string{
@@ -136,7 +138,7 @@ func TestNoSecretIsEverLogged(t *testing.T) {
 	pester(t, d.as.URL, guessMark)
 	pester(t, d.tls.URL, guessMark) // net/http logs handshakes that fail
 
-	// What resource servers see most are tokens: a hundred requests, and the store
+	// Resource servers mostly see tokens: here a hundred requests, and the store
 	// goes away meanwhile.
 	for i := range 100 {
 		token := tokens[i%len(tokens)]
@@ -171,7 +173,8 @@ func TestNoSecretIsEverLogged(t *testing.T) {
 	}
 }
 
-// everywhere asks for the address with the token wherever one could be put.
+// everywhere requests the address with the token in every place where one could
+// be put.
 func everywhere(t *testing.T, address, token string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)

@@ -274,10 +274,10 @@ func TestTheLogOfAServerHoldsOneCleanLineARequest(t *testing.T) {
 	}
 }
 
-// SIGHUP is what a terminal that is closed sends, and systemd with SendSIGHUP right
-// after SIGTERM: it is no reason to cut anybody off.
+// A terminal sends SIGHUP when it is closed, and systemd with SendSIGHUP sends
+// it right after SIGTERM. It must not cut off requests.
 func TestSignalsToStopFinishTheRequestInFlight(t *testing.T) {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // the programs inherit no nohup of this one
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // so that the programs don't inherit an ignored SIGHUP
 	for name, signals := range map[string][]syscall.Signal{
 		"SIGTERM":             {syscall.SIGTERM},
 		"SIGHUP":              {syscall.SIGHUP},
@@ -291,7 +291,7 @@ func TestSignalsToStopFinishTheRequestInFlight(t *testing.T) {
 			c := dial(t, strings.TrimPrefix(g.URL, "http://"))
 			fmt.Fprintf(c, "POST /token HTTP/1.1\r\nHost: x\r\nAuthorization: Basic ZGVtbzpkZW1vLXNlY3JldA==\r\n"+
 				"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:10])
-			time.Sleep(100 * time.Millisecond) // the handler is reading by now
+			time.Sleep(100 * time.Millisecond) // by then the handler is reading
 			g.Signal(signals[0])
 			waitClosed(t, strings.TrimPrefix(g.URL, "http://"))
 			for _, s := range signals[1:] {
@@ -317,7 +317,7 @@ func TestUnderNohupSIGHUPStopsNothing(t *testing.T) {
 	}
 	g := launch{program: "nohup", args: []string{path, "dev", "--memory", "--addr", "127.0.0.1:0"}}.start(t)
 	g.Signal(syscall.SIGHUP)
-	for range 20 { // by the end a process that takes it has closed its listener
+	for range 20 { // a process that obeys the signal closes its listener in this time
 		time.Sleep(10 * time.Millisecond)
 		if status, _ := get(t, g.URL+"/readyz"); status != http.StatusOK {
 			t.Errorf("/readyz answers %d", status)
