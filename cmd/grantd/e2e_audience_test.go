@@ -9,7 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// formFor is a sign-in of alice for the resources; without any none is named.
+// formFor is a sign-in of alice for the resources. Without resources it has no
+// such parameter.
 func formFor(password string, resources ...string) url.Values {
 	form := passwordForm("alice", password, "")
 	form["resource"] = resources
@@ -27,7 +28,7 @@ func tokenOf(t *testing.T, base, client, secret string, form url.Values) string 
 	return token
 }
 
-// introspected is what demo-api is told of the token.
+// introspected is the answer to demo-api about the token.
 func introspected(t *testing.T, base, token string) (told map[string]any) {
 	t.Helper()
 	_, body := postForm(t, base+"/introspect", "demo-api", "demo-api-secret", url.Values{"token": {token}})
@@ -37,7 +38,8 @@ func introspected(t *testing.T, base, token string) (told map[string]any) {
 	return told
 }
 
-// TestAudience drives dev, whose base is where it listens.
+// TestAudience drives grantd dev; its base URL is the address that it listens
+// on.
 func TestAudience(t *testing.T) {
 	dir := t.TempDir()
 	g := launch{args: []string{"dev", "--addr", "127.0.0.1:" + freePort(t)}, dir: dir}.start(t)

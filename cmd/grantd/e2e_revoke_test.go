@@ -13,9 +13,9 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// TestRevokeAndIntrospect drives the real program: a sign-in ends at POST
-// /revoke, and both the guard of /users/me and POST /introspect know it by the
-// next request.
+// TestRevokeAndIntrospect drives the real program: after POST /revoke ended a
+// sign-in, the guard of /users/me and POST /introspect refuse its tokens from
+// the next request on.
 func TestRevokeAndIntrospect(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) { revokeAndIntrospect(t, startDev(t).URL) })
 	t.Run("redis", func(t *testing.T) {
@@ -71,9 +71,8 @@ func revokeAndIntrospect(t *testing.T, base string) {
 	})
 }
 
-// TestReadmeRevocation runs the lines of the section, and compares what comes
-// back with what the README shows: the members of the first answer, and all of
-// the others.
+// TestReadmeRevocation runs the lines of the section, and compares the answers
+// with those in the README: the first by its members, the others as a whole.
 func TestReadmeRevocation(t *testing.T) {
 	g := startDev(t, "--memory")
 	_, pair := tokenFor(t, g.URL, "demo", "demo-secret", passwordForm("alice", "secret123", ""))
@@ -122,8 +121,8 @@ func postForm(t *testing.T, address, id, secret string, form url.Values) (int, s
 	return response.StatusCode, string(body)
 }
 
-// The grant of the scope introspect is up to the operator: the server knows it
-// only when it is configured.
+// The operator decides whether the scope introspect is granted: the server
+// knows it only when it is configured.
 func TestIntrospectWithABearerToken(t *testing.T) {
 	env := append([]string{
 		"GRANTD_DATA=grantd.db", "GRANTD_SCOPES=read introspect",

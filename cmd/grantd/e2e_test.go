@@ -20,7 +20,7 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// Names and secrets full of what has to be encoded somewhere.
+// Names and secrets with many characters that have to be encoded somewhere.
 const (
 	oddID       = "odd id/é&=?"
 	oddSecret   = "p%+ :é&=;#\"\\/?€"
@@ -62,7 +62,7 @@ func onRedis(t *testing.T, url string) {
 	endToEnd(t, g.URL, store)
 }
 
-// endToEnd is the suite. store is the one that the program at url works on.
+// endToEnd is the suite. store is the store of the program at url.
 func endToEnd(t *testing.T, url string, store storage.Store) {
 	t.Cleanup(func() { store.Close() })
 	seedOdd(t, store)
@@ -144,8 +144,8 @@ func usersMe(t *testing.T, c *http.Client, base string) map[string]any {
 	return me
 }
 
-// refreshes uses a client whose tokens live 2 seconds, which x/oauth2 takes for
-// expired at once, so that every call refreshes.
+// refreshes uses a client whose tokens live 2 seconds. x/oauth2 takes them for
+// expired at once, so every call refreshes.
 func refreshes(t *testing.T, url string) {
 	o := client(url, "demo-short", "demo-short-secret", oauth2.AuthStyleAutoDetect)
 	first, err := o.PasswordCredentialsToken(t.Context(), "alice", "secret123")

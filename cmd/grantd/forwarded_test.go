@@ -12,8 +12,8 @@ import (
 	"github.com/grantd/grantd/storage/embedded"
 )
 
-// forge is what a client sends that wants to be taken for another, as behind
-// another address, another host and TLS.
+// forge sets the headers by which a client pretends to come from another
+// address, for another host and over TLS.
 func forge(r *http.Request) {
 	for name, value := range map[string]string{
 		"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.test", "X-Forwarded-Port": "443",
@@ -39,8 +39,8 @@ func logged(t *testing.T, log string) []map[string]any {
 	return lines
 }
 
-// RFC 9700 section 4.13: what a proxy says counts only if it comes from one of
-// ours, for anybody can send the same headers.
+// RFC 9700 section 4.13: the headers of a proxy count only if they come from a
+// trusted one, since anybody can send the same headers.
 func TestOnlyOwnProxiesAreBelieved(t *testing.T) {
 	s := startSite(t, "GRANTD_TRUSTED_PROXIES=127.0.0.2")
 	ask := func(s *site, more func(*http.Request)) (status int, header http.Header, body string) {
@@ -86,7 +86,7 @@ func TestOnlyOwnProxiesAreBelieved(t *testing.T) {
 	})
 	ask(proxy, func(r *http.Request) { r.Header.Set("X-Forwarded-For", "198.51.100.1, 203.0.113.9") })
 	ask(proxy, func(r *http.Request) {
-		r.Header.Del("X-Forwarded-For") // Forwarded and X-Real-Ip are nobody's word
+		r.Header.Del("X-Forwarded-For") // Forwarded and X-Real-Ip count from no proxy
 	})
 	s.Stop()
 	lines := logged(t, s.Stderr())
@@ -129,8 +129,9 @@ func TestTheGrantKnowsWhereItCameFrom(t *testing.T) {
 	}
 }
 
-// A proxy on this machine that nobody named may say that TLS was used, but it may
-// also pass on what a client sent.
+// A proxy on this machine that isn't in trusted_proxies may say that TLS was
+// used. Its X-Forwarded-For doesn't count, because it may pass on what a client
+// sent.
 func TestAnUnnamedProxyDoesNotSayWhereARequestComesFrom(t *testing.T) {
 	s := startSite(t, "GRANTD_METRICS_ADDR=127.0.0.1:0")
 	for i, want := range []int{400, 400, 400, 429} {

@@ -8,13 +8,14 @@ import (
 	"time"
 )
 
-// mostHashing is how much memory 64 sign-ins at once may take beyond what the idle
-// process has: what two hashes at once leave to the collector, of 19 MiB each, before it
-// runs. In ten runs it was 98 to 117 MiB. The password grant is as fast as its hashing
-// because the collector lets that much come together.
+// mostHashing is how much memory 64 sign-ins at once may take beyond the idle process.
+// It is the garbage of two hashes at once, of 19 MiB each, before the collector runs. In
+// ten runs it was 98 to 117 MiB. The password grant is as fast as its hashing because
+// the collector lets that much garbage pile up.
 const mostHashing = 136 << 20
 
-// Hashing is bounded: two at once on two processors, each of 19 MiB, whoever comes.
+// Hashing is bounded, however many sign-ins come: on two processors two hashes
+// at once, of 19 MiB each.
 func TestParallelSignInsStayWithinTheirMemory(t *testing.T) {
 	dir := t.TempDir()
 	env := append([]string{"GRANTD_DATA=grantd.db", firstAdmin, "GOMAXPROCS=2"}, serveEnv...)
@@ -34,7 +35,7 @@ func TestParallelSignInsStayWithinTheirMemory(t *testing.T) {
 				switch status, answer := tokenFor(t, g.URL, "web", secret32, passwordForm("admin", "first-admin-password", "")); status {
 				case http.StatusOK:
 					good.Add(1)
-				case http.StatusTooManyRequests, http.StatusServiceUnavailable: // whose turn didn't come
+				case http.StatusTooManyRequests, http.StatusServiceUnavailable: // a sign-in that waited in vain for its turn
 				default:
 					t.Errorf("sign-in: %d %v", status, answer)
 				}

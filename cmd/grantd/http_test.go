@@ -201,8 +201,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// RFC 9112 section 6.1: a request with both Content-Length and Transfer-Encoding
-// may be an attempt to smuggle; the connection must end after it.
+// RFC 9112 section 6.1: a request with both Content-Length and
+// Transfer-Encoding may be request smuggling; the connection must end after it.
 func TestTransferEncodingEndsTheConnection(t *testing.T) {
 	addr := listening(t, testRoutes(), defaultLimits)
 	smuggled := "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -323,8 +323,8 @@ func TestStopCutsOffWhatTakesTooLong(t *testing.T) {
 	}
 }
 
-// exhausted is a listener in a process that has no file descriptor left, for so many
-// times.
+// exhausted is a listener whose first calls of Accept fail, as in a process
+// without a free file descriptor.
 type exhausted struct {
 	net.Listener
 

@@ -17,12 +17,12 @@ import (
 // debianPython has Debian's packages; another python3 may come first in PATH.
 const debianPython = "/usr/bin/python3"
 
-// interopClient is a program of testdata/interop that drives somebody else's
-// OAuth library. It exits with 0 when all went well.
+// interopClient is a program of testdata/interop that drives another project's
+// OAuth library. It exits with 0 on success.
 type interopClient struct {
 	name    string
 	dir     string   // below testdata/interop
-	install []string // fails when the library isn't there
+	install []string // a command that fails when the library is missing
 	hint    string   // says what to do then
 	run     []string
 }
@@ -65,9 +65,9 @@ requests.post = lambda *args, auth, **more: ask(*args, auth=("demo-api", "wrong"
 assert caller("Bearer x", "read") == (503, None)
 `
 
-// TestInterop runs other people's clients against the real program: whatever
-// one of them can't do is taken for a fault of grantd's. A library that is
-// missing is a failure.
+// TestInterop runs the clients of other projects against the real program:
+// whatever one of them can't do counts as a fault of grantd. A missing library
+// is a failure.
 func TestInterop(t *testing.T) {
 	dir := t.TempDir()
 	g := launch{args: []string{"dev", "--addr", "127.0.0.1:0", "--throttle", "off"}, dir: dir}.start(t)
@@ -100,7 +100,8 @@ func TestInterop(t *testing.T) {
 	}
 }
 
-// command runs one in the client's directory and returns all that it prints.
+// command runs a command in the client's directory and returns all that it
+// prints.
 func (c interopClient) command(t *testing.T, line, env []string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

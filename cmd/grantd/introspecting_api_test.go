@@ -15,8 +15,8 @@ import (
 	"github.com/grantd/grantd/resource"
 )
 
-// introspectingAPI is an API of somebody else's that is guarded as the package resource
-// tells, and knows nothing of grantd but its introspection endpoint.
+// introspectingAPI is a third party's API that is guarded as the package resource
+// documents. All it knows of grantd is its introspection endpoint.
 type introspectingAPI struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -51,7 +51,7 @@ func newIntrospectingAPI(t *testing.T, base, secret string) *introspectingAPI {
 	return a
 }
 
-// wantStatus is what GET /users/me of the API has to answer.
+// wantStatus fails unless GET /users/me of the API answers with the status.
 func (a *introspectingAPI) wantStatus(t *testing.T, token string, want int) map[string]any {
 	t.Helper()
 	status, body := getUsersMe(t, a.URL, token)

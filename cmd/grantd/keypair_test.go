@@ -34,8 +34,9 @@ func readFile(t *testing.T, path string) string {
 	return string(text)
 }
 
-// renewing is a process with TLS whose tls_cert and tls_key are tls.crt and tls.key
-// of dir, and whose clock for looking at them only the test moves.
+// renewing is a process with TLS whose tls_cert and tls_key are tls.crt and
+// tls.key in dir. The clock that says when to look at them again is moved only
+// by the test.
 type renewing struct {
 	t       *testing.T
 	dir     string
@@ -77,10 +78,11 @@ func startRenewing(t *testing.T, install installer, first pemPair) *renewing {
 	return s
 }
 
-// later lets the time pass after which a handshake looks again.
+// later moves the clock on, so that the next handshake looks at the files
+// again.
 func (s *renewing) later() { s.ahead.Add(int64(lookEvery)) }
 
-// wants fails unless a handshake is given that certificate.
+// wants fails unless a handshake gets that certificate.
 func (s *renewing) wants(addr string, p pemPair, when string) {
 	s.t.Helper()
 	got, err := served(addr)
@@ -126,7 +128,7 @@ func putFile(t *testing.T, path, text string) {
 	}
 }
 
-// putLink has the link point there, in one step.
+// putLink makes the link point to the target, in one step.
 func putLink(t *testing.T, link, to string) {
 	t.Helper()
 	if err := os.Symlink(to, link+".new"); err != nil {
@@ -176,8 +178,8 @@ func asKubernetes(t *testing.T, dir string, n int, p pemPair) {
 	}
 }
 
-// However the files are exchanged, new connections get the new certificate, on every
-// listener, and those that are open live on.
+// However the files are exchanged, new connections get the new certificate, on
+// every listener, and open connections stay open.
 func TestARenewedCertificateIsServed(t *testing.T) {
 	for name, install := range map[string]installer{
 		"written over": writeOver, "renamed over": renameOver, "by certbot": asCertbot, "by Kubernetes": asKubernetes,
@@ -224,12 +226,13 @@ func TestARenewedCertificateIsServed(t *testing.T) {
 	}
 }
 
-// A pair that can't be used leaves the one before in use, and is told of once,
-// without the key; a good one is taken then, be it the old one again.
+// If a new pair can't be used, the old one stays in use, and the log says so
+// once, without the key. A good pair after that is taken, even if it is the old
+// one again.
 func TestABrokenRenewalKeepsTheCertificate(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(t *testing.T, dir string, second pemPair)
-		told  string // of it
+		told  string // in the log
 	}{
 		"only the certificate is new": {func(t *testing.T, dir string, second pemPair) {
 			putFile(t, filepath.Join(dir, "tls.crt"), second.cert)
@@ -279,7 +282,7 @@ func TestABrokenRenewalKeepsTheCertificate(t *testing.T) {
 	}
 }
 
-// Each failure is told of when it is another one than before.
+// A failure is logged again when it differs from the one before.
 func TestEachFailureToRenewIsToldOnce(t *testing.T) {
 	first, second := newPair(t), newPair(t)
 	s := startRenewing(t, writeOver, first)
@@ -295,8 +298,8 @@ func TestEachFailureToRenewIsToldOnce(t *testing.T) {
 	}
 }
 
-// So is the same one after the pair was good, even if that was the very files that
-// were there before.
+// The same failure is logged again after the pair was good in between, even if
+// the good files were those from before.
 func TestAFailureToRenewThatComesAgainIsToldAgain(t *testing.T) {
 	only := newPair(t)
 	s := startRenewing(t, writeOver, only)
@@ -315,7 +318,8 @@ func TestAFailureToRenewThatComesAgainIsToldAgain(t *testing.T) {
 	}
 }
 
-// Handshakes go on, whatever is written meanwhile, and end with the last pair.
+// Handshakes go on, whatever is written meanwhile, and get the last pair in the
+// end.
 func TestHandshakesWhileCertificatesAreRenewed(t *testing.T) {
 	pairs := []pemPair{newPair(t), newPair(t)}
 	s := startRenewing(t, asCertbot, pairs[0])
@@ -346,10 +350,11 @@ func TestHandshakesWhileCertificatesAreRenewed(t *testing.T) {
 	s.wants(s.addr, pairs[renewals%2], "in the end")
 }
 
-// One that has expired is taken, since whoever put it there may have no better, and told of.
+// An expired certificate is taken, since the operator may have no better one, and the log
+// warns of it.
 func TestACertificateThatHasExpiredIsToldOf(t *testing.T) {
 	const told = `level=WARN msg="the certificate isn't valid now`
-	first, second := newPair(t), newPair(t) // for an hour
+	first, second := newPair(t), newPair(t) // they expire in an hour
 	s := startRenewing(t, renameOver, first)
 	if warned := s.logged(told); warned != 0 {
 		t.Errorf("%d warnings of one that is valid\n%s", warned, s.log.String())

@@ -17,7 +17,7 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// run is a dev server that is sent requests of every kind, and what it answered.
+// run is a dev server that gets requests of every kind, with its answers.
 type run struct {
 	*running
 	t       *testing.T
@@ -65,7 +65,7 @@ func (r *run) send(request *http.Request) string {
 	return string(body)
 }
 
-// get asks for the target with a token wherever one could be put.
+// get asks for the target with the token in every place where one could be put.
 func (r *run) get(target, token string) string {
 	r.t.Helper()
 	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, r.URL+target, http.NoBody)
@@ -143,7 +143,7 @@ func TestAnswersAndTheLogLeakNothing(t *testing.T) {
 			t.Errorf("the log:\n%s", log)
 		}
 	})
-	// But for what users did themselves, in the audit trail.
+	// The audit trail may hold the events of the users themselves.
 	t.Run("7662-5-01 no line of the log tells of a user", func(t *testing.T) {
 		for line := range strings.Lines(log) {
 			for _, personal := range []string{"alice", me["sub"].(string)} {
@@ -155,9 +155,9 @@ func TestAnswersAndTheLogLeakNothing(t *testing.T) {
 	})
 }
 
-// RFC 6749 sections 10.3 and 10.4: what the store keeps is of no use to who
-// reads it. The files of SQLite, and the append-only file of Redis, hold all that
-// was ever written.
+// RFC 6749 sections 10.3 and 10.4: whoever reads the store can't use what is in
+// it. The files of SQLite, and the append-only file of Redis, hold all that was
+// ever written.
 func TestStoresKeepNoToken(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) {
 		dir := t.TempDir()
@@ -209,7 +209,7 @@ func keepsNoToken(t *testing.T, g *running, dir string) {
 	})
 }
 
-// files is all that the files below dir hold.
+// files returns the contents of all files below dir.
 func files(t *testing.T, dir string) string {
 	t.Helper()
 	var all strings.Builder

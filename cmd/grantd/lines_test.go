@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// anyAttr draws attributes as they occur, and such as don't.
+// anyAttr draws attributes that occur, and some that don't.
 var anyAttr = rapid.Custom(func(t *rapid.T) slog.Attr {
 	key := rapid.OneOf(rapid.StringMatching(`[a-z_]{1,12}`), rapid.String()).Draw(t, "key")
 	return slog.Attr{Key: key, Value: rapid.OneOf(
@@ -51,7 +51,7 @@ func TestLinesAreWhatPackageSlogWrites(t *testing.T) {
 	})
 }
 
-// What a handler was told once to write with every line it still writes.
+// Attributes and groups of a derived logger are in every line.
 func TestLinesOfADerivedLogger(t *testing.T) {
 	var got bytes.Buffer
 	newLogger(&got, logConfig{"info", "json"}).With("a", 1).WithGroup("g").Info("m", "b", 2)

@@ -52,8 +52,8 @@ func TestLineWriter(t *testing.T) {
 	}
 }
 
-// giveLines gives n lines of a 64th of a MiB, with their numbers, and returns how long
-// the slowest took.
+// giveLines writes n numbered lines of 1/64 MiB each, and returns how long the slowest
+// write took.
 func giveLines(l *lineWriter, n int) (slowest time.Duration) {
 	for i := range n {
 		began := time.Now()
@@ -117,7 +117,7 @@ func TestLineWriterDropsWhatNobodyReads(t *testing.T) {
 	})
 }
 
-// Neither requests nor the end of a server wait for whoever should read its log.
+// Neither requests nor the end of a server wait for the reader of its log.
 func TestALogThatNobodyReadsHoldsNobodyUp(t *testing.T) {
 	path, err := binary()
 	if err != nil {
@@ -145,7 +145,7 @@ func TestALogThatNobodyReadsHoldsNobodyUp(t *testing.T) {
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 	for range 16 {
 		wg.Go(func() {
-			for range 600 { // twice what fills the pipe and what may wait
+			for range 600 { // twice as much as the pipe and the queue take
 				res, err := client.Get("http://" + addr + "/users/me")
 				if err != nil || res.StatusCode != http.StatusUnauthorized {
 					t.Error(err)

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Plain http is for this machine, however it is spelled: a proxy elsewhere would be given
-// the token.
+// Plain http goes to this machine only, however its name is spelled. It takes no proxy,
+// since a proxy elsewhere would see the token.
 func TestACommandOnThisMachineTakesNoProxy(t *testing.T) {
 	var asked atomic.Int64
 	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
