@@ -9,16 +9,17 @@ import (
 	"strings"
 )
 
-// malformed is a request that must be refused, or at least must do nothing.
+// malformed is a broken request. It must be refused, or at least have no
+// effect.
 type malformed struct {
 	bytes  []byte // as they go over the wire
 	method string
 	path   string // of the endpoint that it is meant for
 
-	// cut: the bytes end early, and the server is told so by a closed connection.
+	// cut: the bytes end early, and the client closes its side of the connection.
 	cut bool
-	// wire: HTTP itself is broken, so that net/http may answer, in plain text,
-	// before any handler is asked, or hang up.
+	// wire: the HTTP itself is broken. So net/http may answer in plain text,
+	// before any handler runs, or hang up.
 	wire bool
 }
 
@@ -27,12 +28,12 @@ type message struct {
 	method, target, path string
 	headers              []string // whole lines
 	body                 string
-	missing              int // bytes that are declared, but don't come
+	missing              int // bytes that are announced, but not sent
 	chunked, cut, wire   bool
 }
 
-// makeMalformed makes the i-th request of that seed: a good one, which is
-// spoiled once to three times. Whatever spoils a request is enough by itself.
+// makeMalformed makes the i-th request of that seed: a good one, spoiled one to
+// three times. Each kind of spoiling is enough by itself to make it malformed.
 func makeMalformed(seed uint64, i int) malformed {
 	r := rand.New(rand.NewPCG(seed, uint64(i)))
 	if r.IntN(10) == 0 {
@@ -59,7 +60,8 @@ func makeMalformed(seed uint64, i int) malformed {
 
 func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
 
-// encode spells the message. A body goes in chunks or with its length.
+// encode returns the message as bytes. Its body is sent in chunks or with its
+// length.
 func (m message) encode(r *rand.Rand) malformed {
 	if _, err := url.ParseRequestURI(m.target); err != nil || m.target[0] != '/' {
 		m.wire = true
@@ -90,7 +92,7 @@ func (m message) encode(r *rand.Rand) malformed {
 
 var formPaths = []string{"/token", "/token", "/token", "/revoke", "/introspect"}
 
-// formRequest is a good one: spoiled too little, it signs alice in.
+// formRequest is a good request. If it isn't really spoiled, it signs alice in.
 func formRequest(r *rand.Rand, path string) message {
 	m := message{method: "POST", target: path, path: path, chunked: r.IntN(6) == 0}
 	m.headers = []string{"Content-Type: application/x-www-form-urlencoded"}
@@ -123,10 +125,10 @@ var formSpoilers = []func(*rand.Rand, *message){
 			strings.Repeat("a/", 4000), "application/x-www-form-urlencoded; charset=\xff", "application/x-www-form-urlencode\xc3\xa9",
 		})
 	},
-	func(r *rand.Rand, m *message) { // an encoding that isn't taken
+	func(r *rand.Rand, m *message) { // an encoding that isn't supported
 		m.headers = append(m.headers, "Content-Encoding: "+pick(r, []string{"gzip", "br", "identity", "gzip, gzip", "\xff"}))
 	},
-	func(r *rand.Rand, m *message) { // what doesn't decode
+	func(r *rand.Rand, m *message) { // a body that doesn't decode
 		m.body += "&" + pick(r, []string{
 			"x=%zz", "%", "x=%1", "%f0%28%8c%28=x", "x=%00", "x=%c3", "\xff\xfe=1", "x=\x00", "x=%ed%a0%80", "=%gg", "x=%u0041", "username=%80",
 		})
@@ -135,7 +137,7 @@ var formSpoilers = []func(*rand.Rand, *message){
 		first, _, _ := strings.Cut(m.body, "&")
 		m.body += pick(r, []string{"&" + first, "&z=1&z=1", "&z&z", strings.Repeat("&p[]=1", 2+r.IntN(5000)), "&=1&=2", "&%7a=1&z=2"})
 	},
-	func(r *rand.Rand, m *message) { // credentials that don't decode, or of two kinds
+	func(r *rand.Rand, m *message) { // credentials that don't decode, or two kinds of them
 		raw := pick(r, []string{
 			"nocolon", "\x00:\x00", "demo\n:demo-secret", "demo:demo-secret\x7f", "\xff\xfe:x", "", ":x", "demo:%zz", strings.Repeat("x", 6000) + ":y", "demo:demo-secret:",
 		})
@@ -190,7 +192,7 @@ func wrongMethod(r *rand.Rand, m *message) {
 	m.method = pick(r, []string{"GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "HEAD", "CONNECT", "post", "BREW", "M-SEARCH", "POST_", strings.Repeat("X", 500)})
 }
 
-// wrongTarget is no path that is served.
+// wrongTarget is a path that isn't served.
 func wrongTarget(r *rand.Rand, m *message) {
 	m.target = pick(r, []string{
 		"/", m.path + "/", "/" + m.path, "/x/.." + m.path, "/." + m.path, "/%2e%2e" + m.path, m.path + "%00", m.path + ";x", m.path + "%2f", m.path + "%20", "/%74oken", "*",
@@ -202,7 +204,7 @@ func wrongTarget(r *rand.Rand, m *message) {
 	}
 }
 
-// truncated ends before the body does.
+// truncated makes the request end before its body is complete.
 func truncated(r *rand.Rand, m *message) {
 	m.cut = true
 	m.missing = 1 + r.IntN(1000)
@@ -222,7 +224,7 @@ func brokenHead(r *rand.Rand, m *message) {
 	}))
 }
 
-// bearerRequest asks /users/me with a token that never was.
+// bearerRequest asks /users/me with a token that was never issued.
 func bearerRequest(r *rand.Rand) message {
 	m := message{method: "GET", target: "/users/me", path: "/users/me"}
 	m.headers = []string{"Authorization: Bearer gat_" + words(r, 57)}
@@ -231,7 +233,7 @@ func bearerRequest(r *rand.Rand) message {
 
 var bearerSpoilers = []func(*rand.Rand, *message){
 	wrongMethod, wrongTarget, brokenHead,
-	func(r *rand.Rand, m *message) { // what is no token
+	func(r *rand.Rand, m *message) { // a value that is no token
 		m.headers[0] = "Authorization: " + pick(r, []string{
 			"", "Bearer", "Bearer ", "bearer =", "Bearer a b", "Bearer \xff", "Bearer\tx", "Bearer,x", "Bearer " + strings.Repeat("x", 9000), "Basic ZGVtbzpkZW1vLXNlY3JldA==",
 			"Bearer gat_", "Bearer grt_" + words(r, 57), "Bearer " + raw64(r), "gat_" + words(r, 57), "Bearer \xc3\xa9", "DPoP x", "Bearer x, Bearer y",
@@ -246,7 +248,7 @@ var bearerSpoilers = []func(*rand.Rand, *message){
 	func(r *rand.Rand, m *message) { m.target += "?access_token=gat_" + words(r, 57) },
 }
 
-// otherRequest asks what takes no credentials.
+// otherRequest asks a path that takes no credentials.
 func otherRequest(r *rand.Rand) message {
 	path := pick(r, []string{
 		"/livez", "/readyz", "/nope", "/", "/.well-known/oauth-authorization-server", "/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/users/me",
@@ -274,7 +276,7 @@ var (
 	}
 )
 
-// garbage is what isn't HTTP, or hardly.
+// garbage isn't HTTP, or hardly.
 func garbage(r *rand.Rand) malformed {
 	text := pick(r, []func() string{
 		func() string { return noise(r, 1+r.IntN(4000)) },

@@ -37,7 +37,7 @@ func aProcess(t *testing.T, log io.Writer) (p *process, addr string) {
 	return p, addr
 }
 
-// newHere is the process of aProcess before it runs.
+// newHere makes the process of aProcess, which doesn't run yet.
 func newHere(t *testing.T, log io.Writer) *process {
 	t.Helper()
 	c, _, err := devFlags{addr: "127.0.0.1:0", memory: true}.config()
@@ -132,7 +132,8 @@ func (m malformed) mustBeRefused(addr string) error {
 	}
 }
 
-// send returns the answer, nil if the server hung up on what isn't HTTP.
+// send returns the answer. It is nil if the server hung up on a request that
+// isn't HTTP.
 func (m malformed) send(addr string) (*http.Response, []byte, error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -143,7 +144,7 @@ func (m malformed) send(addr string) (*http.Response, []byte, error) {
 		return nil, nil, err
 	}
 	written := make(chan struct{})
-	go func() { // beside reading: a refusal may come before all was sent
+	go func() { // while the answer is read: a refusal may come before all is sent
 		defer close(written)
 		c.Write(m.bytes)
 		if m.cut {
@@ -178,7 +179,7 @@ func (m malformed) judge(a *http.Response, body []byte) error {
 	case a.StatusCode >= 400:
 		return m.judgeError(a, body)
 	}
-	// What was answered well must have done nothing.
+	// A request that was answered with success must have had no effect.
 	switch {
 	case m.path == "/token" || m.path == "/users/me":
 		return fmt.Errorf("%s %s", a.Status, body)
@@ -190,8 +191,8 @@ func (m malformed) judge(a *http.Response, body []byte) error {
 	return nil
 }
 
-// tooLong reports whether the header is, which net/http answers with 431 (RFC 6585
-// section 5), in text.
+// tooLong reports whether the header is too long. net/http answers such a
+// request itself, with 431 (RFC 6585 section 5) and plain text.
 func (m malformed) tooLong() bool {
 	header, _, _ := bytes.Cut(m.bytes, []byte("\r\n\r\n"))
 	return len(header) > defaultLimits.headerBytes
@@ -207,8 +208,8 @@ func byNetHTTP(a *http.Response) bool {
 
 var errorCode = regexp.MustCompile(`^[a-z_]{3,40}$`)
 
-// judgeError checks the form of RFC 6749 section 5.2, and what HTTP wants of the
-// status.
+// judgeError checks the form of RFC 6749 section 5.2, and the headers that HTTP
+// demands with the status.
 func (m malformed) judgeError(a *http.Response, body []byte) error {
 	h := a.Header
 	switch {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Where RFC 8414 section 3 and RFC 9728 section 3 have the documents.
+// The paths of the documents in RFC 8414 section 3 and RFC 9728 section 3.
 const (
 	serverDocument   = "/.well-known/oauth-authorization-server"
 	resourceDocument = "/.well-known/oauth-protected-resource"
@@ -29,8 +29,8 @@ func document(t *testing.T, address string) map[string]any {
 	return members
 }
 
-// announced calls the URL without a token and returns where the challenge says
-// that the metadata is.
+// announced calls the URL without a token and returns the URL of the metadata
+// that the challenge names.
 func announced(t *testing.T, address string) string {
 	t.Helper()
 	resp, err := http.Get(address)
@@ -47,7 +47,7 @@ func announced(t *testing.T, address string) string {
 	return place
 }
 
-// known is who is known to a server.
+// known are the clients and the user that a server knows.
 type known struct{ client, clientSecret, introspector, introspectorSecret, user, password string }
 
 var (
@@ -55,9 +55,10 @@ var (
 	ownKnown  = known{"web", secret32, "api", secret32, "carol", "correct horse battery"}
 )
 
-// discover does what a client does that knows nothing but the URL of an API: it
-// follows the challenge to the API's metadata, that to the authorization
-// server's, checks that each is of whom it was looked for, and signs in.
+// discover acts as a client that knows only the URL of an API. It follows the
+// challenge to the API's metadata, and from there to the authorization
+// server's. It checks that each document belongs to the server that it was
+// looked up for, and signs in.
 func discover(t *testing.T, api, issuer string, k known) {
 	t.Helper()
 	place := announced(t, api)
@@ -158,8 +159,8 @@ func TestDiscoveryOfDev(t *testing.T) {
 	})
 }
 
-// RFC 9728 section 3.3: a client uses no metadata that names another URL than the
-// one that it called.
+// RFC 9728 section 3.3: a client doesn't use metadata that names another URL
+// than the one it called.
 func TestChallengesPointToMetadataOfTheURL(t *testing.T) {
 	g := startDev(t, "--memory")
 	asked := 0
@@ -199,9 +200,9 @@ func TestChallengesPointToMetadataOfTheURL(t *testing.T) {
 	}
 }
 
-// configure makes a store with ownKnown in it, and returns how to run servers on
-// it: serve and resource at addresses that are free now, with that path after
-// both URLs.
+// configure makes a store with ownKnown in it, and returns the launch for
+// servers on it: serve and resource at addresses that are free now, with the
+// path appended to both URLs.
 func configure(t *testing.T, path string) (l launch, issuer, resource string) {
 	t.Helper()
 	serveAddr, resourceAddr := "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
@@ -292,8 +293,8 @@ func TestDiscoveryOfAResourceServerApart(t *testing.T) {
 	}
 }
 
-// TestReadmeDiscovery runs the lines of the section, and compares what comes back
-// with what the README shows.
+// TestReadmeDiscovery runs the lines of the section, and compares the answers
+// with those in the README.
 func TestReadmeDiscovery(t *testing.T) {
 	g := startDev(t, "--memory")
 	const shownURL = "http://127.0.0.1:8080"
@@ -309,7 +310,7 @@ func TestReadmeDiscovery(t *testing.T) {
 	}
 }
 
-// What comes by plain http could have been changed on its way.
+// A document that comes by plain http could have been changed on its way.
 func TestMetadataByPlainHTTPIsRefused(t *testing.T) {
 	env := append(append([]string{"GRANTD_DATA=grantd.db"}, serveEnv...), "GRANTD_ISSUER=https://login.example.com/t1", "GRANTD_RESOURCE=https://api.example.com")
 	g := launch{args: []string{"serve"}, env: env}.start(t)
@@ -367,8 +368,8 @@ func TestMetadataOverTLS(t *testing.T) {
 	}
 }
 
-// An issuer by plain http is on this machine, so who listens for others should
-// know what they do.
+// An issuer by plain http is on this machine. So a server that listens for
+// other machines logs a warning.
 func TestPlainHTTPForOthersIsWarnedOf(t *testing.T) {
 	const warning = "plain http on an address that other machines may reach"
 	for addr, want := range map[string]int{":0": 1, "127.0.0.1:0": 0, "localhost:0": 0} {

@@ -50,8 +50,8 @@ func readSeries(t testing.TB, text string) series {
 	return found
 }
 
-// scrapeUntil scrapes until the series has the value at least: some things are
-// counted in the background.
+// scrapeUntil scrapes until the series has at least the value, since some
+// things are counted in the background.
 func scrapeUntil(t testing.TB, base, name string, least float64) series {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
@@ -65,7 +65,7 @@ func scrapeUntil(t testing.TB, base, name string, least float64) series {
 	}
 }
 
-// exercise has a dev server do something of everything that is counted.
+// exercise makes a dev server do each thing that is counted.
 func exercise(t *testing.T, base string) {
 	t.Helper()
 	pair := func(form url.Values) (access, refresh string) {
@@ -82,7 +82,7 @@ func exercise(t *testing.T, base string) {
 	again := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first}}
 	_, second := pair(again)
 	pair(again)                                                                                        // retried
-	_, third := pair(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {second}})           // which closes the window
+	_, third := pair(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {second}})           // closes the window for retries
 	if status, _ := tokenFor(t, base, "demo", "demo-secret", again); status != http.StatusBadRequest { // reused
 		t.Errorf("reuse: %d", status)
 	}
@@ -113,12 +113,12 @@ func TestMetrics(t *testing.T) {
 
 		server.Kill()
 		postForm(t, g.URL+"/introspect", "demo-api", "demo-api-secret", url.Values{"token": {"x"}})
-		time.Sleep(checkLife) // so long a look counts
+		time.Sleep(checkLife) // for so long a health check counts
 		found := scrape(t, g.URL)
 		if found["grantd_store_up"] != 0 || found["grantd_ready"] != 0 || found[`grantd_store_state{state="down"}`] != 1 {
 			t.Errorf("without Redis: up %v, ready %v, down %v", found["grantd_store_up"], found["grantd_ready"], found[`grantd_store_state{state="down"}`])
 		}
-		if found = scrape(t, g.URL); found[`grantd_store_errors_total{kind="unavailable",operation="health"}`] == 0 { // the last one's
+		if found = scrape(t, g.URL); found[`grantd_store_errors_total{kind="unavailable",operation="health"}`] == 0 { // of the check before
 			t.Error("looking at it isn't counted as a failure")
 		}
 		server.Restart()
@@ -174,7 +174,7 @@ func countsAll(t *testing.T, base string) {
 	}
 }
 
-// With an address of its own the metrics are there and nowhere else.
+// Metrics with an address of their own are served at that address only.
 func TestMetricsAddr(t *testing.T) {
 	dir := t.TempDir()
 	for _, command := range []string{"serve", "resource"} { // one store: serve makes its keys
@@ -212,7 +212,7 @@ func TestMetricsAddr(t *testing.T) {
 	}
 }
 
-// Prometheus comes by plain http, as probes do.
+// Prometheus may use plain http, as probes do.
 func TestMetricsBehindATLSProxy(t *testing.T) {
 	p := openSite(t, siteConfig(func(c *config) { c.Issuer = "https://login.example" }))
 	handler, _ := offered(t, p, func() (handlers, error) { return p.offerAll("") })
@@ -223,7 +223,8 @@ func TestMetricsBehindATLSProxy(t *testing.T) {
 	}
 }
 
-// What the store couldn't do is a 503, and isn't counted as a refusal of the refresh.
+// A refresh that fails because of the store is a 503, and isn't counted as
+// refused.
 func TestRefusalsAreOfTheClient(t *testing.T) {
 	p := openSite(t, siteConfig(func(*config) {}))
 	down := &authserver.Error{Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable"}
@@ -241,8 +242,8 @@ func TestRefusalsAreOfTheClient(t *testing.T) {
 	}
 }
 
-// BenchmarkMetrics is what counting adds to a request that asks the store once, such
-// as GET /users/me: compare the two.
+// BenchmarkMetrics measures what counting adds to a request with a single call
+// to the store, such as GET /users/me: compare the two.
 func BenchmarkMetrics(b *testing.B) {
 	m := metrics.New(metrics.Process{})
 	q := m.Requests([]string{"/users/me"})

@@ -11,8 +11,8 @@ import (
 // gone is what GET /readyz says of a store whose file isn't at its path any more.
 const gone = `{"status":"unavailable","reason":"store","store":"down","circuit":"closed"}`
 
-// serveOnFile is the program on the embedded store in dir/lib/grantd.db, with the client
-// web, which may do everything.
+// serveOnFile starts the program on the embedded store in dir/lib/grantd.db, with the
+// client web, which may do everything.
 func serveOnFile(t *testing.T, dir string) (g *running, l launch) {
 	t.Helper()
 	l = launch{dir: dir, env: append([]string{"GRANTD_DATA=lib/grantd.db", firstAdmin}, serveEnv...)}
@@ -25,7 +25,7 @@ func serveOnFile(t *testing.T, dir string) (g *running, l launch) {
 	return g, l
 }
 
-// moveAway moves the store's files into a new directory before.
+// moveAway moves the store's files into the new directory "before".
 func moveAway(t *testing.T, dir string) {
 	t.Helper()
 	if err := os.Mkdir(filepath.Join(dir, "before"), 0o700); err != nil {
@@ -42,8 +42,8 @@ func moveAway(t *testing.T, dir string) {
 	}
 }
 
-// A server whose file is moved, deleted or replaced under it answers nothing by it any
-// more, and works when it is started again.
+// A server whose file is moved, deleted or replaced while it runs answers no request
+// from the file any more, and works again after a restart.
 func TestAServerWhoseFileIsGoneSaysSo(t *testing.T) {
 	for name, take := range map[string]func(t *testing.T, dir string){
 		"moved": moveAway,
@@ -64,7 +64,7 @@ func TestAServerWhoseFileIsGoneSaysSo(t *testing.T) {
 			if err := os.Rename(filepath.Join(other, "lib", "grantd.db"), filepath.Join(dir, "lib", "grantd.db")); err != nil {
 				t.Fatal(err)
 			}
-			for _, companion := range []string{"-wal", "-shm"} { // of the file that is no more
+			for _, companion := range []string{"-wal", "-shm"} { // companions of the file that is gone
 				if err := os.Remove(filepath.Join(dir, "lib", "grantd.db"+companion)); err != nil {
 					t.Fatal(err)
 				}
@@ -86,7 +86,7 @@ func TestAServerWhoseFileIsGoneSaysSo(t *testing.T) {
 			if code := g.Stop(); code != 0 {
 				t.Errorf("exit %d\n%s", code, g.Stderr())
 			}
-			g = l.with("serve").start(t) // makes a store where there is none
+			g = l.with("serve").start(t) // makes a store if there is none
 			g.awaitReady()
 			if status, body := getUsersMe(t, g.URL, all[5].bearer); status != http.StatusUnauthorized {
 				t.Errorf("a token of the store that is gone: %d %s", status, body)
@@ -95,8 +95,8 @@ func TestAServerWhoseFileIsGoneSaysSo(t *testing.T) {
 	}
 }
 
-// What is revoked while a server runs on a file that is restored elsewhere isn't lost:
-// the server acknowledges nothing, and a command that does isn't contradicted.
+// If the store is restored while a server runs on the old file, no revocation is lost:
+// the server acknowledges none, and after a command's revocation it accepts no token.
 func TestARestoreUnderARunningServerLosesNoRevocation(t *testing.T) {
 	dir := t.TempDir()
 	g, l := serveOnFile(t, dir)

@@ -22,11 +22,12 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// observeDir has what the profile "observe" of the compose file mounts.
+// observeDir has the files that the profile "observe" of the compose file
+// mounts.
 const observeDir = "../../.observe"
 
-// The services of the profile are for this machine to look at, and have no more
-// rights than the others.
+// The services of the profile can be reached from this machine only, and have
+// no more rights than the others.
 func TestComposeObserves(t *testing.T) {
 	all := readCompose(t).Services
 	for _, name := range []string{"prometheus", "grafana"} {
@@ -147,8 +148,8 @@ var (
 	labelsGrouped = regexp.MustCompile(`by \(([a-z_, ]+)\)`)
 )
 
-// Every metric, label and value that the rules and the dashboard name is in what a
-// server says of itself once it has done everything.
+// Every metric, label and value in the rules and the dashboard is in the
+// metrics of a server that has done everything once.
 func TestObservedMetricsExist(t *testing.T) {
 	server := redistest.Single(t)
 	g := startDev(t, "--redis", server.URL())
@@ -156,7 +157,7 @@ func TestObservedMetricsExist(t *testing.T) {
 	scrapeUntil(t, g.URL, "grantd_audit_events_written_total", 1)
 	server.Kill()
 	postForm(t, g.URL+"/token", "demo", "demo-secret", url.Values{"grant_type": {"client_credentials"}})
-	time.Sleep(checkLife) // so long a ping counts
+	time.Sleep(checkLife) // for so long a ping counts
 	get(t, g.URL+"/readyz")
 	there := scrape(t, g.URL)
 	maps.Copy(there, secureSeries(t))
@@ -190,7 +191,8 @@ func TestObservedMetricsExist(t *testing.T) {
 	}
 }
 
-// secureSeries is what a server with TLS says of its certificate.
+// secureSeries has the metric of a server with TLS that tells when its
+// certificate ends.
 func secureSeries(t *testing.T) series {
 	cert, key, pool := certificate(t)
 	g := launch{args: []string{"serve"}, dir: t.TempDir(), env: append([]string{
@@ -222,8 +224,9 @@ func grouped(expr string) (labels []string) {
 	return labels
 }
 
-// has reports whether there is a series of that metric with all the labels, some of
-// which have a value. Prometheus itself adds job and instance.
+// has reports whether there is a series of that metric with all the labels; a
+// label is a name, or a name with a value. Prometheus itself adds job and
+// instance.
 func (s series) has(metric string, labels []string) bool {
 	for name := range s {
 		found, of, _ := strings.Cut(name, "{")
@@ -280,7 +283,7 @@ func TestAlertRules(t *testing.T) {
 	}
 }
 
-// What the names of metrics should look like, Prometheus's own tool says.
+// Prometheus's own tool checks the names of the metrics.
 func TestMetricsAreNamedWell(t *testing.T) {
 	g := startDev(t, "--memory")
 	exercise(t, g.URL)

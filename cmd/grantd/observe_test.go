@@ -71,8 +71,8 @@ func TestEveryRequestIsOneLine(t *testing.T) {
 	}
 }
 
-// A client that goes away while the store is asked must not count as a fault of the
-// server, of which alerts tell; a fault that it saw must.
+// A 503 that the client didn't wait for must not count as a fault of the
+// server, since faults raise alerts. Any other 5xx must.
 func TestAClientThatWentAwayIsNoFaultOfTheServer(t *testing.T) {
 	for _, tt := range []struct {
 		gone   bool
@@ -205,8 +205,8 @@ func TestNotesOutsideARequestAreDropped(t *testing.T) {
 	}
 }
 
-// BenchmarkObserve is what the log costs a request: compare on with off, and with
-// the bare handler.
+// BenchmarkObserve measures what the log costs a request: compare on with off,
+// and with the bare handler.
 func BenchmarkObserve(b *testing.B) {
 	empty := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	for _, c := range []struct {

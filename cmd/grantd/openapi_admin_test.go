@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// adminTalk is a dialogue of an admin.
+// adminTalk is a dialogue in which an admin asks.
 type adminTalk struct {
 	*deployment
 	token, user string // the access tokens of an admin, and of a user
@@ -38,8 +38,8 @@ func (s *deployment) talkOfAdmin() {
 	a.guesses()
 }
 
-// whatThereIs is what stands in the path of an operation where it doesn't matter
-// which it is.
+// whatThereIs replaces the parameters in the path of an operation by things
+// that exist, where it doesn't matter which.
 var whatThereIs = strings.NewReplacer("{username}", "alice", "{client_id}", "other", "keys/{id}", "keys/1",
 	"grants/{id}", "grants/AAAAAAAAAAAAAAAAAAAAAA", "revocations/{id}", "revocations/rev_00000000000000000000000000")
 
@@ -49,14 +49,15 @@ func (a adminTalk) ask(operation, target, body string, want int, header ...strin
 	return a.deployment.ask(question{operation: operation, target: target, json: body, header: append(header, bearer(a.token)), want: want})
 }
 
-// subtle asks what is refused for a reason that the document can't tell but in words.
+// subtle asks a question that is refused for a reason that the document gives
+// in words only.
 func (a adminTalk) subtle(operation, target, body string) {
 	a.t.Helper()
 	a.deployment.ask(question{operation: operation, target: target, json: body, header: []string{bearer(a.token)}, subtle: true, want: 400})
 }
 
-// bounds is what every operation of the admin API answers to who may not use it, to
-// what it doesn't understand, and when the store is down.
+// bounds checks what every operation of the admin API answers to callers
+// without the right, to malformed requests, and when the store is down.
 func (a adminTalk) bounds(o operation) {
 	a.t.Helper()
 	id, target := o.OperationID, whatThereIs.Replace(o.path)
@@ -147,14 +148,14 @@ func (a adminTalk) users() {
 	a.ask("deleteUser", bob, "", 204)
 }
 
-// late asks where others are always faster.
+// late asks a process where another writer is always faster.
 func (a adminTalk) late(operation, target, body string) {
 	a.t.Helper()
 	a.contended.ask(question{operation: operation, target: target, json: body, header: []string{bearer(a.token)}, want: 409})
 }
 
-// list asks for a page and returns the cursor of the next one, which has to be there
-// when the page is full and there is more.
+// list asks for a page and returns the cursor of the next one. There has to be
+// a cursor when the page is full and there is more.
 func (a adminTalk) list(operation, target, name string) string {
 	a.t.Helper()
 	w := a.ask(operation, target, "", 200)
@@ -206,7 +207,7 @@ func (a adminTalk) clients() {
 	a.subtle("updateClient", shop, `{"scopes":["nonsense"]}`)
 	a.ask("updateClient", clients+"/nobody", `{}`, 404)
 	a.ask("rotateSecret", shop+"/secret", `{"overlap":3600}`, 200)
-	a.ask("getClient", shop, "", 200) // tells until when the old one is good
+	a.ask("getClient", shop, "", 200) // has the time until which the old secret is good
 	a.ask("rotateSecret", shop+"/secret", `{"overlap":3600}`, 409)
 	a.ask("rotateSecret", shop+"/secret", "", 200)
 	a.ask("rotateSecret", shop+"/secret", `{"client_secret":"`+secret32+`"}`, 200)
@@ -229,7 +230,7 @@ func (a adminTalk) keys() {
 	a.ask("listKeys", "", "", 200)
 	a.same("listKeys", keys)
 	a.ask("rotateKey", "", `{}`, 201)
-	a.ask("rotateKey", "", "", 409) // one waits already
+	a.ask("rotateKey", "", "", 409) // another new key waits already
 	a.ask("deleteKey", keys+"/1", "", 409)
 	a.ask("deleteKey", keys+"/200", "", 412, "If-Match: *")
 	a.ask("deleteKey", keys+"/200", "", 204)

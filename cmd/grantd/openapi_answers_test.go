@@ -20,18 +20,18 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 )
 
-// dialogue is a talk with a process in which every word is compared with the
-// OpenAPI document that the process serves.
+// dialogue sends requests to a process, and compares each request and answer
+// with the OpenAPI document that the process serves.
 type dialogue struct {
 	t        *testing.T
 	document *openapi3.T
 	handler  http.Handler
-	at       string          // the URL that the document has the process at
+	at       string          // the URL of the process in the document
 	said     map[told]bool   // shared by the dialogues of one document
 	codes    map[string]bool // of the errors that were answered; shared too
 }
 
-// told is what the document tells of: an operation's status, or "default", and
+// told is an answer in the document: an operation's status, or "default", and
 // the media type, which is "" for an answer without a body.
 type told struct{ operation, status, mediaType string }
 
@@ -42,14 +42,14 @@ func newDialogue(t *testing.T, handler http.Handler, at string) *dialogue {
 	return &dialogue{t: t, document: openAPIOf(t, handler, openAPIPath), handler: handler, at: at, said: map[told]bool{}, codes: map[string]bool{}}
 }
 
-// with is a dialogue with another process of the same document.
+// with is a dialogue with another process that has the same document.
 func (d *dialogue) with(handler http.Handler) *dialogue {
 	other := *d
 	other.handler = handler
 	return &other
 }
 
-// question is a request and the status that it is to have.
+// question is a request and the status that it should get.
 type question struct {
 	operation string // its id
 	target    string // the path with its parameters filled in, and the query; empty: the path, which has none
@@ -57,9 +57,9 @@ type question struct {
 	form      url.Values // the body, or
 	json      string
 	from      string // the address of the client; a default
-	chunked   bool   // the length of the body isn't told
-	subtle    bool   // what is wrong with it, the document can't say but in words
-	want      int    // 0: that depends
+	chunked   bool   // the body is sent without its length
+	subtle    bool   // the document says in words only what is wrong with it
+	want      int    // 0: any
 }
 
 func authorization(id, secret string) string {
@@ -70,21 +70,21 @@ func authorization(id, secret string) string {
 
 func bearer(token string) string { return "Authorization: Bearer " + token }
 
-// ask asks, and compares the question and the answer with the document: who is
-// served must have asked as the document says.
+// ask sends the question, and compares it and its answer with the document:
+// only questions that fit the document may be served.
 func (d *dialogue) ask(q question) *httptest.ResponseRecorder {
 	d.t.Helper()
 	o := d.operation(q.operation)
 	return d.send(o.method, o.path, q)
 }
 
-// operation is one of the document.
+// operation is an operation in the document.
 type operation struct {
 	*openapi3.Operation
 	method, path string
 }
 
-// operations are all of the document, in an order that stays.
+// operations returns all operations in the document, always in the same order.
 func (d *dialogue) operations() []operation {
 	var all []operation
 	for path, item := range d.document.Paths.Map() {
@@ -152,8 +152,8 @@ func (d *dialogue) send(method, path string, q question) *httptest.ResponseRecor
 	return w
 }
 
-// meant are the operations that an answer is one of: by a method that the path
-// hasn't, it is one of all of them.
+// meant returns the operations that an answer may belong to: for a method that
+// the path doesn't have, all operations of the path.
 func (d *dialogue) meant(method, path string) []*openapi3.Operation {
 	item := d.document.Paths.Value(path)
 	if method == http.MethodHead {
@@ -184,7 +184,7 @@ func (d *dialogue) compare(q question, r *http.Request, w *httptest.ResponseReco
 	}
 	status, response := fmt.Sprint(w.Code), o.Responses.Status(w.Code)
 	if response == nil {
-		if w.Code != http.StatusInternalServerError && w.Code != http.StatusRequestEntityTooLarge { // which default is for
+		if w.Code != http.StatusInternalServerError && w.Code != http.StatusRequestEntityTooLarge { // default is for these two
 			return errors.New("the document hasn't that status")
 		}
 		status, response = "default", o.Responses.Default()
@@ -203,14 +203,15 @@ func (d *dialogue) compare(q question, r *http.Request, w *httptest.ResponseReco
 	})
 }
 
-// saysMalformed reports whether the answer says that the question was malformed, and
-// not that it asks too much.
+// saysMalformed reports whether the answer says that the question was
+// malformed. A question that is too large isn't.
 func saysMalformed(w *httptest.ResponseRecorder) bool {
 	says := func(code string) bool { return bytes.Contains(w.Body.Bytes(), []byte(code)) }
 	return w.Code == http.StatusUnsupportedMediaType || w.Code == http.StatusBadRequest && (says("invalid_request") || says("invalid_field"))
 }
 
-// pathParameters are what the path has where the template has names in braces.
+// pathParameters returns the path's values for the names in braces of the
+// template.
 func pathParameters(template string, u *url.URL) (map[string]string, error) {
 	values := map[string]string{}
 	names, segments := strings.Split(template, "/"), strings.Split(u.EscapedPath(), "/")
@@ -236,9 +237,10 @@ func presents(_ context.Context, in *openapi3filter.AuthenticationInput) error {
 	return nil
 }
 
-// undocumented: a header that means something to a client has to be in the document.
+// undocumented returns an error if a header that means something to a client
+// isn't in the document.
 func undocumented(h http.Header, response *openapi3.Response) error {
-	// What every answer of HTTP may have, or what only browsers heed.
+	// Headers that any HTTP answer may have, or that only browsers heed.
 	general := []string{"Content-Type", "Content-Length", "Connection", "X-Content-Type-Options", "Accept-Ranges", "Pragma", "Vary", "Access-Control-Expose-Headers"}
 	for name := range h {
 		if !slices.Contains(general, name) && response.Headers[name] == nil && response.Headers[headerSpelling[name]] == nil {
@@ -248,7 +250,8 @@ func undocumented(h http.Header, response *openapi3.Response) error {
 	return nil
 }
 
-// headerSpelling is how the RFCs spell what net/http spells otherwise.
+// headerSpelling has the RFCs' spelling of headers that net/http spells
+// otherwise.
 var headerSpelling = map[string]string{"Www-Authenticate": "WWW-Authenticate", "Etag": "ETag"}
 
 // remember remembers the code of an error.
@@ -259,7 +262,8 @@ func (d *dialogue) remember(w *httptest.ResponseRecorder) {
 	}
 }
 
-// unsaidCodes are the codes of errors that the document tells of and nobody gave.
+// unsaidCodes are the codes of errors that are in the document, but were in no
+// answer.
 func (d *dialogue) unsaidCodes() []string {
 	var unsaid []string
 	for schema, member := range map[string]string{"Problem": "type", "Error": "error", "TokenError": "error"} {
@@ -273,7 +277,7 @@ func (d *dialogue) unsaidCodes() []string {
 	return unsaid
 }
 
-// unsaid are the answers that the document tells of and nobody gave.
+// unsaid are the answers that are in the document, but were never given.
 func (d *dialogue) unsaid() []string {
 	var unsaid []string
 	for _, o := range d.operations() {

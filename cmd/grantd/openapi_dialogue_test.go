@@ -15,8 +15,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// TestOpenAPIAnswers has every answer given that the document tells of, and compares
-// the questions and the answers with it.
+// TestOpenAPIAnswers provokes every answer in the document, and compares the
+// questions and the answers with it.
 func TestOpenAPIAnswers(t *testing.T) {
 	p := openSite(t, siteConfig(func(*config) {}))
 	seedSite(t, p)
@@ -81,11 +81,12 @@ func (s *deployment) talkOfTokens() {
 	s.strangers("token", "web", passwordForm("alice", userPassword, ""))
 }
 
-// strangers are what any endpoint for clients answers to what isn't a form, is too
-// much, comes too often, or comes when the store is down.
+// strangers checks what any endpoint for clients answers to a request that
+// isn't a form, that is too large or too frequent, or that comes when the store
+// is down.
 func (s *deployment) strangers(operation, id string, form url.Values) {
 	s.t.Helper()
-	from := "192.0.2." + strconv.Itoa(100+len(operation)) // each another network
+	from := "192.0.2." + strconv.Itoa(100+len(operation)) // a network for each operation
 	header := []string{authorization(id, secret32)}
 	s.ask(question{operation: operation, header: header, json: `{}`, want: 415})
 	big := url.Values{"token": {strings.Repeat("x", maxBody)}}
@@ -146,7 +147,7 @@ func (s *deployment) talkOfIntrospection() {
 	s.strangers("introspect", "api", about)
 }
 
-// talkOfPages is about pages in browsers.
+// talkOfPages asks as pages in browsers do.
 func (s *deployment) talkOfPages() {
 	for _, operation := range []string{"tokenPreflight", "revokePreflight"} {
 		for origin, want := range map[string]int{"https://app.example": 204, "https://evil.example": 405} {
@@ -193,7 +194,7 @@ func (s *deployment) talkOfUsersMe() {
 	s.bearers("usersMe", access)
 }
 
-// talkOfPasswords is about users who change their own.
+// talkOfPasswords asks as users who change their own password.
 func (s *deployment) talkOfPasswords() {
 	const operation, newPassword = "changePassword", "staple of the horse"
 	signUp(s.t, s.process, "carol", userPassword)
@@ -224,12 +225,12 @@ func (s *deployment) talkOfPasswords() {
 	s.ask(question{operation: "usersMe", header: []string{bearer(token)}, want: 401})
 }
 
-// guess tries other passwords until it gets that answer.
+// guess tries a new password each time until it gets that status.
 func (s *deployment) guess(until int, q question, with func(q *question, password string)) {
 	s.t.Helper()
 	const enough = 30
 	for i := range enough {
-		with(&q, "wrong"+strconv.Itoa(i)) // the same one again would count once
+		with(&q, "wrong"+strconv.Itoa(i)) // the same password again would count only once
 		if s.ask(q).Code == until {
 			return
 		}
@@ -237,8 +238,8 @@ func (s *deployment) guess(until int, q question, with func(q *question, passwor
 	s.t.Errorf("%s: %d guesses, and no %d", q.operation, enough, until)
 }
 
-// bearers are what any resource answers to who has no good token, to whoever asks
-// by another method, and when it can't judge tokens.
+// bearers checks what any resource answers without a good token, to another
+// method, and when it can't judge tokens.
 func (s *deployment) bearers(operation, access string) {
 	s.t.Helper()
 	s.ask(question{operation: operation, want: 401})
@@ -258,7 +259,7 @@ func (s *deployment) talkOfHealth() {
 	s.ask(question{operation: "metrics", json: strings.Repeat("x", maxBody+1), want: 413})
 }
 
-// talkByPlainHTTP asks where the issuer is https, by plain http.
+// talkByPlainHTTP asks by plain http a process whose issuer is https.
 func (s *deployment) talkByPlainHTTP() {
 	p := openSite(s.t, siteConfig(func(c *config) { c.Issuer = "https://127.0.0.1" }))
 	plain := s.with(everything(s.t, p))
@@ -269,7 +270,7 @@ func (s *deployment) talkByPlainHTTP() {
 	}
 }
 
-// talkNonsense asks by every method that a path hasn't. Who asks has all rights.
+// talkNonsense asks, with all rights, by every method that a path doesn't have.
 func (s *deployment) talkNonsense() {
 	access, _ := s.tokens("root", adminPassword, "admin")
 	for path, item := range s.document.Paths.Map() {

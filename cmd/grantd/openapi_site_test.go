@@ -11,17 +11,18 @@ import (
 	"github.com/grantd/grantd/storage/embedded"
 )
 
-// deployment is a dialogue with a process, and with the same in bad shape.
+// deployment is a dialogue with a process, and dialogues with broken variants
+// of it.
 type deployment struct {
 	*dialogue
 	process *process
-	down    *dialogue // its store can't answer, but for grants
-	torn    *dialogue // whatever but a grant it asks of the store panics
-	shut    *dialogue // it wasn't started yet
+	down    *dialogue // its store can only load grants
+	torn    *dialogue // its store panics unless it loads a grant
+	shut    *dialogue // it hasn't loaded its keys yet
 	odd     *dialogue // its store fails in an unknown way
 
-	contended *dialogue // others are always faster to change something
-	slow      *dialogue // revocations take a while to be swept up behind
+	contended *dialogue // another writer is always faster to change something
+	slow      *dialogue // the sweep after a revocation takes a while
 }
 
 func everything(t *testing.T, p *process) http.Handler {
@@ -38,14 +39,14 @@ func (p *process) on(s storage.Store) *process {
 	return &other
 }
 
-// onlyGrants is a store of which nothing but the loading of grants that are there is
-// as in the other.
+// onlyGrants is a store that loads the grants of another store. All the rest is
+// its own.
 type onlyGrants struct {
 	storage.Store
 	grants storage.Grants
 }
 
-// LoadGrant asks the other store first.
+// LoadGrant asks the store of the grants first.
 func (s onlyGrants) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
 	if g, err := s.grants.LoadGrant(ctx, id); err == nil {
 		return g, nil
@@ -68,7 +69,7 @@ func (oddStore) LoadClient(context.Context, string) (storage.Client, error) {
 	return storage.Client{}, errOdd
 }
 
-// LoadGrant fails, but for grants that are there.
+// LoadGrant fails unless the grant exists.
 func (s oddStore) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
 	g, err := s.Store.LoadGrant(ctx, id)
 	if err != nil {
@@ -80,7 +81,7 @@ func (s oddStore) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Gr
 // ListKeys fails.
 func (oddStore) ListKeys(context.Context) ([]storage.Key, error) { return nil, errOdd }
 
-// contendedStore is one in which others are always faster.
+// contendedStore is a store in which another writer is always faster.
 type contendedStore struct{ storage.Store }
 
 // UpdateUser is too late.
@@ -89,7 +90,7 @@ func (contendedStore) UpdateUser(context.Context, storage.User) error { return s
 // UpdateClient is too late.
 func (contendedStore) UpdateClient(context.Context, storage.Client) error { return storage.ErrConflict }
 
-// slowStore takes its time to clear away what was ended.
+// slowStore is slow to sweep grants that were ended.
 type slowStore struct{ storage.Store }
 
 // Sweep begins late.
@@ -101,7 +102,7 @@ func (s slowStore) Sweep(ctx context.Context, r storage.Revocation, report func(
 	return s.Store.Sweep(ctx, r, report)
 }
 
-// outOfOrder is a store that can't answer, but for grants.
+// outOfOrder is a store that can only load grants.
 func outOfOrder(t *testing.T, grants storage.Grants) storage.Store {
 	t.Helper()
 	s, err := embedded.Open(embedded.Memory)
@@ -114,7 +115,7 @@ func outOfOrder(t *testing.T, grants storage.Grants) storage.Store {
 	return onlyGrants{s, grants}
 }
 
-// unstarted is the process before it was started: nobody may use its keys yet.
+// unstarted is the process before its start: its keys can't be used yet.
 func (p *process) unstarted() *process {
 	other := *p
 	other.keys, other.health = &gate{loader: p.keys.loader}, &health{check: p.store.Health}

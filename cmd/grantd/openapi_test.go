@@ -43,7 +43,7 @@ func openSite(t *testing.T, c *config) *process {
 	return p
 }
 
-// offered is all that the process answers, with everything around it.
+// offered is the handler of all that the process serves, with its middleware.
 func offered(t *testing.T, p *process, offer func() (handlers, error)) (http.Handler, handlers) {
 	t.Helper()
 	h, err := offer()
@@ -223,8 +223,9 @@ func checkFlows(t *testing.T, doc *openapi3.T, c *config, tokenURL string, want 
 	}
 }
 
-// samePaths: the document has what the listener answers, and nothing else. What
-// is answered below the path of the server and at its root is there once.
+// samePaths checks that the document has exactly the paths that the listener
+// serves. A path that is served both below the path of the server and at its
+// root is there once.
 func samePaths(t *testing.T, p *process, doc *openapi3.T, h handlers) {
 	t.Helper()
 	want := map[string]bool{"/livez": true, "/readyz": true}
@@ -234,7 +235,7 @@ func samePaths(t *testing.T, p *process, doc *openapi3.T, h handlers) {
 	for path := range h.oauth {
 		want[path] = true
 	}
-	maps.DeleteFunc(want, func(path string, _ bool) bool { // what answers that there is nothing
+	maps.DeleteFunc(want, func(path string, _ bool) bool { // these answer 404
 		return strings.HasSuffix(path, "/") || strings.HasSuffix(path, admin.Root)
 	})
 	base, _ := p.config.resources()
@@ -251,8 +252,8 @@ func samePaths(t *testing.T, p *process, doc *openapi3.T, h handlers) {
 	}
 }
 
-// Every part that a reader looks at has an example; what kin-openapi doesn't look
-// at itself is looked at here.
+// Every part of the document that readers look at has an example. The test
+// checks the examples that kin-openapi doesn't.
 func TestOpenAPIExamples(t *testing.T) {
 	p := openSite(t, siteConfig(func(*config) {}))
 	handler, _ := offered(t, p, func() (handlers, error) { return p.offerAll("") })
