@@ -204,7 +204,7 @@ func (d *dialogue) compare(q question, r *http.Request, w *httptest.ResponseReco
 }
 
 // saysMalformed reports whether the answer says that the question was
-// malformed. A question that is too large isn't.
+// malformed, rather than too large for example.
 func saysMalformed(w *httptest.ResponseRecorder) bool {
 	says := func(code string) bool { return bytes.Contains(w.Body.Bytes(), []byte(code)) }
 	return w.Code == http.StatusUnsupportedMediaType || w.Code == http.StatusBadRequest && (says("invalid_request") || says("invalid_field"))

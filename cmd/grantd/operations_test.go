@@ -16,8 +16,8 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// operated is what OPERATIONS.md is about: a machine with grantd, and a Redis for it
-// unless that is nil, whose directories are below dir.
+// operated is a machine as in OPERATIONS.md, with its directories below dir. It
+// runs grantd, on a Redis unless redis is nil.
 type operated struct {
 	t     *testing.T
 	dir   string
@@ -49,7 +49,8 @@ func newMachine(t *testing.T, onRedis bool) *operated {
 		m.write("etc/redis-server.conf", fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nappendonly yes\nlogfile %s\ninclude %s\n",
 			m.redisPort(), m.path("redis"), m.path("redis.log"), m.path("etc/redis.conf")))
 		m.write("etc/redis_password", redisPassword)
-		// What the page's redis-server leaves behind when a step of it fails.
+		// Stops the page's redis-server, which a step that failed may have left
+		// running.
 		t.Cleanup(func() {
 			_ = exec.Command("redis-cli", "-p", m.redisPort(), "-a", redisPassword, "shutdown", "nosave").Run()
 		})
@@ -95,8 +96,8 @@ func (m *operated) start() {
 	m.node = launch{args: []string{"serve", "--config", m.path("etc/grantd.yaml")}}.start(m.t)
 }
 
-// do runs the lines of a block of the page. What the service manager does, the test
-// does.
+// do runs the lines of a block of the page. The test stands in for the service
+// manager.
 func (m *operated) do(block string) {
 	m.t.Helper()
 	script := ""
@@ -152,7 +153,8 @@ func (m *operated) bash(script string) {
 	}
 }
 
-// page are the blocks of OPERATIONS.md under the heading, up to the next one.
+// page returns the blocks of OPERATIONS.md under the heading, up to the next
+// heading.
 func page(t *testing.T, heading string) []string {
 	t.Helper()
 	text, err := os.ReadFile("OPERATIONS.md")
@@ -167,7 +169,7 @@ func page(t *testing.T, heading string) []string {
 	return blocks(t, section, "", "console")
 }
 
-// pair are the tokens of a sign-in.
+// pair is the two tokens of a sign-in.
 type pair struct{ access, refresh string }
 
 func (m *operated) token(form url.Values) (int, pair) {
@@ -203,7 +205,7 @@ func (m *operated) refreshed(p pair) pair {
 	return next
 }
 
-// dead expects that neither token of the pair is good for anything.
+// dead expects that both tokens of the pair are refused everywhere.
 func (m *operated) dead(name string, p pair) {
 	m.t.Helper()
 	if status, body := getUsersMe(m.t, m.node.URL, p.access); status != http.StatusUnauthorized {
@@ -224,14 +226,15 @@ func (m *operated) alive(name string, p pair) {
 	}
 }
 
-// eachMachine runs a test on both stores, with the heading that the page has for it.
+// eachMachine runs a test on both stores, with the page's heading for the
+// store.
 func eachMachine(t *testing.T, test func(t *testing.T, m *operated, heading string)) {
 	t.Run("embedded", func(t *testing.T) { test(t, newMachine(t, false), "### Embedded") })
 	t.Run("redis", func(t *testing.T) { test(t, newMachine(t, true), "### Redis") })
 }
 
-// An old backup that is restored by the page's steps brings nothing back that was
-// revoked after it was made, nor any token that was spent.
+// If an old backup is restored by the page's steps, tokens that were revoked or
+// spent after the backup stay dead.
 func TestRestoringAnOldBackupBringsNoTokenBack(t *testing.T) {
 	eachMachine(t, func(t *testing.T, m *operated, heading string) {
 		steps := page(t, heading)
@@ -256,8 +259,8 @@ func TestRestoringAnOldBackupBringsNoTokenBack(t *testing.T) {
 	})
 }
 
-// Of a backup that nothing happened after, nobody has to sign in again, and what was
-// revoked stays so.
+// If nothing happened since the backup, nobody has to sign in again after the
+// restore, and revoked tokens stay revoked.
 func TestRestoringTheNewestBackupKeepsWhatWasRevoked(t *testing.T) {
 	eachMachine(t, func(t *testing.T, m *operated, heading string) {
 		steps := page(t, heading)
@@ -281,7 +284,8 @@ func TestRestoringTheNewestBackupKeepsWhatWasRevoked(t *testing.T) {
 	})
 }
 
-// The secret isn't in the backup: without it no server starts on it.
+// The secret isn't in the backup, and no server starts on the backup without
+// it.
 func TestABackupHoldsNoSecretAndIsOfNoUseWithoutIt(t *testing.T) {
 	eachMachine(t, func(t *testing.T, m *operated, heading string) {
 		p := m.signIn("alice")
@@ -327,7 +331,7 @@ func TestTheStepsOfAnUpgradeAndOfNewKeys(t *testing.T) {
 	if len(steps) != 1 {
 		t.Fatalf("%d blocks", len(steps))
 	}
-	os.Remove(m.path("bin/grantd")) // a link: install writes a file
+	os.Remove(m.path("bin/grantd")) // it is a link; install writes a file
 	m.do(steps[0])
 	if info, err := os.Lstat(m.path("bin/grantd")); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("the program is not exchanged: %v", err)
@@ -338,10 +342,12 @@ func TestTheStepsOfAnUpgradeAndOfNewKeys(t *testing.T) {
 	m.alive("signed in before the rotation", p)
 }
 
-// asUser is what only root can do in the steps of a service: the test has one user.
+// asUser matches what only root can do in the steps of a service. The test
+// drops it, since it has one user only.
 var asUser = regexp.MustCompile(`(?m)^\$ useradd .*\n| -o grantd -g grantd|runuser -u grantd -- `)
 
-// The page's unit starts the server of the steps before it, and gives it the time to stop.
+// The page's unit starts the server of the steps before it, and leaves it enough time to
+// stop.
 func TestTheStepsOfAService(t *testing.T) {
 	m := newMachine(t, false)
 	if code := m.node.Stop(); code != 0 {
@@ -378,8 +384,8 @@ func TestTheStepsOfAService(t *testing.T) {
 	}
 }
 
-// The page's Redis user suffices for a resource server, which then sees a revocation, and
-// can't write.
+// The page's Redis user is enough for a resource server: it sees a revocation, and can't
+// write.
 func TestAResourceServerOnlyReads(t *testing.T) {
 	m := newMachine(t, true)
 	m.bash(strings.ReplaceAll(page(t, "## A Redis user that only reads")[0], "$ REDIS", "REDIS"))

@@ -102,7 +102,8 @@ func ownPassword(t *testing.T, g *running) {
 	}
 }
 
-// A change that the trail can't take is kept when it can again, as sign-ins are.
+// A change is made even if the trail can't take its event; the event is kept
+// later, as for sign-ins.
 func TestOwnPasswordIsAuditedLater(t *testing.T) {
 	server := redistest.Single(t)
 	g := startDev(t, "--redis", server.URL())
@@ -123,8 +124,8 @@ func TestOwnPasswordIsAuditedLater(t *testing.T) {
 	}
 }
 
-// signInsMeetAChange: each token that the old password was good for has to be dead
-// when the change and the sign-in are answered.
+// signInsMeetAChange signs in with the old password while it is changed. Each
+// token of such a sign-in has to be dead once both are answered.
 func signInsMeetAChange(t *testing.T, base string) {
 	passwords := []string{"secret123!", "battery staple"}
 	for range 6 {

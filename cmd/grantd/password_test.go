@@ -25,7 +25,7 @@ func startPasswords(t *testing.T, env ...string) passwords {
 }
 
 // user runs a verb of grantd user with the password, and returns the exit code
-// and what was said to the person at the terminal.
+// and what is printed at the terminal.
 func (p passwords) user(t *testing.T, verb, name, password string) (code int, stderr string) {
 	t.Helper()
 	file := writeFile(t, "password", password+"\n")
@@ -43,7 +43,7 @@ func (p passwords) signIn(t *testing.T, name, password string) string {
 	return strconv.Itoa(status)
 }
 
-// cheapHash makes a hash cost next to nothing.
+// cheapHash makes hashing nearly free.
 var cheapHash = []string{"GRANTD_PASSWORD_HASH_MEMORY=64", "GRANTD_PASSWORD_HASH_TIME=1"}
 
 const mixed = "aB3 "
@@ -79,12 +79,13 @@ func TestPasswordsThatMayBeChosen(t *testing.T) {
 	}
 }
 
-// refusedPasswords are what nobody named walburga may choose, and why.
+// refusedPasswords are passwords that a user named walburga can't choose, and
+// why.
 var refusedPasswords = []struct{ name, password, reason string }{
 	{"PW-NIST63B-5.1.1.2-01 7 characters", "vier7ün", "the password is shorter than 8 characters"},
 	{"PW-NIST63B-5.1.1.2-03 1025 bytes", strings.Repeat(mixed, 256) + "a", "the password is longer than 1024 bytes"},
-	// RFC 8265 section 4.2 has no place for characters that can't be seen. Most would accept them, but
-	// then a password that looks the same, typed on another keyboard, is another.
+	// RFC 8265 section 4.2 allows no invisible characters. Most systems accept them, but then a
+	// password that looks the same, typed on another keyboard, is a different one.
 	{"PW-NIST63B-5.1.1.2-05 all of Unicode but what RFC 8265 disallows: an emoji with a variation selector", "\u2764\ufe0f my heart", "RFC 8265"},
 	{"PW-NIST63B-5.1.1.2-07 a common one", "password123", "the password is one of those that everybody tries first"},
 	{"PW-NIST63B-5.1.1.2-07 one of grantd dev", "secret123", "the password is one of those that everybody tries first"},

@@ -23,7 +23,7 @@ import (
 //	if code := g.Stop(); code != 0 { … }
 //	g.Stderr() // the log
 //
-// launch is for everything else: other commands, a directory, an environment.
+// Use launch for everything else: other commands, a directory, an environment.
 
 var testDir string // holds the binary; removed at the end
 
@@ -49,13 +49,13 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// launch says how to run the program. The zero dir is a fresh one. The
-// environment is env alone, besides PATH and HOME.
+// launch says how to run the program. An empty dir means a fresh directory. The
+// environment is env, PATH and HOME.
 type launch struct {
 	args    []string
 	dir     string
 	env     []string
-	program string // another one than binary
+	program string // the program to run; empty: binary
 }
 
 // running is a started program.
@@ -68,7 +68,7 @@ type running struct {
 	stdout lockedBuffer
 	stderr lockedBuffer
 	ended  chan struct{}
-	code   int // once ended
+	code   int // the exit code, once it ended
 }
 
 // startDev starts grantd dev on a free port and waits until it listens.
@@ -85,7 +85,7 @@ func (l launch) start(t testing.TB) *running {
 	return g
 }
 
-// spawn starts the program. The test's end stops it.
+// spawn starts the program. It is stopped at the end of the test.
 func (l launch) spawn(t testing.TB) *running {
 	t.Helper()
 	path := l.program
@@ -159,7 +159,8 @@ func (g *running) Stop() int {
 	return g.Wait(20 * time.Second)
 }
 
-// Wait waits for the end and returns the exit code; it kills what takes longer.
+// Wait waits for the end and returns the exit code. It kills a program that
+// takes too long.
 func (g *running) Wait(limit time.Duration) int {
 	select {
 	case <-g.ended:

@@ -59,7 +59,7 @@ func TestProfiles(t *testing.T) {
 	})
 }
 
-// manyClients is a store that lists so many clients, all with the password
+// manyClients is a store that lists that many clients, all with the password
 // grant, before it fails.
 type manyClients struct {
 	storage.Store

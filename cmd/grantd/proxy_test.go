@@ -49,8 +49,8 @@ func TestClientAddressBehindProxies(t *testing.T) {
 	}
 }
 
-// RFC 6750 section 5.2: the token stays protected between proxy and server, and
-// only trusted peers can say that it was before.
+// RFC 6750 section 5.2: the token stays protected between proxy and server.
+// Only trusted peers can say that it was protected on its way to the proxy.
 func TestSecure(t *testing.T) {
 	p := mustProxies(t, "10.0.0.1")
 	tests := []struct {

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// readme is what a newcomer follows; it is in the directory above the commands.
+// readme returns the README, which is in the directory above the commands.
 func readme(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("../../README.md")
@@ -25,8 +25,8 @@ func readme(t *testing.T) string {
 	return string(text)
 }
 
-// blocks are the code blocks of that language under the heading, or of the
-// whole text if it is empty.
+// blocks returns the code blocks in that language under the heading, or those
+// of the whole text if the heading is empty.
 func blocks(t *testing.T, text, heading, language string) []string {
 	t.Helper()
 	if heading != "" {
@@ -68,7 +68,7 @@ func members(t *testing.T, text string) (names []string, object map[string]any) 
 }
 
 // TestReadmeSession runs the curl lines of the section Start, and compares the
-// members of what comes back with what the README shows.
+// members of the answers with those in the README.
 func TestReadmeSession(t *testing.T) {
 	g := startDev(t, "--memory")
 	session := blocks(t, readme(t), "Start", "console")
@@ -100,8 +100,8 @@ func TestReadmeSession(t *testing.T) {
 	}
 }
 
-// TestReadmeGoCompiles builds the programs that the README shows, as somebody
-// would who copies them into a module of their own.
+// TestReadmeGoCompiles builds the README's programs as a user would who copies
+// them into a module of their own.
 func TestReadmeGoCompiles(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -134,8 +134,8 @@ func TestReadmeGoCompiles(t *testing.T) {
 	}
 }
 
-// TestReadmeConfiguration checks the example of the configuration file, and that
-// the table names every key and no other.
+// TestReadmeConfiguration checks the example of the configuration file, and
+// that the table has exactly the keys that exist.
 func TestReadmeConfiguration(t *testing.T) {
 	text := readme(t)
 	dir := t.TempDir()
@@ -177,7 +177,7 @@ func TestReadmeConfiguration(t *testing.T) {
 }
 
 // TestReadmeWorksWith compares the versions in the table of clients with those
-// that make interop runs.
+// that make interop uses.
 func TestReadmeWorksWith(t *testing.T) {
 	_, table, _ := strings.Cut(readme(t), "\n## Works with\n")
 	table, _, _ = strings.Cut(table, "\n## ")
@@ -214,8 +214,8 @@ func TestReadmeOwnPassword(t *testing.T) {
 	}
 }
 
-// TestReadmeRefused runs the commands that tell why somebody was refused, and the one
-// that makes the client for a form which names no secret.
+// TestReadmeRefused runs the commands that tell why a request was refused, and
+// the one that makes the client for a login form without a client secret.
 func TestReadmeRefused(t *testing.T) {
 	m, text := newMachine(t, false), readme(t)
 	add := regexp.MustCompile("`grantd (client add app .*)`").FindStringSubmatch(text)
@@ -243,8 +243,8 @@ func TestReadmeRefused(t *testing.T) {
 	}
 }
 
-// TestReadmeDjango imports what psql writes for the columns that the README selects,
-// a time and truths in PostgreSQL's format among them.
+// TestReadmeDjango imports what psql writes for the columns that the README
+// selects, with a time and booleans in PostgreSQL's format.
 func TestReadmeDjango(t *testing.T) {
 	copied := regexp.MustCompile(`\\copy \(select (.*) from auth_user\) to 'users\.csv' csv header`).FindStringSubmatch(readme(t))
 	if copied == nil {

@@ -17,16 +17,17 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// writesVariable has the next release write version 2 of grants. Without it that one
-// keeps to the rule of OPERATIONS.md: a new form is read for one release before it
-// is written.
+// writesVariable makes the next release write version 2 of grants. Without it,
+// that release keeps the rule of OPERATIONS.md: a new form is read for one
+// release before it is written.
 const writesVariable = "WRITES"
 
-// nextRelease builds the program as a later release could be: it reads a version 2
-// of grants as well, which has a byte more, and has a newer schema of the embedded
-// store.
+// nextRelease builds the program as a later release could be. It also reads
+// version 2 of grants, which has a byte more, and has a newer schema of the
+// embedded store.
 //
-// The variable is looked at by its length, since it is 2 or isn't there.
+// The program only looks at the variable's length, since it is either 2 or
+// absent.
 var nextRelease = sync.OnceValues(func() (string, error) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -91,16 +92,16 @@ func (f *fleet) next(i int, env ...string) {
 	f.nodes[i] = l.start(f.t)
 }
 
-// at is traffic that goes to one of the nodes.
+// at is traffic that goes to that node only.
 func (f *fleet) at(i int) *traffic {
 	tr := f.traffic(f.t.Context())
 	tr.via = newBalancer(f.t.Context(), f.urls()[i])
 	return tr
 }
 
-// Two nodes are brought to the next release one after the other under load, and then
-// to the one after it, which writes a new form of grants: no request fails, whichever
-// node it comes to.
+// Two nodes are upgraded under load, one after the other, to the next release
+// and then to the one after it, which writes a new form of grants. No request
+// fails, whichever node it comes to.
 func TestTwoReleasesInARowRunSideBySide(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, 2, "GRANTD_REDIS_URL="+redistest.Single(t).URL(), "GRANTD_SHUTDOWN_DELAY=1s")
@@ -128,8 +129,9 @@ func TestTwoReleasesInARowRunSideBySide(t *testing.T) {
 	traffic.report("two nodes through two upgrades")
 }
 
-// A release too many between two nodes: what the older can't read is a 503 there, and
-// good at the newer. Nothing is lost, and nobody is let in who was revoked.
+// If an upgrade skips a release, the older node answers 503 for grants that it
+// can't read, and the newer one accepts them. Nothing is lost, and no revoked
+// token is accepted.
 func TestWhatANewerReleaseWroteIsUnavailableAtAnOlderOne(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, 2, "GRANTD_REDIS_URL="+redistest.Single(t).URL())
@@ -164,8 +166,8 @@ func TestWhatANewerReleaseWroteIsUnavailableAtAnOlderOne(t *testing.T) {
 	next := newer.token("refresh", refreshForm(p.refresh, ""))
 	newer.valid(next.access)
 
-	// The older one's sign-ins are good at both, as long as the newer one doesn't
-	// write them, and it can end what it can't read.
+	// Sign-ins of the older node are good at both, as long as the newer one
+	// doesn't write them. The older release can end grants that it can't read.
 	own := older.signIn()
 	older.valid(own.access)
 	newer.valid(own.access)
@@ -188,9 +190,10 @@ func meRequest(t *testing.T, base, token string) *http.Request {
 	return r
 }
 
-// A command of the next release changes the file of the embedded store under a server
-// that runs: that one answers 503 to all and says why, and can't be started anew. The
-// next one goes on with every sign-in.
+// A command of the next release changes the file of the embedded store while an
+// older server runs. This server answers 503 to all requests and says why, and
+// can't be started again. A server of the next release goes on with every
+// sign-in.
 func TestANewerReleaseOnTheFileOfOneThatRuns(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, 1, "GRANTD_DATA="+filepath.Join(t.TempDir(), "grantd.db"))
@@ -207,7 +210,7 @@ func TestANewerReleaseOnTheFileOfOneThatRuns(t *testing.T) {
 	older.ask("refresh", "/token", refreshForm(p.refresh, ""), "", 503)
 	older.ask("sign-in", "/token", passwordForm(fleetUser, fleetPassword, ""), "", 503)
 	older.report("at a server whose file was changed")
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) { // a good answer counts for a second
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) { // a good health check counts for a second
 		if status, _ := get(t, f.urls()[0]+"/readyz"); status == http.StatusServiceUnavailable {
 			break
 		}

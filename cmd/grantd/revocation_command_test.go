@@ -11,8 +11,9 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// sweeping is a server whose sweep goes on for some answers, and then is complete,
-// or can't be asked any more.
+// sweeping is a server that answers so many times that its sweep goes on. After
+// that the sweep is complete, or if fails is set, the server can't be asked any
+// more.
 func sweeping(t *testing.T, answers int32, fails bool) (env []string, asked *atomic.Int32) {
 	asked = &atomic.Int32{}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +52,8 @@ func TestRevokeNeedNotWait(t *testing.T) {
 	}
 }
 
-// The grants are dead by then, and that has to be said.
+// If the command loses track of the sweep, it has to say that the grants are
+// dead already.
 func TestRevokeThatLosesSightOfTheSweep(t *testing.T) {
 	env, _ := sweeping(t, 2, true)
 	code, stdout, stderr := launch{args: []string{"grant", "revoke", "--user", "alice"}, env: env}.run(t)
@@ -60,8 +62,8 @@ func TestRevokeThatLosesSightOfTheSweep(t *testing.T) {
 	}
 }
 
-// A look for survivors that takes long goes on behind a 503, and the receipt tells
-// of its end; that one survived is a failure.
+// A search for survivors that takes long is answered 503 and goes on, and the
+// receipt has its result. A surviving grant makes the command fail.
 func TestVerifyingThatTakesLong(t *testing.T) {
 	var asked atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -88,8 +90,8 @@ func TestVerifyingThatTakesLong(t *testing.T) {
 	}
 }
 
-// A Redis that came up empty, or another database, isn't taken for the store whose grants
-// are to end, and nothing is written to it.
+// An empty Redis, as after a loss of data or with a wrong database, isn't taken for the
+// store, and nothing is written to it.
 func TestAnEmptyRedisIsNotTakenForTheStore(t *testing.T) {
 	redis := redistest.Single(t)
 	env := append([]string{"GRANTD_REDIS_URL=" + redis.URL()}, serveEnv...)

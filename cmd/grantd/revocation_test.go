@@ -16,7 +16,7 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// receipt is what the API answers of a revocation.
+// receipt is the API's answer about a revocation.
 func (a adminAnswer) receipt(t *testing.T) (r admin.Receipt) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(a.body), &r); err != nil {
@@ -38,8 +38,8 @@ func awaitComplete(t *testing.T, base, token, id string) admin.Receipt {
 	return admin.Receipt{}
 }
 
-// A revocation on one node is for the next request on every node, and the receipt
-// says what was ended.
+// A revocation on one node holds from the next request on at every node, and
+// the receipt says what was ended.
 func TestARevocationIsForTheNextRequestOnEveryNode(t *testing.T) {
 	server, dir := redistest.Single(t), t.TempDir()
 	one := launch{args: []string{"dev", "--addr", "127.0.0.1:0", "--redis", server.URL()}, dir: dir}.start(t)
@@ -102,8 +102,8 @@ func TestARevocationIsForTheNextRequestOnEveryNode(t *testing.T) {
 	})
 }
 
-// A process that is killed while it sweeps leaves everything dead, and another
-// completes the receipt, which counts every grant once.
+// If a process is killed while it sweeps, all the grants are dead already.
+// Another process completes the receipt, which counts every grant once.
 func TestAKilledSweepIsCompletedByAnotherNode(t *testing.T) {
 	server := redistest.Single(t)
 	g := startDev(t, "--redis", server.URL())
@@ -128,7 +128,8 @@ func TestAKilledSweepIsCompletedByAnotherNode(t *testing.T) {
 		})
 	}
 	all.Wait()
-	// Others are busy, so that the sweep takes its time.
+	// Other clients keep Redis busy, so that the sweep takes long enough to be
+	// killed.
 	ctx, stop := context.WithCancel(t.Context())
 	var others sync.WaitGroup
 	for range 2 {
@@ -166,7 +167,7 @@ func TestAKilledSweepIsCompletedByAnotherNode(t *testing.T) {
 	}
 }
 
-// keepGrant leaves behind what the password grant does.
+// keepGrant stores a grant as the password grant does.
 func keepGrant(t *testing.T, s storage.Store, u storage.User) storage.GrantID {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	g := storage.Grant{

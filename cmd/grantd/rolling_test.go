@@ -12,8 +12,8 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// Each of two nodes is ended by SIGTERM and started again, under load, behind a
-// balancer that goes by /readyz: no request fails.
+// Each of two nodes is stopped by SIGTERM and started again, under load, behind
+// a balancer that follows /readyz: no request fails.
 func TestARollingRestartFailsNoRequest(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, 2, "GRANTD_REDIS_URL="+redistest.Single(t).URL(), "GRANTD_SHUTDOWN_DELAY=1s")
@@ -37,9 +37,9 @@ func TestARollingRestartFailsNoRequest(t *testing.T) {
 	traffic.report("a rolling restart of two nodes")
 }
 
-// grantd key rotate, with two real nodes under load: no request fails, at the latest
-// after 15 seconds all new tokens are made under the new key, and the old ones are
-// good on. TestKeyRotationUnderLoad goes on to the end of the old key.
+// grantd key rotate, with two real nodes under load: no request fails, after 15
+// seconds at most all new tokens are made under the new key, and the old tokens
+// stay good. TestKeyRotationUnderLoad also covers the end of the old key.
 func TestARotationOfKeysOnRealNodesFailsNoRequest(t *testing.T) {
 	for name, store := range map[string]func(t *testing.T) string{
 		"embedded": func(t *testing.T) string { return "GRANTD_DATA=" + filepath.Join(t.TempDir(), "grantd.db") },
@@ -77,7 +77,7 @@ func TestARotationOfKeysOnRealNodesFailsNoRequest(t *testing.T) {
 			}
 			ctx, stop = context.WithCancel(t.Context())
 			defer stop()
-			after := f.traffic(ctx) // the other's balancer has ended
+			after := f.traffic(ctx) // the balancer of the traffic before has ended
 			if next := after.token("refresh", refreshForm(old.refresh, "")); madeUnder(next.refresh) != 2 {
 				t.Error("the refresh of an old sign-in isn't made under the new key")
 			}

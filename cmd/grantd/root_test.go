@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Whoever asks a command for help is shown how it is used.
+// Every command has a description and an example, which its help shows.
 func TestEveryCommandHasAnExample(t *testing.T) {
 	var look func(c *cobra.Command)
 	seen := 0

@@ -19,9 +19,10 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// A deployment key is rotated, and the old one deleted, while requests of every kind
-// go to two nodes on one store: none of them fails. The clock is that of the test
-// alone, so minutes pass at once; the store has its own.
+// A deployment key is rotated, and the old one deleted, while requests of every
+// kind go to two nodes on one store: none of them fails. The nodes use the
+// clock of testing/synctest, so minutes pass at once; the store has its own
+// clock.
 func TestKeyRotationUnderLoad(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "grantd.db")
@@ -77,7 +78,8 @@ func rotateUnderLoad(t *testing.T, store func(*config)) {
 	})
 }
 
-// twoNodes are two servers on one store, and clients that go from one to the other.
+// twoNodes are two servers on one store, and clients that alternate between
+// them.
 type twoNodes struct {
 	t     *testing.T
 	nodes [2]node
@@ -101,7 +103,7 @@ func startNode(t *testing.T, c *config) node {
 	return offerNode(t, p)
 }
 
-// offerNode starts the process, with the demo set, but for its listener.
+// offerNode starts the process, with the demo set, but without a listener.
 func offerNode(t *testing.T, p *process) node {
 	t.Helper()
 	p.prepare = func(ctx context.Context) error {
@@ -127,7 +129,7 @@ func (n node) close() {
 	n.flush()
 }
 
-// next is the other node than last time.
+// next returns the two nodes in turn.
 func (n *twoNodes) next() http.Handler {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -195,8 +197,8 @@ func (n *twoNodes) refreshing() {
 	}
 }
 
-// retrying repeats each refresh at the other node, later and later, and gets the
-// same pair.
+// retrying repeats each refresh at the other node, after longer and longer
+// pauses, and gets the same pair.
 func (n *twoNodes) retrying() {
 	_, refresh := n.token(passwordForm("alice", "secret123", ""))
 	for i := range 8 {
@@ -211,7 +213,7 @@ func (n *twoNodes) retrying() {
 	}
 }
 
-// validating uses one token throughout.
+// validating uses one token all the time.
 func (n *twoNodes) validating() {
 	access, _ := n.token(passwordForm("bob", "builder456", ""))
 	for range 400 {
@@ -220,7 +222,8 @@ func (n *twoNodes) validating() {
 	}
 }
 
-// deleteOldKey ends what was made under the old key, at both nodes, and nothing else.
+// deleteOldKey deletes the old key: both nodes refuse its tokens, and no
+// others.
 func (n *twoNodes) deleteOldKey(keys *opaque.Keys, old string) {
 	access, _ := n.token(passwordForm("alice", "secret123", ""))
 	n.valid(old)
