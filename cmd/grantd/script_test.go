@@ -16,8 +16,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestScripts runs testdata/script: the commands, on a store and over a server, as
-// a person at the terminal sees them.
+// TestScripts runs testdata/script: the commands as a person at the terminal
+// sees them, on a store and through a server.
 func TestScripts(t *testing.T) {
 	path, err := binary()
 	if err != nil {
@@ -48,8 +48,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptServer: server ARG... starts grantd with the arguments, which are those of dev or of
-// serve, and sets $SERVER to its URL. The script's end stops it.
+// scriptServer: server ARG... starts grantd with the arguments, those of dev or of serve,
+// and sets $SERVER to its URL. It is stopped at the end of the script.
 func scriptServer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: server ARG...")
@@ -78,8 +78,8 @@ func scriptServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("grantd %q printed no address\n%s", args, printed.String())
 }
 
-// sets VARIABLE REGEXP sets the variable to what the first group of the expression
-// matches in the standard output before.
+// sets VARIABLE REGEXP sets the variable to the match of the expression's first
+// group in the standard output of the command before.
 func sets(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: sets VARIABLE REGEXP")
@@ -91,7 +91,8 @@ func sets(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], m[1])
 }
 
-// sleeps DURATION waits, for what another command in the background is to see.
+// sleeps DURATION waits until a command in the background can have noticed
+// something.
 func sleeps(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: sleeps DURATION")

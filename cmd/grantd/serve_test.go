@@ -27,7 +27,8 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// serveEnv is what serve needs besides a store, on a plain loopback issuer.
+// serveEnv is the environment that serve needs besides a store, with an issuer
+// by plain http on loopback.
 var serveEnv = []string{"GRANTD_ISSUER=http://127.0.0.1", "GRANTD_ADDR=127.0.0.1:0", "GRANTD_RESOURCE_ADDR=127.0.0.1:0", "GRANTD_SECRET=" + secret32}
 
 func must(t testing.TB, l launch) string {
@@ -60,7 +61,7 @@ func TestServeAndResourceOnOneStore(t *testing.T) {
 		t.Errorf("resource offers /token: %d", status)
 	}
 
-	// healthcheck asks the address that it is told.
+	// healthcheck asks the address that it is given.
 	must(t, launch{args: []string{"healthcheck"}, env: []string{"GRANTD_ADDR=" + strings.TrimPrefix(as.URL, "http://")}})
 	must(t, launch{args: []string{"healthcheck", "--addr", strings.TrimPrefix(as.URL, "http://")}, env: []string{"GRANTD_ADDR=127.0.0.1:1"}})
 	must(t, launch{args: []string{"healthcheck", "--url", rs.URL + "/readyz"}})
@@ -84,8 +85,8 @@ func TestServeAndResourceOnOneStore(t *testing.T) {
 	}
 }
 
-// A resource server that was given a wrong secret must not make a key that locks the
-// authorization server out of the store.
+// A resource server with a wrong secret must not make the first key, since that
+// would lock the authorization server out of the store.
 func TestAResourceServerThatComesFirstWaitsForTheKeys(t *testing.T) {
 	dir, env := t.TempDir(), append([]string{"GRANTD_DATA=grantd.db"}, serveEnv...)
 	early := launch{args: []string{"resource"}, dir: dir, env: env}.start(t)
@@ -111,7 +112,7 @@ func TestServeTellsThatNobodyCanSignIn(t *testing.T) {
 	g.Stop()
 	must(t, launch{args: []string{"init", "--password-file", writeFile(t, "p", "correct horse battery")}, dir: l.dir, env: l.env})
 	g = l.start(t)
-	eventually(t, g, "client_id=grantd-cli") // the warning of passwords, which comes after
+	eventually(t, g, "client_id=grantd-cli") // of the warning of the password grant, which is logged after that place
 	g.Stop()
 	if strings.Contains(g.Stderr(), told) {
 		t.Error("it is told though there is an admin")
@@ -228,7 +229,7 @@ func TestAnotherDeploymentSecretEndsTheProcess(t *testing.T) {
 	}
 }
 
-// certificate writes a certificate for 127.0.0.1 that signs itself.
+// certificate writes a self-signed certificate for 127.0.0.1.
 func certificate(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

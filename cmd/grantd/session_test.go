@@ -24,8 +24,8 @@ func signedInAs(t *testing.T, url, user, password string, args ...string) (home 
 }
 
 // Access tokens of demo-short are so short-lived that every command renews the
-// session: of many at once none may spend a refresh token that another spent
-// (RFC 6749 section 6), which would end the session for all of them.
+// session. Of many commands at once none may reuse a refresh token that another
+// has spent (RFC 6749 section 6), which would end the session for all of them.
 func TestCommandsAtOnceShareTheSession(t *testing.T) {
 	g := startDev(t, "--memory")
 	home := signedInAs(t, g.URL, "admin", "admin-dev-only",
@@ -48,8 +48,8 @@ func TestCommandsAtOnceShareTheSession(t *testing.T) {
 	}
 }
 
-// Whoever may write the file may sign in elsewhere, but a command that doesn't
-// understand it says so and what to do.
+// Whoever may write the file of the session may point it to another server. But
+// a command that doesn't understand the file says so, and what to do.
 func TestSessionsThatCantBeRead(t *testing.T) {
 	for name, text := range map[string]string{"no JSON": "{", "no token": `{"server":"http://127.0.0.1:1"}`, "nothing": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -81,16 +81,16 @@ func errorsOf(errs ...error) error {
 	return nil
 }
 
-// evil is a text that drives a terminal, or deceives who reads it.
+// evil is a text that controls a terminal, or deceives its reader.
 const evil = "\x1b]0;owned\x07\u009b2J\u202egnp.exe\x7f\u200b"
 
-// hostile is a server that says evil things.
+// hostile is a server with that text in all its answers.
 func hostile(t *testing.T) string {
 	text, err := json.Marshal(evil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Package json escapes what is below U+0020; the rest is as it is.
+	// Package json escapes the characters below U+0020 only.
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/admin/v1/users":
@@ -130,7 +130,8 @@ func TestServerCantDriveTheTerminal(t *testing.T) {
 	}
 }
 
-// FuzzHarmless: what is printed means the same, and shows all that it holds.
+// FuzzHarmless checks that the printed text means the same as the original, and
+// has no invisible parts.
 func FuzzHarmless(f *testing.F) {
 	f.Add(evil)
 	f.Add("plain \U000e0041 \ufffd \" \\ \n")
@@ -151,7 +152,8 @@ func FuzzHarmless(f *testing.F) {
 	})
 }
 
-// A token goes to the server that it is for, wherever an answer points.
+// A token goes only to the server that it is for, even if an answer redirects
+// elsewhere.
 func TestTokensAreNotSentOn(t *testing.T) {
 	var mu sync.Mutex
 	var asked []string
@@ -174,7 +176,8 @@ func TestTokensAreNotSentOn(t *testing.T) {
 	}
 }
 
-// With admin_addr the admin API is elsewhere than who issues the tokens for it.
+// With admin_addr the admin API has another address than the server that issues
+// its tokens.
 func TestLoginWhereAdminsHaveAnAddress(t *testing.T) {
 	const password = "first-admin-password"
 	port, adminAddr := freePort(t), "127.0.0.1:"+freePort(t)

@@ -13,14 +13,14 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// lateEnding is a store that ends a grant only once it is let, and looks for the grant
-// when it is closed.
+// lateEnding is a store that ends a grant only when let is closed. When the store is
+// closed, it looks whether the grant is still there.
 type lateEnding struct {
 	storage.Store
 	ending chan storage.GrantID
 	let    chan struct{}
 	closed chan struct{}
-	found  error // of the grant, by then
+	found  error // the result of looking for the grant
 }
 
 func (s *lateEnding) DeleteGrant(ctx context.Context, id storage.GrantID) error {
@@ -39,7 +39,7 @@ func (s *lateEnding) Close() error {
 	return s.Store.Close()
 }
 
-// lateProcess is a process on such a store, until it is stopped.
+// lateProcess runs a process on such a store until it is stopped.
 func lateProcess(t *testing.T, grace time.Duration) (s *lateEnding, addr string, stop func(), ended <-chan error) {
 	t.Helper()
 	p := newHere(t, io.Discard)
@@ -49,13 +49,14 @@ func lateProcess(t *testing.T, grace time.Duration) (s *lateEnding, addr string,
 	return s, addr, stop, ended
 }
 
-// A logout that was answered 503, because the store took too long, is done before the
-// store is closed; but a store that hangs keeps no process.
+// A logout that was answered 503, because the store took too long, is finished
+// before the store is closed. But a store that hangs doesn't keep the process
+// from ending.
 func TestStopFinishesWhatRequestsBegan(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		grace time.Duration
-		slow  bool // it isn't ended in time
+		slow  bool // the grant isn't ended in time
 	}{{"in time", 10 * time.Second, false}, {"not in time", 50 * time.Millisecond, true}} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -71,7 +72,7 @@ func TestStopFinishesWhatRequestsBegan(t *testing.T) {
 			if !row.slow {
 				select {
 				case <-s.closed:
-				case <-time.After(200 * time.Millisecond): // by then a process that doesn't wait has closed it
+				case <-time.After(200 * time.Millisecond): // a process that doesn't wait would have closed it by then
 				}
 				close(s.let)
 			}
@@ -86,8 +87,9 @@ func TestStopFinishesWhatRequestsBegan(t *testing.T) {
 	}
 }
 
-// Clients that keep their connections notice in shutdown_delay that they have to go
-// elsewhere: none is in the middle of a request when the connections are closed.
+// Clients that keep their connections learn during shutdown_delay that they
+// have to go elsewhere. So none is in the middle of a request when the
+// connections are closed.
 func TestClientsThatKeepConnectionsPartDuringTheDelay(t *testing.T) {
 	p := newHere(t, io.Discard)
 	p.config.ShutdownDelay = time.Second

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// RFC 9700 section 4.14.2: what ends all that a user was signed in to.
+// RFC 9700 section 4.14.2: the acts that end all sign-ins of a user.
 func TestWhatEndsRefreshTokens(t *testing.T) {
 	s := startSite(t, "GRANTD_ISSUER=http://127.0.0.1")
 	command := func(args ...string) {

@@ -11,9 +11,9 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// slowest is how long an answer may take when Redis answers, but slowly: 0.95 s of
-// waiting for it, then what a sign-in hashes, and what a busy machine takes for the
-// rest. Without a bound for the whole request it was up to 6.7 s.
+// slowest is how long an answer may take when Redis answers slowly: 0.95 s of
+// waiting for Redis, then the hashing of a sign-in, and some time for a busy
+// machine. Without a bound for the whole request it was up to 6.7 s.
 const slowest = tolerable + 250*time.Millisecond
 
 // askSlowly sends the request and expects 200, or 503 with Retry-After, in time.
@@ -42,12 +42,12 @@ func TestARequestWaitsForASlowRedisNoLongerThanASecond(t *testing.T) {
 	t.Run("an admin's act isn't cut off", func(t *testing.T) { actAtASlowRedis(t, g, proxy) })
 }
 
-// Redis counts as being there: requests that need few calls are answered.
+// A slow Redis counts as available: requests that need few calls are answered.
 func eachAtASlowRedis(t *testing.T, g *running, proxy *redistest.SlowProxy) {
 	all := storeRequests(t, g.URL)
 	proxy.Delay(300 * time.Millisecond)
 	defer proxy.Delay(0)
-	for _, i := range []int{0, 2, 3, 5, 6, 7, 1, 4} { // at last what ends the others' tokens: refresh and revoke
+	for _, i := range []int{0, 2, 3, 5, 6, 7, 1, 4} { // refresh and revoke come last, since they end the tokens of the others
 		a := all[i]
 		status := askSlowly(t, a, g.URL)
 		if a.name == "users/me" && status != http.StatusOK {
@@ -59,8 +59,8 @@ func eachAtASlowRedis(t *testing.T, g *running, proxy *redistest.SlowProxy) {
 	}
 }
 
-// Sign-ins of one user wait for each other while the store is asked, but not beyond
-// that time; and none is kept out by those that weren't answered.
+// Sign-ins of one user wait for each other's calls to the store, but not longer
+// than a request may take. Sign-ins that were cut off don't block later ones.
 func manyAtASlowRedis(t *testing.T, g *running, proxy *redistest.SlowProxy) {
 	all := storeRequests(t, g.URL)
 	signIn, usersMe := all[0], all[5]
@@ -77,8 +77,9 @@ func manyAtASlowRedis(t *testing.T, g *running, proxy *redistest.SlowProxy) {
 	}
 }
 
-// What was cut off was done or not, and repeating it tells: a refresh gives the pair
-// of the first time, a logout stays one.
+// A request that was cut off may have been done or not, and it can be repeated:
+// a refresh gives one and the same pair from then on, and a logout is a success
+// again.
 func repeatedAtASlowRedis(t *testing.T, g *running, proxy *redistest.SlowProxy) {
 	for _, delay := range []time.Duration{230 * time.Millisecond, 320 * time.Millisecond, 350 * time.Millisecond} {
 		status, pair := tokenFor(t, g.URL, "web", secret32, passwordForm("admin", "first-admin-password", "read"))
@@ -86,7 +87,7 @@ func repeatedAtASlowRedis(t *testing.T, g *running, proxy *redistest.SlowProxy) 
 			t.Fatalf("%v late: the sign-in was answered %d %v", delay, status, pair)
 		}
 		refresh := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {pair["refresh_token"].(string)}}
-		time.Sleep(1100 * time.Millisecond) // until the client isn't remembered any more
+		time.Sleep(1100 * time.Millisecond) // until the client is no longer cached
 		proxy.Delay(delay)
 		first := askSlowly(t, storeRequest{name: "refresh", method: "POST", path: "/token", form: refresh}, g.URL)
 		proxy.Delay(0)
@@ -115,7 +116,8 @@ func repeatedAtASlowRedis(t *testing.T, g *running, proxy *redistest.SlowProxy) 
 	}
 }
 
-// Ending a sign-in takes an admin longer than a request may wait, and is done.
+// When an admin ends a sign-in, that may take longer than other requests may
+// wait, and it is done.
 func actAtASlowRedis(t *testing.T, g *running, proxy *redistest.SlowProxy) {
 	all := storeRequests(t, g.URL)
 	usersMe := all[5]

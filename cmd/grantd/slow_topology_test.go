@@ -10,7 +10,8 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// behindProxies are the deployments of several servers, with their masters.
+// behindProxies are deployments of several Redis servers behind slow proxies,
+// with their masters.
 var behindProxies = []struct {
 	name  string
 	start func(*testing.T) (proxies redistest.SlowProxies, url string, masters []*redistest.Server)
@@ -26,8 +27,8 @@ var behindProxies = []struct {
 	}},
 }
 
-// What holds of one Redis holds of several: of the master that sentinels name, which are
-// slow themselves, and of the nodes of a Cluster.
+// The limit for a single Redis holds for several servers too: for a master behind
+// sentinels that are slow themselves, and for the nodes of a Cluster.
 func TestARequestWaitsForSlowServersNoLongerThanASecond(t *testing.T) {
 	for _, d := range behindProxies {
 		t.Run(d.name, func(t *testing.T) {
@@ -56,7 +57,8 @@ func TestARequestWaitsForSlowServersNoLongerThanASecond(t *testing.T) {
 	}
 }
 
-// inTurnAtSlowServers asks for what takes one call, and several: none shares its calls.
+// inTurnAtSlowServers sends a request that takes one call, and then one that takes
+// several, so that they share no calls.
 func inTurnAtSlowServers(t *testing.T, g *running, proxies redistest.SlowProxies) {
 	const delay = 300 * time.Millisecond
 	all := storeRequests(t, g.URL)
@@ -74,8 +76,8 @@ func inTurnAtSlowServers(t *testing.T, g *running, proxies redistest.SlowProxies
 	}
 }
 
-// duringAStall asks for everything at once, and again when /readyz tells of it: then those
-// servers aren't waited for any more.
+// duringAStall sends all requests at once, and again when /readyz reports the stall. From
+// then on no request waits for the stalled servers.
 func duringAStall(t *testing.T, g *running, stalled []*redistest.Server, refused []refusedRequest, ready int, tells string) {
 	all := sideBySide(t, g.URL)
 	for _, s := range stalled {
@@ -98,14 +100,16 @@ func sideBySide(t *testing.T, base string) []storeRequest {
 	return all
 }
 
-// refusedRequest is one that must not be granted, however the store is.
+// refusedRequest is a request that must never be granted, whatever the state of
+// the store.
 type refusedRequest struct {
 	storeRequest
 	status int
-	body   string // "" is any
+	body   string // "" accepts any
 }
 
-// refusedRequests are those with a wrong password, and with tokens that were ended.
+// refusedRequests are requests with a wrong password, and with tokens that were
+// revoked.
 func refusedRequests(t *testing.T, base string) []refusedRequest {
 	t.Helper()
 	dead := storeRequests(t, base)
@@ -120,8 +124,8 @@ func refusedRequests(t *testing.T, base string) []refusedRequest {
 	}
 }
 
-// askAtOnce sends all requests side by side, and expects for each its answer, or 503
-// with Retry-After, within that time.
+// askAtOnce sends all requests at the same time. Each has to get its answer, or
+// 503 with Retry-After, within that time.
 func askAtOnce(t *testing.T, base string, all []storeRequest, refused []refusedRequest, within time.Duration) {
 	t.Helper()
 	for _, a := range all {
@@ -147,9 +151,9 @@ func askAtOnce(t *testing.T, base string, all []storeRequest, refused []refusedR
 	asked.Wait()
 }
 
-// With wait_replicas a replica that is late, or gone, costs no more than a slow master
-// does, and both together neither. Whatever the answer was: a logout took place, and a
-// refresh can be repeated.
+// With wait_replicas a replica that is late, or gone, delays a request no more than a
+// slow master does, nor do both together. Whatever the answer was, a logout took
+// place, and a refresh can be repeated.
 func TestARequestWaitsForSlowReplicasNoLongerThanASecond(t *testing.T) {
 	master := redistest.Single(t)
 	proxy, behind := redistest.Slow(t, master), redistest.Slow(t, master)
@@ -181,7 +185,7 @@ func TestARequestWaitsForSlowReplicasNoLongerThanASecond(t *testing.T) {
 				}
 			}
 			proxy.Delay(0)
-			usersMe.await(t, g.URL, http.StatusUnauthorized) // a logout that was cut off goes on
+			usersMe.await(t, g.URL, http.StatusUnauthorized) // a logout goes on after its answer was cut off
 			behind.Delay(0)
 			if tt.stopped {
 				replica.Cont()

@@ -26,20 +26,20 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// soakTime is how long the soak sends requests when the variable SOAK says nothing:
-// short, since all tests wait for it. make soak is the real one.
+// soakTime is how long the soak sends requests without the variable SOAK: a
+// short time, since all tests wait for it. make soak runs it for long.
 const soakTime = 12 * time.Second
 
-// soakEnv makes grants end soon, so that all ends are seen: revoked, expired, idle
-// for too long, reused.
+// soakEnv makes grants end soon, so that they end in every way: revoked,
+// expired, idle for too long, reused.
 var soakEnv = []string{
 	"GRANTD_ACCESS_LIFETIME=4s", "GRANTD_REFRESH_IDLE=5s", "GRANTD_REFRESH_ABSOLUTE=8s", "GRANTD_RETRY_WINDOW=3s",
 	"GRANTD_TRUSTED_PROXIES=127.0.0.1", "GOTRACEBACK=all",
 }
 
-// TestSoak sends requests of all kinds to the real program. After that nothing of
-// them is left: no goroutine, no file handle, no key or row, and its memory did
-// not grow.
+// TestSoak sends requests of all kinds to the real program. After that nothing
+// of them may be left: no goroutine, no file handle, no key or row. The memory
+// must not have grown.
 func TestSoak(t *testing.T) {
 	duration := soakTime
 	if text := os.Getenv("SOAK"); text != "" {
@@ -80,14 +80,14 @@ func newSoak(t *testing.T, store, address string) *soak {
 	f.addrs, f.nodes = []string{net.JoinHostPort("127.0.0.1", freePort(t))}, []*running{nil}
 	f.start(0)
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // one look at /readyz is enough: the only node is to be left alone when it is idle
+	cancel() // the balancer asks /readyz only once: an idle node must get no requests
 	s := &soak{fleet: f, traffic: f.traffic(ctx), t: t, store: address}
 	s.patient = true // users and sign-ins are ended all the time
 	s.short, s.admin = s.as("short", fleetUser), s.as("operator", "")
 	return s
 }
 
-// as is traffic of another client and user, which is counted together.
+// as returns traffic of another client and user with the same counts.
 func (s *soak) as(client, user string) *traffic {
 	other := *s.traffic
 	other.id, other.user = client, user
@@ -139,8 +139,8 @@ func (s *soak) run(duration time.Duration, left func() string) {
 	}
 }
 
-// load has clients do all these things for so long, and returns the resident memory
-// meanwhile.
+// load makes clients do all these things for that time, and returns the
+// resident memory during it.
 func (s *soak) load(d time.Duration, kinds []func()) (rss []int64) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), d)
 	defer cancel()
@@ -161,8 +161,8 @@ func (s *soak) load(d time.Duration, kinds []func()) (rss []int64) {
 	}
 }
 
-// reuses spends a refresh token twice, the second time when its successor was used:
-// that ends the sign-in.
+// reuses spends a refresh token a second time, after its successor was used.
+// That ends the sign-in.
 func (s *soak) reuses() {
 	first := s.signIn()
 	second := s.token("refresh", refreshForm(first.refresh, ""))
@@ -171,7 +171,8 @@ func (s *soak) reuses() {
 	s.refused(third.access)
 }
 
-// leavesShortTokens uses tokens of two seconds, and once more when they are over.
+// leavesShortTokens uses tokens that live for two seconds, and then once more
+// when they have expired.
 func (s *soak) leavesShortTokens() {
 	p := s.short.signIn()
 	for range 3 {
@@ -182,7 +183,7 @@ func (s *soak) leavesShortTokens() {
 	s.ask("users/me, expired", "/users/me", nil, p.access, http.StatusUnauthorized)
 }
 
-// leavesSignIns leaves them to expire.
+// leavesSignIns leaves sign-ins to expire.
 func (s *soak) leavesSignIns() {
 	p := s.signIn()
 	s.token("refresh", refreshForm(p.refresh, ""))
@@ -193,7 +194,7 @@ func (s *soak) adminToken() string {
 	return s.admin.token("client_credentials, admin", url.Values{"grant_type": {"client_credentials"}, "scope": {"admin"}}).access
 }
 
-// administers reads what the admin API lists.
+// administers reads the lists of the admin API.
 func (s *soak) administers() {
 	token := s.adminToken()
 	for _, path := range []string{"/users", "/clients", "/keys", "/grants?user=" + fleetUser + "&limit=20", "/grants?client=web&limit=20", "/revocations?limit=5", "/audit?limit=20", "/users/bob/throttle"} {
@@ -245,8 +246,8 @@ func (s *soak) changesAPassword() {
 	time.Sleep(200 * time.Millisecond)
 }
 
-// aborts breaks connections off: within the head, within the body, and before the
-// answer.
+// aborts closes connections early: within the head, within the body, and before
+// the answer.
 func (s *soak) aborts() {
 	form := passwordForm(s.user, s.password, "").Encode()
 	head := fmt.Sprintf("POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n", len(form))
@@ -268,7 +269,7 @@ func (s *soak) aborts() {
 	}
 }
 
-// guesses tries wrong passwords from elsewhere.
+// guesses tries wrong passwords from another network.
 func (s *soak) guesses() {
 	for i := range 10 {
 		s.send("guess", func(base string) *http.Request {
@@ -285,10 +286,10 @@ func (s *soak) guesses() {
 	time.Sleep(200 * time.Millisecond)
 }
 
-// atRest is what an idle process holds open.
+// atRest counts what an idle process holds open.
 type atRest struct {
 	files  int
-	others int // that aren't connections to the store, whose pool has a size of its own
+	others int // files other than connections to the store, whose pool has its own size
 
 	goroutines map[string]int
 }
@@ -386,8 +387,9 @@ func median(values []int64) int64 {
 
 var goroutineOrigin = regexp.MustCompile(`(?m)^created by (.*?)( in goroutine \d+)?$`)
 
-// goroutines ends the process, which prints them, and counts them by what created
-// them. The runtime's own, and the first, come and go as it likes.
+// goroutines ends the process, which then prints its goroutines, and counts
+// them by what created them. It leaves out the first one, and those of the
+// runtime, which come and go.
 func (s *soak) goroutines() map[string]int {
 	s.t.Helper()
 	s.nodes[0].Signal(syscall.SIGQUIT)
@@ -422,8 +424,8 @@ func (s *soak) fresh() map[string]int {
 	return s.goroutines()
 }
 
-// leftRows tells of the rows of the file that grants and their ends should have left
-// none of.
+// leftRows returns the number of rows in the file that grants and their ends
+// have left; there should be none.
 func leftRows(t *testing.T, path string) string {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
@@ -444,8 +446,8 @@ func leftRows(t *testing.T, path string) string {
 	return strings.Join(left, ", ")
 }
 
-// leftKeys is leftRows for Redis: what stays are users, clients, keys, receipts, the
-// trail, what is known of guesses, and of each partition its epoch.
+// leftKeys is leftRows for Redis. Users, clients, keys, receipts, the trail,
+// the throttle's records, and the epoch of each partition may stay.
 func leftKeys(t *testing.T, c *redis.Client) string {
 	t.Helper()
 	const partitioned, epochs = len("grantd:{ab}"), 8

@@ -16,13 +16,13 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// tolerable is how long an answer may take when the store gives none.
+// tolerable is how long an answer may take when the store doesn't answer.
 const tolerable = time.Second
 
-// firstAdmin is the environment that makes the user admin.
+// firstAdmin is the environment variable that makes the user admin.
 const firstAdmin = "GRANTD_ADMIN_PASSWORD=first-admin-password"
 
-// serveOnRedis is the program on a Redis, with the client web, which may do
+// serveOnRedis starts the program on a Redis, with the client web, which may do
 // everything.
 func serveOnRedis(t *testing.T, server string, env ...string) *running {
 	t.Helper()
@@ -36,7 +36,7 @@ func serveOnRedis(t *testing.T, server string, env ...string) *running {
 	return g
 }
 
-// awaitReady polls until GET /readyz says so.
+// awaitReady polls until GET /readyz says that the server is ready.
 func (g *running) awaitReady() {
 	g.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
@@ -47,7 +47,7 @@ func (g *running) awaitReady() {
 	g.t.Fatal("not ready within 20s")
 }
 
-// awaitHealth polls until GET /readyz answers so.
+// awaitHealth polls until GET /readyz gives that answer.
 func (g *running) awaitHealth(status int, body string) {
 	g.t.Helper()
 	var got string
@@ -67,7 +67,7 @@ type storeRequest struct {
 	bearer             string
 }
 
-// of returns the answer's status, Retry-After and body.
+// of sends the request and returns the answer's status, Retry-After and body.
 func (a storeRequest) of(t testing.TB, base string) (status int, retry, body string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), a.method, base+a.path, strings.NewReader(a.form.Encode()))
@@ -93,7 +93,7 @@ func (a storeRequest) of(t testing.TB, base string) (status int, retry, body str
 	return resp.StatusCode, resp.Header.Get("Retry-After"), string(b)
 }
 
-// storeRequests are requests of every kind that needs the store.
+// storeRequests are requests of all kinds that need the store.
 func storeRequests(t *testing.T, base string) []storeRequest {
 	t.Helper()
 	status, pair := tokenFor(t, base, "web", secret32, passwordForm("admin", "first-admin-password", "read admin"))
@@ -113,8 +113,9 @@ func storeRequests(t *testing.T, base string) []storeRequest {
 	}
 }
 
-// Whichever request comes first when Redis stalls, it is answered within a second,
-// however many calls it needs, and those after it at once.
+// The first request after Redis stalls is answered within a second, whatever
+// its kind and however many calls it needs. Those after it are answered at
+// once.
 func TestEveryRequestDuringAStallIsAnsweredWithinASecond(t *testing.T) {
 	server := redistest.Single(t)
 	g := serveOnRedis(t, server.URL(), firstAdmin)
@@ -142,8 +143,8 @@ func TestEveryRequestDuringAStallIsAnsweredWithinASecond(t *testing.T) {
 	}
 }
 
-// Sign-ins that are under way when Redis dies keep nobody out once it is back, with all that
-// it had, though they were answered long before.
+// Sign-ins that are under way when Redis dies are answered long before it is back. The
+// places that they still hold in its data must not keep anybody out then.
 func TestSignInsUnderWayWhenRedisDiesKeepNobodyOut(t *testing.T) {
 	server := redistest.Single(t, "--appendonly", "yes", "--appendfsync", "always")
 	g := serveOnRedis(t, server.URL(), firstAdmin)
@@ -158,13 +159,12 @@ func TestSignInsUnderWayWhenRedisDiesKeepNobodyOut(t *testing.T) {
 	server.Restart()
 	began := time.Now()
 	signIn.await(t, g.URL, http.StatusOK)
-	if took := time.Since(began); took > 3*tolerable { // whoever waits in vain waits 4 s
+	if took := time.Since(began); took > 3*tolerable { // a sign-in that waits in vain for a place waits 4 s
 		t.Errorf("the first sign-in afterwards took %v", took)
 	}
 }
 
-// awaitPlaces polls until as many sign-ins of a user are under way as may be at once. No
-// password was wrong.
+// awaitPlaces polls until sign-ins of a user take all places. No password was wrong.
 func awaitPlaces(t *testing.T, server *redistest.Server) {
 	t.Helper()
 	redis := server.Client()
@@ -181,7 +181,7 @@ func awaitPlaces(t *testing.T, server *redistest.Server) {
 // A flood of requests during a stall costs neither memory nor files for long.
 func TestAFloodDuringAStallPilesUpNothing(t *testing.T) {
 	server := redistest.Single(t)
-	g := serveOnRedis(t, server.URL()) // nobody has signed in: garbage of hashing would hide what piles up
+	g := serveOnRedis(t, server.URL()) // without a sign-in, since garbage of hashing would hide what piles up
 	_, answer := tokenFor(t, g.URL, "web", secret32, url.Values{"grant_type": {"client_credentials"}})
 	access, _ := answer["access_token"].(string)
 	all := []storeRequest{
@@ -202,7 +202,7 @@ func TestAFloodDuringAStallPilesUpNothing(t *testing.T) {
 			for a := range work {
 				began := time.Now()
 				status, _, body := a.of(t, g.URL)
-				if took := time.Since(began); status != 503 || took > tolerable+tolerable/4 { // this machine does both sides
+				if took := time.Since(began); status != 503 || took > tolerable+tolerable/4 { // this machine runs the clients too
 					t.Errorf("%s: %d in %v: %s", a.name, status, took, body)
 				}
 			}
@@ -215,7 +215,7 @@ func TestAFloodDuringAStallPilesUpNothing(t *testing.T) {
 		select {
 		case work <- all[sent%len(all)]:
 			sent++
-		default: // all callers wait for an answer
+		default: // all clients still wait for their answers
 		}
 		if sent%100 == 0 {
 			most, files = max(most, g.resident()), max(files, g.files())
@@ -234,7 +234,7 @@ func TestAFloodDuringAStallPilesUpNothing(t *testing.T) {
 	g.awaitReady()
 }
 
-// resident is the memory of the process in bytes, as /proc has it.
+// resident is the resident memory of the process in bytes, from /proc.
 func (g *running) resident() int64 {
 	g.t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", g.Pid))
@@ -258,7 +258,8 @@ func (g *running) files() int {
 	return len(open)
 }
 
-// A Redis that is full, or a copy, answers, but that is not all there is to tell.
+// A Redis that is full, or a replica, answers, but /readyz has to tell its
+// state.
 func TestReadyzTellsWhatRedisRefuses(t *testing.T) {
 	server := redistest.Single(t)
 	g := serveOnRedis(t, server.URL(), firstAdmin)
@@ -296,8 +297,8 @@ func TestReadyzTellsWhatRedisRefuses(t *testing.T) {
 	wantStoreState(t, g.URL, "read-only", 0)
 }
 
-// wantStoreState checks that the metrics have the store in that state and no other, and
-// up or not.
+// wantStoreState checks that the metrics have the store in that state only, and whether
+// they have it up.
 func wantStoreState(t *testing.T, base, state string, up float64) {
 	t.Helper()
 	found := scrape(t, base)
@@ -314,7 +315,8 @@ func wantStoreState(t *testing.T, base, state string, up float64) {
 	}
 }
 
-// With wait_replicas a logout and a refresh are answered when a replica has them.
+// With wait_replicas a logout and a refresh are answered only when a replica
+// has them.
 func TestWaitReplicas(t *testing.T) {
 	master := redistest.Single(t)
 	_, port, _ := strings.Cut(master.Addr(), ":")
@@ -341,9 +343,9 @@ func TestWaitReplicas(t *testing.T) {
 	revoke.await(t, g.URL, http.StatusOK)
 }
 
-// With wait_replicas nothing is said to be done, or gone, that a failover could undo: an
-// admin's request that was done and answered with 503 is a 503 when it is repeated, until
-// the replica has what the first did.
+// With wait_replicas no answer says that something is done, or gone, if a failover could
+// undo it. If an admin's request was done but answered 503, it is answered 503 again when
+// it is repeated, until the replica has what the first request did.
 func TestRepeatedActsOfAdminsWaitForReplicas(t *testing.T) {
 	master := redistest.Single(t)
 	_, port, _ := strings.Cut(master.Addr(), ":")
@@ -371,7 +373,7 @@ func TestRepeatedActsOfAdminsWaitForReplicas(t *testing.T) {
 		{"PATCH", "/users/bob", `{"admin":true}`, http.StatusOK}, // which ends no grants
 		{"PATCH", "/clients/app", `{"scopes":["read","admin"]}`, http.StatusOK},
 		{"DELETE", "/grants/" + found.Grant.ID, "", http.StatusNoContent},
-		{"DELETE", "/users/carol", "", http.StatusNoContent}, // who was there until the first try
+		{"DELETE", "/users/carol", "", http.StatusNoContent}, // she was there until the first try
 		{"DELETE", "/clients/old", "", http.StatusNoContent},
 		{"DELETE", "/keys/77", "", http.StatusNoContent},
 	}
