@@ -16,7 +16,7 @@ import (
 	xoauth2 "golang.org/x/oauth2"
 )
 
-// clientDefects have to do with who the client is.
+// clientDefects are about the authentication of the client.
 var clientDefects = []defect{
 	{
 		ids:  "V01 6749-6-01 6749-6-02",
@@ -72,8 +72,8 @@ var clientDefects = []defect{
 	{
 		ids:  "stock-18 6749-4.3.2-02",
 		text: "the way golang.org/x/oauth2 probes for the place of the secret has a password checked for an unauthenticated client",
-		// With a right secret and a wrong password it probes too, and both
-		// requests are good ones: those two checks no server can spare.
+		// It also probes when the secret is right and the password wrong. Both
+		// requests are valid then, so no server can avoid these two checks.
 		check: func(t *testing.T, s target) error {
 			var err error
 			config := xoauth2.Config{ClientID: web.id, ClientSecret: "wrong", Endpoint: xoauth2.Endpoint{TokenURL: s.token}}
@@ -115,7 +115,7 @@ var clientDefects = []defect{
 			_, err := config.PasswordCredentialsToken(t.Context(), stockUser, stockPassword)
 			return err
 		},
-		shows: "server_error", // the id isn't found: V08
+		shows: "server_error", // since the id isn't found: V08
 	},
 	{
 		ids:  "V10 6749-2.3.1-02",
@@ -201,8 +201,8 @@ func (s target) bothPasswords(c account) (right, wrong answer, lookups int) {
 	return right, wrong, lookups
 }
 
-// differing returns an error when the answers tell a right password from a
-// wrong one, or one was looked up at all; else err.
+// differing returns an error when the answers to a right and a wrong password
+// differ, or when a password was looked up at all; else err.
 func differing(right, wrong answer, lookups int, err error) error {
 	if right.String() != wrong.String() || right.body != wrong.body || lookups != 0 {
 		return fmt.Errorf("the right password answers %s, a wrong one %s; passwords looked up: %d", right, wrong, lookups)
@@ -210,7 +210,7 @@ func differing(right, wrong answer, lookups int, err error) error {
 	return err
 }
 
-// answerDefects have to do with how a refusal is told.
+// answerDefects are about the form of a refusal.
 var answerDefects = []defect{
 	{
 		ids:  "stock-01 6749-5.2-02 6749-4.3.3-01",

@@ -16,13 +16,13 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// go-oauth2/redis asks for modules that are too old: on Go 1.26 reflect2 v1.0.1
-// ends the process while a token is encoded, and go-redis v8.0.0-beta.5 imports
-// a package that OpenTelemetry no longer has.
+// go-oauth2/redis requires modules that are too old: on Go 1.26 reflect2 v1.0.1
+// crashes the process while a token is encoded, and go-redis v8.0.0-beta.5
+// imports a package that OpenTelemetry no longer has.
 var stockFloors = map[string]string{
 	"github.com/modern-go/reflect2":  "v1.0.2",
 	"github.com/go-redis/redis/v8":   "v8.11.5",
-	"github.com/go-oauth2/oauth2/v4": "v4.5.4", // the one that the ids were found in
+	"github.com/go-oauth2/oauth2/v4": "v4.5.4", // the version in which the defects were found
 	"github.com/go-oauth2/redis/v4":  "v4.1.1",
 	"github.com/json-iterator/go":    "v1.1.12",
 }
@@ -36,8 +36,8 @@ func TestStockModulesAreNewEnough(t *testing.T) {
 	}
 }
 
-// versionNumbers reads "v1.0.2"; a version with a suffix comes before the one
-// without.
+// versionNumbers parses "v1.0.2"; a version with a suffix sorts before the same
+// one without.
 func versionNumbers(t *testing.T, version string) []int {
 	t.Helper()
 	release, suffix, _ := strings.Cut(strings.TrimPrefix(version, "v"), "-")
@@ -55,7 +55,7 @@ func versionNumbers(t *testing.T, version string) []int {
 	return append(numbers, 0)
 }
 
-// What the versions above are for: with older ones this ends the process.
+// The versions above are needed for this: older ones crash the process here.
 func TestStockRedisStoreEncodesExtensions(t *testing.T) {
 	server := redistest.Single(t)
 	s := stockredis.NewRedisStore(&redisv8.Options{Addr: server.Addr()})
@@ -75,7 +75,7 @@ func TestStockRedisStoreEncodesExtensions(t *testing.T) {
 	}
 }
 
-// The stock stores are for tests: the program has none of them in it.
+// The stock stores are for tests only: they aren't linked into the program.
 func TestStockStoresAreNotLinked(t *testing.T) {
 	linked := strings.Fields(goList(t, "-deps", "."))
 	if !slices.Contains(linked, "github.com/go-oauth2/oauth2/v4/manage") {

@@ -15,15 +15,15 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// startGrantd starts what grantd serve listens with, in this process, so that
-// its store can be watched.
+// startGrantd starts the server of grantd serve in this process, so that its
+// store can be watched.
 func startGrantd(t *testing.T, configure func(*config), b backend) target {
 	t.Helper()
 	dir := t.TempDir()
 	c := defaultConfig()
 	c.Issuer = "http://127.0.0.1"
 	c.Secret = newSecret(randomText(32))
-	c.PasswordHash = hashConfig{Memory: 64, Time: 1, Threads: 1} // quick: nobody attacks these
+	c.PasswordHash = hashConfig{Memory: 64, Time: 1, Threads: 1} // quick, since nobody attacks these hashes
 	switch {
 	case b.redis != nil:
 		c.Redis.URL = b.redis.URL()
@@ -68,8 +68,8 @@ func startGrantd(t *testing.T, configure func(*config), b backend) target {
 	return s
 }
 
-// grantdHandler is everything that grantd serves, with an API beside it that is
-// guarded as the README shows, and takes tokens in form bodies too.
+// grantdHandler is all that grantd serves, and an API beside it that is guarded
+// as the README shows and also takes tokens in form bodies.
 func grantdHandler(t *testing.T, p *process) http.Handler {
 	t.Helper()
 	h, err := p.offerAll("")
@@ -129,9 +129,9 @@ func seedStock(ctx context.Context, p *process) error {
 	return nil
 }
 
-// watchedStore counts how often a user is looked up, without which no password
-// can be verified, and lets refreshes meet between the look-up of their grant
-// and its swap.
+// watchedStore counts how often a user is looked up, which every check of a
+// password needs. It also makes refreshes wait for each other between the
+// look-up of their grant and its swap.
 type watchedStore struct {
 	storage.Store
 	lookups atomic.Int64

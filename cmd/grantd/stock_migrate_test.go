@@ -20,14 +20,14 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// This file moves a stock deployment over: its tokens are made by the stock
-// manager with go-oauth2/redis, and presented to a grantd with migrate_from.
+// This file migrates a stock deployment: the stock manager makes tokens with
+// go-oauth2/redis, and the tests present them to a grantd with migrate_from.
 
-// stockPrefix is the stock store's keyNamespace. It has what SCAN takes for a
-// pattern.
+// stockPrefix is the stock store's keyNamespace. It has characters that SCAN
+// takes for a pattern.
 const stockPrefix = "app[1]*:"
 
-// moving is a grantd with the Redis of a stock server.
+// moving is a grantd that migrates from the Redis of a stock server.
 type moving struct {
 	target
 	config  *config
@@ -59,12 +59,12 @@ func startMoving(t *testing.T, configure func(*config)) moving {
 	return m
 }
 
-// clock sets the lives of the stock tokens.
+// clock sets the lifetimes of the stock tokens.
 func (m moving) clock(access, refresh time.Duration) {
 	m.manager.SetPasswordTokenCfg(&manage.Config{AccessTokenExp: access, RefreshTokenExp: refresh, IsGenerateRefresh: true})
 }
 
-// stock has the stock manager sign somebody in.
+// stock signs a user in at the stock manager.
 func (m moving) stock(c account, user, scope string) tokenPair {
 	m.t.Helper()
 	info, err := m.manager.GenerateAccessToken(m.t.Context(), oauth2.PasswordCredentials, &oauth2.TokenGenerateRequest{
@@ -76,7 +76,7 @@ func (m moving) stock(c account, user, scope string) tokenPair {
 	return tokenPair{info.GetAccess(), info.GetRefresh(), scope}
 }
 
-// store opens grantd's store as another process does, a command say.
+// store opens grantd's store as another process does, for example a command.
 func (m moving) store(use func(storage.Store)) {
 	m.t.Helper()
 	store, _, err := openStores(m.config)
@@ -89,7 +89,7 @@ func (m moving) store(use func(storage.Store)) {
 	}
 }
 
-// grants are the user's in grantd's store.
+// grants returns the user's grants in grantd's store.
 func (m moving) grants() (live []storage.Grant) {
 	m.t.Helper()
 	m.store(func(s storage.Store) {
@@ -115,7 +115,7 @@ func (m moving) revokes(c account, token string) answer {
 		"Content-Type", formType, "Authorization", c.basic())
 }
 
-// stockKeys are the keys of the stock server's Redis, and what is in them.
+// stockKeys returns the keys of the stock server's Redis with their values.
 func (m moving) stockKeys() string { return redisHooks(m.t, target{}, m.redis.Client()).dump() }
 
 func (m moving) inClear(p tokenPair) bool {
@@ -195,8 +195,8 @@ func TestStockTokensOfAMachine(t *testing.T) {
 	}
 }
 
-// The worst that concurrency can do: all look the grant up before any of them
-// goes on.
+// The worst case of concurrency: all look the grant up before any of them goes
+// on.
 func TestStockRefreshTokenHasOneSuccessor(t *testing.T) {
 	const presentations = 16
 	for name, meet := range map[string]bool{"at once": false, "after the look-up of all": true} {
@@ -242,8 +242,8 @@ func TestStockRefreshTokenUsedAgainEndsItsGrant(t *testing.T) {
 	}
 }
 
-// After a logout nothing leads back in: not the stock tokens, and not what is
-// left of them in Redis.
+// After a logout nothing is accepted again: neither the stock tokens, nor
+// anything that is left of them in Redis.
 func TestStockTokensStayDeadAfterALogout(t *testing.T) {
 	m := startMoving(t, nil)
 	p := m.stock(web, stockUser, "read")
@@ -309,8 +309,8 @@ func TestReplacedStockAccessTokenEndsNothing(t *testing.T) {
 	}
 }
 
-// An admin ends the sign-in that a stock token stands for, whether it moved over or
-// not, and whoever has it.
+// An admin can end the sign-in behind a stock token, whether it has moved to
+// grantd or not, and whoever holds the token.
 func TestStockTokensAreRevokedByAdmins(t *testing.T) {
 	m := startMoving(t, nil)
 	root := account{"root", secret32}
@@ -351,7 +351,7 @@ func TestStockTokensAreRevokedByAdmins(t *testing.T) {
 	})
 	t.Run("those from before an instant", func(t *testing.T) {
 		p := m.stock(web, stockUser, "read")
-		time.Sleep(5 * time.Millisecond) // the millisecond of the instant is before it
+		time.Sleep(5 * time.Millisecond) // so that the sign-in is in an earlier millisecond than the instant
 		instant := time.Now().UTC().Format(time.RFC3339Nano)
 		time.Sleep(5 * time.Millisecond)
 		later := m.stock(web, stockUser, "read")
@@ -405,7 +405,8 @@ func TestStockTokensAreRefused(t *testing.T) {
 		m.clock(time.Second, 2*time.Second)
 		defer m.clock(time.Hour, week)
 		p := m.stock(web, stockUser, "read")
-		// Redis forgets them by itself: only their records must tell here.
+		// Redis drops expired keys by itself, but here only the records must
+		// say that the tokens have expired.
 		for _, key := range m.redis.Client().Keys(t.Context(), "*").Val() {
 			m.redis.Client().Persist(t.Context(), key)
 		}
@@ -458,7 +459,7 @@ func TestEndingAllEndsStockTokens(t *testing.T) {
 	for name, end := range map[string]func(*testing.T, moving){
 		"disable": func(t *testing.T, m moving) {
 			m.done("user", "disable", stockUser)
-			m.done("user", "enable", stockUser) // what was ended stays so
+			m.done("user", "enable", stockUser) // ended sign-ins stay ended
 		},
 		"passwd": func(t *testing.T, m moving) {
 			m.done("user", "passwd", stockUser, "--password-file", writeFile(t, "p", "another good one"))
@@ -502,7 +503,7 @@ func TestEndingAllEndsStockTokens(t *testing.T) {
 	}
 }
 
-// Others go on as before.
+// The sign-ins of others go on.
 func TestEndingAllOfAClientLeavesOtherStockTokens(t *testing.T) {
 	m := startMoving(t, nil)
 	p := m.stock(mobile, stockUser, "read")
@@ -565,12 +566,12 @@ func TestMigrate(t *testing.T) {
 	m.stock(web, "nobody", "read")
 	m.stock(odd, stockUser, "nonsense")
 	m.clock(time.Hour, 0)
-	m.stock(spa, stockUser, "read") // its keys never expire
+	m.stock(spa, stockUser, "read") // the keys of this client's tokens never expire
 	m.clock(time.Hour, week)
 	lost := m.stock(web, stockUser, "read")
 	c := m.redis.Client()
 	if err := errors.Join(
-		c.Del(t.Context(), stockPrefix+lost.access, stockPrefix+lost.refresh).Err(), // only the record is left
+		c.Del(t.Context(), stockPrefix+lost.access, stockPrefix+lost.refresh).Err(), // now only the record is left
 		c.Set(t.Context(), stockPrefix+"0b1e2ac4-0000-4000-8000-000000000000", "{not json", 0).Err(),
 		c.Set(t.Context(), stockPrefix+"theirs", strings.Repeat("x", 1<<20), 0).Err(),
 		c.HSet(t.Context(), stockPrefix+"hash", "f", "v").Err(),
@@ -622,7 +623,7 @@ func TestMigrate(t *testing.T) {
 	t.Run("and ends with all of the user", func(t *testing.T) {
 		m.stock(web, stockUser, "read")
 		m.done("user", "passwd", stockUser, "--password-file", writeFile(t, "p", "another good one"))
-		if got := m.migrate("--now"); got.Ended != 2 || got.Deleted != 2 || // and the one without a scope
+		if got := m.migrate("--now"); got.Ended != 2 || got.Deleted != 2 || // the second is the one without a scope
 			got.Moved != 0 {
 			t.Errorf("%+v", got)
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/go-oauth2/oauth2/v4"
 )
 
-// refreshDefects have to do with refreshing and revoking.
+// refreshDefects are about refreshing and revoking.
 var refreshDefects = []defect{
 	{
 		ids:  "V03 6749-6-06",
@@ -32,7 +32,7 @@ var refreshDefects = []defect{
 			}
 			return nil
 		},
-		toolkit: func(k *toolkit) { // nor does a handler that refuses more help
+		toolkit: func(k *toolkit) { // a handler that refuses more doesn't help either
 			k.server.SetRefreshingScopeHandler(func(r *oauth2.TokenGenerateRequest, granted string) (bool, error) {
 				return strings.Contains(granted, r.Scope), nil
 			})
@@ -97,8 +97,9 @@ func (s target) end(token, kind string) error {
 	return s.send(http.MethodPost, s.revoke, form.Encode(), "Content-Type", formType, "Authorization", web.basic()).ok()
 }
 
-// crowd sends n refreshes of one token that meet, and counts what comes of it:
-// there may be one successor, however often it is told, and one access token.
+// crowd sends n concurrent refreshes of one token and counts the new tokens:
+// there may be one successor, even if several answers have it, and one access
+// token.
 func (s target) crowd(n int) error {
 	first := s.signIn(web, "read")
 	s.meet(n)

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// requestDefects have to do with how a request to the token endpoint is read.
+// requestDefects are about the reading of requests to the token endpoint.
 var requestDefects = []defect{
 	{
 		ids:  "V15 stock-10 6749-3.2-07",
@@ -145,8 +145,8 @@ var requestDefects = []defect{
 	},
 }
 
-// refuseGuesses returns nil when so many wrong passwords make the server refuse
-// more of them, and for a while the right one too.
+// refuseGuesses returns nil if, after that many wrong passwords, the server
+// refuses more of them, and for a while the right one too.
 func (s target) refuseGuesses() error {
 	for i := range 100 {
 		s.ask(web, passwordForm(stockUser, fmt.Sprint("guess ", i), ""))
@@ -161,7 +161,7 @@ func (s target) refuseGuesses() error {
 	return nil
 }
 
-// raw posts the body as it stands, as the client web.
+// raw posts the body unchanged, as the client web.
 func (s target) raw(address, body string) answer {
 	return s.send(http.MethodPost, address, body, "Content-Type", formType, "Authorization", web.basic())
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// resourceDefects have to do with tokens at a protected resource.
+// resourceDefects are about tokens at a protected resource.
 var resourceDefects = []defect{
 	{
 		ids:   "V53 stock-11 6750-2.1-02 7235-2.1-01",
@@ -107,8 +107,8 @@ var resourceDefects = []defect{
 	},
 }
 
-// anonymous returns nil for the answer to a request without a token: a
-// challenge that tells no error.
+// anonymous returns nil for the right answer to a request without a token: a
+// challenge without an error.
 func anonymous(a answer) error {
 	if a.status != http.StatusUnauthorized || !strings.HasPrefix(a.challenge(), "Bearer realm=") || strings.Contains(a.challenge(), "error") {
 		return fmt.Errorf("answers %s, challenge %q, want 401 and a challenge without an error", a, a.challenge())

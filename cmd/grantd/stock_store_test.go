@@ -13,7 +13,7 @@ import (
 	"github.com/go-oauth2/oauth2/v4/manage"
 )
 
-// storeDefects have to do with what tokens are, and with how they are kept.
+// storeDefects are about the form of tokens, and how they are stored.
 var storeDefects = []defect{
 	{
 		ids:  "V50 stock-20 6749-10.10-01 6749-10.10-02 6750-5.2-01",
@@ -74,7 +74,7 @@ var storeDefects = []defect{
 					p.refresh = next
 				}
 			}
-			// What a repeated refresh needs may come along, once.
+			// One key more is allowed, for the repetition of a refresh.
 			if n := len(s.keys()) - before; n > 1 {
 				return fmt.Errorf("%d keys more after %d refreshes", n, refreshes)
 			}
@@ -107,7 +107,7 @@ var storeDefects = []defect{
 			slots := map[uint16]bool{}
 			for key := range s.added() {
 				if strings.HasPrefix(key, "grantd:guess:") {
-					continue // what a throttle remembers is no part of the sign-in, and written apart from it
+					continue // the records of the throttle aren't part of the sign-in, and are written separately
 				}
 				slots[slot(key)] = true
 			}
@@ -138,12 +138,12 @@ var storeDefects = []defect{
 
 const week = 7 * 24 * time.Hour
 
-// lifetimes are those of the password grant.
+// lifetimes sets the lifetimes of the password grant.
 func (k *toolkit) lifetimes(access, refresh time.Duration) {
 	k.manager.SetPasswordTokenCfg(&manage.Config{AccessTokenExp: access, RefreshTokenExp: refresh, IsGenerateRefresh: true})
 }
 
-// added are the keys that a sign-in adds to those that are there.
+// added returns the keys that a sign-in adds.
 func (s target) added() map[string]time.Duration {
 	before := s.keys()
 	s.signIn(web, "read")
@@ -157,9 +157,9 @@ func (s target) added() map[string]time.Duration {
 	return after
 }
 
-// hardToGuess returns an error when the tokens vary too little. It adds up what
-// each place of the text varies by: no proof of good random numbers, but a
-// counter, a clock or a short token are found out.
+// hardToGuess returns an error when the tokens vary too little. It adds up the
+// variation at each position of the text, in bits. That doesn't prove good
+// random numbers, but it detects a counter, a clock or a short token.
 func hardToGuess(tokens []string) error {
 	seen := map[int]map[byte]bool{}
 	for _, token := range tokens {
@@ -187,8 +187,8 @@ func hardToGuess(tokens []string) error {
 var uuidText = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[35][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 
 // notUUID returns an error when the token is the base64 of a UUID's text.
-// Upper-casing it loses nothing: three characters of a UUID give four that are
-// still unique.
+// It works although the token is upper-cased: three characters of a UUID become
+// four of base64 that are unique even in upper case.
 func notUUID(token string) error {
 	var text strings.Builder
 	for i := 0; i+4 <= len(token); i += 4 {
@@ -200,7 +200,8 @@ func notUUID(token string) error {
 	return nil
 }
 
-// upperCased leads from upper-cased base64 back to three characters of a UUID.
+// upperCased maps four characters of upper-cased base64 back to three
+// characters of a UUID.
 var upperCased = func() map[string]string {
 	const digits = "0123456789abcdef-"
 	back := map[string]string{}
@@ -238,8 +239,8 @@ func slot(key string) uint16 {
 }
 
 func TestStockSlotIsTheOneOfTheClusterSpecification(t *testing.T) {
-	// The check value of CRC-16/XMODEM, which the specification of Redis
-	// Cluster gives too, and the hash tag examples of the same.
+	// The check value of CRC-16/XMODEM, which is also in the specification of
+	// Redis Cluster, and the specification's examples of hash tags.
 	if got := slot("123456789"); got != 0x31C3%16384 {
 		t.Errorf("got %#x", got)
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// target is a server under test. Checks speak HTTP to it; the hooks show what
-// HTTP can't.
+// target is a server under test. Checks speak HTTP to it; the hooks are for
+// things that HTTP doesn't show.
 type target struct {
 	t testing.TB
 
@@ -29,15 +29,15 @@ type target struct {
 	// lookups is how often a user's password has been asked for.
 	lookups func() int
 
-	// meet makes the next n refreshes that look their token up wait for each
-	// other before they go on: the worst that concurrency can do, every time.
+	// meet makes the next n refreshes wait for each other after they looked
+	// their token up. So the worst case of concurrency happens every time.
 	meet func(n int)
 
-	// dump is all that the store holds, uncompressed.
+	// dump returns all that the store holds, uncompressed.
 	dump func() string
 
-	// keys are the keys of the store with the life that is left to them, which
-	// is negative for none. On Redis only.
+	// keys returns the keys of the store with the time until they expire,
+	// negative if they never do. On Redis only.
 	keys func() map[string]time.Duration
 }
 
@@ -70,12 +70,12 @@ func refreshForm(refresh, scope string) url.Values {
 	return form
 }
 
-// answer is what a server answered.
+// answer is a server's answer.
 type answer struct {
 	status  int
 	header  http.Header
 	body    string
-	members map[string]any // of a JSON object
+	members map[string]any // if the body is a JSON object
 }
 
 func (a answer) member(name string) string {
@@ -86,7 +86,8 @@ func (a answer) member(name string) string {
 // challenge is the WWW-Authenticate header.
 func (a answer) challenge() string { return a.header.Get("WWW-Authenticate") }
 
-// String is the status with the error code, or with what else there is.
+// String is the status with the error code, or with whatever else the answer
+// has.
 func (a answer) String() string {
 	switch {
 	case a.member("error") != "":
@@ -122,8 +123,8 @@ const formType = "application/x-www-form-urlencoded"
 var stockClient = &http.Client{Timeout: time.Minute}
 
 // send sends a request; headers are names and values in turn. It may be called
-// by many goroutines. A failure to reach the server is one of the test, and no
-// defect.
+// by many goroutines. If the server can't be reached, the test fails; that is
+// no defect.
 func (s target) send(method, address, body string, headers ...string) answer {
 	r, err := http.NewRequestWithContext(s.t.Context(), method, address, strings.NewReader(body))
 	if err != nil {
@@ -144,12 +145,12 @@ func (s target) send(method, address, body string, headers ...string) answer {
 		s.t.Error(err)
 	}
 	a := answer{status: response.StatusCode, header: response.Header, body: strings.TrimSpace(string(text))}
-	_ = json.Unmarshal(text, &a.members) // stays nil for what is no object
+	_ = json.Unmarshal(text, &a.members) // stays nil if the body is no object
 	return a
 }
 
-// basic is the header of RFC 7617; nothing has to be encoded in the ids and
-// secrets that are used with it.
+// basic is the header of RFC 7617. The ids and secrets that it is used with
+// need no encoding.
 func (c account) basic() string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.id+":"+c.secret))
 }
@@ -162,13 +163,13 @@ func (s target) ask(c account, form url.Values) answer {
 	return s.send(http.MethodPost, s.token, form.Encode(), "Content-Type", formType, "Authorization", c.basic())
 }
 
-// tokenPair is what a sign-in or a refresh gives.
+// tokenPair is the result of a sign-in or a refresh.
 type tokenPair struct{ access, refresh, scope string }
 
-// signIn signs the user in. If that fails, so does the test.
+// signIn signs the user in. The test fails if that does.
 func (s target) signIn(c account, scope string) tokenPair { return s.must(s.ask(c, signInForm(scope))) }
 
-// refreshed is the successor of the pair. If there is none, the test fails.
+// refreshed returns the successor of the pair. The test fails if there is none.
 func (s target) refreshed(c account, p tokenPair) tokenPair {
 	return s.must(s.ask(c, refreshForm(p.refresh, "")))
 }
@@ -190,7 +191,7 @@ func (s target) bearer(authorization string) answer {
 // lives reports whether the access token is good.
 func (s target) lives(access string) bool { return s.bearer("Bearer "+access).status == http.StatusOK }
 
-// lookedUp is how often a password was asked for by what f does.
+// lookedUp returns how often a password is looked up while f runs.
 func (s target) lookedUp(f func()) int {
 	before := s.lookups()
 	f()

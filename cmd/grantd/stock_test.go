@@ -13,29 +13,29 @@ import (
 // This file and its neighbours stock_*_test.go are one suite, run against two
 // servers over HTTP: it has to pass against grantd, and every single check has
 // to fail against a stock go-oauth2/oauth2 v4.5.4, with go-oauth2/redis v4.1.1
-// where Redis is meant. So no check can be one that never fails.
+// where Redis is meant. So there is no check that never fails.
 //
 //	go test -run Stock ./cmd/grantd
 //
 // The ids: V01 to V57 are places where the toolkit breaks a requirement, found
-// by reading its source; stock-01 to stock-21 were measured on running servers;
+// by reading its source. stock-01 to stock-21 were measured on running servers.
 // 6749-6-01 and the like are requirements, as everywhere in these tests.
 
-// defect is something that is wrong with the stock toolkit.
+// defect is a fault of the stock toolkit.
 type defect struct {
 	ids  string
 	text string // what the toolkit does
 	on   backing
 
-	// check returns an error that tells the defect when the server has it.
+	// check returns an error that describes the defect if the server has it.
 	check func(t *testing.T, s target) error
 
-	// shows is in the text of that error when the toolkit is checked: it has
-	// to fail for the reason that is meant.
+	// shows is a part of that error's text for the toolkit, so that the check
+	// fails for the right reason.
 	shows string
 
-	// toolkit and grantd configure the server for this check; often the
-	// toolkit's defaults do, and nearly always grantd's.
+	// toolkit and grantd configure the server for this check. Often the
+	// toolkit's defaults are enough, and nearly always grantd's.
 	toolkit func(*toolkit)
 	grantd  func(*config)
 }
@@ -47,8 +47,8 @@ type backing int
 
 const (
 	anyStore    backing = iota // the embedded one and Redis
-	redisOnly                  // has to do with Redis
-	clusterOnly                // has to do with Redis Cluster
+	redisOnly                  // about Redis
+	clusterOnly                // about Redis Cluster
 )
 
 var defects = slices.Concat(clientDefects, requestDefects, answerDefects, refreshDefects, storeDefects, resourceDefects)
@@ -144,7 +144,7 @@ func eachDefect(t *testing.T, concerned func(backing) bool, run func(*testing.T,
 	}
 }
 
-// Every number is checked or left out for a reason, and none is both.
+// Every number is either checked or left out for a reason, never both.
 func TestStockNumbersAreAllAccountedFor(t *testing.T) {
 	want := map[string]bool{}
 	for i := range 57 {

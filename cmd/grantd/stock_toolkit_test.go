@@ -28,8 +28,9 @@ type toolkit struct {
 	meeting meeting
 }
 
-// startToolkit starts a stock server. What the example doesn't have is added in
-// the toolkit's own terms: a revocation endpoint and a second resource.
+// startToolkit starts a stock server. Two things that the example lacks are
+// added with the toolkit's own functions: a revocation endpoint and a second
+// resource.
 func startToolkit(t *testing.T, configure func(*toolkit), b backend) target {
 	t.Helper()
 	dir := t.TempDir()
@@ -61,8 +62,8 @@ func startToolkit(t *testing.T, configure func(*toolkit), b backend) target {
 	return s
 }
 
-// stockTokenStore is the toolkit's own store, in a file so that it can be read,
-// or the one for Redis.
+// stockTokenStore is the toolkit's store for Redis, or its own store in a file,
+// which the tests can read.
 func stockTokenStore(t *testing.T, b backend, path string) oauth2.TokenStore {
 	t.Helper()
 	switch {
@@ -135,7 +136,8 @@ func (k *toolkit) handler() http.Handler {
 	return mux
 }
 
-// meetingStore lets refreshes meet after the look-up of their token.
+// meetingStore makes refreshes wait for each other after the look-up of their
+// token.
 type meetingStore struct {
 	oauth2.TokenStore
 	meeting *meeting

@@ -12,8 +12,8 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// signInAs tries to sign in at the server, as one who a proxy says comes from there,
-// unless that is "".
+// signInAs tries to sign in at the server, with from as X-Forwarded-For, or
+// without that header if from is empty.
 func signInAs(t *testing.T, base, from, username, password string) (status int, retry string) {
 	t.Helper()
 	return askFrom(t, base, from, "web", secret32, passwordForm(username, password, ""))
@@ -40,7 +40,7 @@ func askFrom(t *testing.T, base, from, client, secret string, form url.Values) (
 	return response.StatusCode, response.Header.Get("Retry-After")
 }
 
-// throttledSite is serve, which can be started again and more than once.
+// throttledSite is serve, which can be started again, or several times at once.
 type throttledSite struct{ launch }
 
 func newThrottledSite(t *testing.T, env ...string) throttledSite {
@@ -151,7 +151,7 @@ func TestForgedHeadersAreNoHelpToGuessers(t *testing.T) {
 	}
 }
 
-// What is typed as a name can be a password.
+// A user may type the password as the name, so the names aren't stored either.
 func TestNoGuessIsStored(t *testing.T) {
 	server := redistest.Single(t, "--rdbcompression", "no")
 	g := startDev(t, "--redis", server.URL())
@@ -162,7 +162,7 @@ func TestNoGuessIsStored(t *testing.T) {
 	}
 	tokenFor(t, g.URL, "GuessedClientMark", "GuessedSecretMark", url.Values{"grant_type": {"client_credentials"}})
 	keys, err := server.Client().Keys(t.Context(), "grantd:guess:*").Result()
-	if err != nil || len(keys) < 3 { // of two names and a network; those of clients may be over
+	if err != nil || len(keys) < 3 { // for two names and a network; the records of clients may have expired
 		t.Fatalf("%d records, %v", len(keys), err)
 	}
 	for _, key := range keys {

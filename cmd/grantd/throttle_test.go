@@ -54,8 +54,8 @@ func TestThrottle(t *testing.T) {
 	})
 }
 
-// What a process counts is known to all that it offers: a network that may not sign in
-// may not try passwords where they are changed either.
+// All endpoints of a process share one limiter: a network that is kept from signing in
+// can't try passwords at the change of a password either.
 func TestOneLimiterForAll(t *testing.T) {
 	c, _, err := devFlags{addr: "127.0.0.1:0", memory: true}.config()
 	if err != nil {
@@ -84,7 +84,7 @@ func TestOneLimiterForAll(t *testing.T) {
 	_, after, _ := strings.Cut(signIn().Body.String(), `"access_token":"`)
 	token, _, _ := strings.Cut(after, `"`)
 
-	from := throttle.NetworkOf(netip.MustParseAddr("192.0.2.1")) // of httptest
+	from := throttle.NetworkOf(netip.MustParseAddr("192.0.2.1")) // the client's address in httptest
 	for i := range 100 {
 		place, err := p.throttle.Begin(t.Context(), throttle.Attempt{Username: fmt.Sprint("user", i), Password: "x", Network: from})
 		if err != nil {

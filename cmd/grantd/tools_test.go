@@ -25,7 +25,7 @@ func TestCommandsAskForThePasswordOfRedis(t *testing.T) {
 	}
 }
 
-// A command is no server, which would go on asking.
+// A command tries once, while a server would go on trying.
 func TestCommandsTellOfARedisThatIsDown(t *testing.T) {
 	down := "127.0.0.1:" + freePort(t)
 	for _, args := range [][]string{
@@ -101,7 +101,8 @@ func TestCommandsTellWhatRedisAnswers(t *testing.T) {
 	}
 }
 
-// What is done without the replicas that confirm it was done by a Redis that can be reached.
+// If too few replicas confirm a write, Redis can be reached all the same. So the error gives
+// no hint for a Redis that is down.
 func TestCommandsTellThatReplicasAreMissing(t *testing.T) {
 	redis := redistest.Single(t).URL()
 	must(t, launch{args: []string{"user", "add", "alice", "--password-file", writeFile(t, "p", "correct horse battery"), "--redis", redis}})
@@ -128,7 +129,8 @@ func TestKeysAreMadeWithTheSecretOfTheStoreOnly(t *testing.T) {
 	}
 }
 
-// What reads tokens or the throttle says of another secret what serve does.
+// Commands that read tokens or the throttle say the same of a wrong secret as
+// serve does.
 func TestCommandsTellThatTheSecretIsAnothers(t *testing.T) {
 	l := launch{dir: t.TempDir(), env: []string{"GRANTD_DATA=grantd.db", "GRANTD_SECRET=" + secret32}}
 	password := writeFile(t, "p", "correct horse battery")
@@ -146,7 +148,8 @@ func TestCommandsTellThatTheSecretIsAnothers(t *testing.T) {
 	}
 }
 
-// A key that they made of a wrong secret would keep servers from starting.
+// These commands must not make the first key: if they made it with a wrong
+// secret, servers couldn't start.
 func TestCommandsMakeNoFirstKey(t *testing.T) {
 	l := launch{dir: t.TempDir(), env: []string{"GRANTD_DATA=grantd.db", "GRANTD_SECRET=" + secret32}}
 	password := writeFile(t, "p", "correct horse battery")
@@ -165,7 +168,7 @@ func TestCommandsMakeNoFirstKey(t *testing.T) {
 	}
 }
 
-// What the commands do on a file they do on Redis as well.
+// The commands work on Redis as on a file.
 func TestCommandsOnRedis(t *testing.T) {
 	l := launch{dir: t.TempDir(), env: []string{"GRANTD_REDIS_URL=redis://" + redistest.Single(t).Addr(), "GRANTD_SECRET=" + secret32}}
 	password := writeFile(t, "p", "correct horse battery")

@@ -23,14 +23,14 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// receiver is a collector of OpenTelemetry: it takes OTLP over HTTP.
+// receiver is an OpenTelemetry collector that takes OTLP over HTTP.
 type receiver struct {
 	*httptest.Server
 
 	mu    sync.Mutex
 	spans []*wire.Span
-	about map[string]string // of the resource
-	raw   []byte            // all that came
+	about map[string]string // attributes of the resource
+	raw   []byte            // all that was received
 }
 
 func startReceiver(t *testing.T) *receiver {
@@ -67,12 +67,12 @@ func (c *receiver) take(body []byte) error {
 	return nil
 }
 
-// env has the program send its traces here.
+// env makes the program send its traces to the receiver.
 func (c *receiver) env(more ...string) []string {
 	return append([]string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + c.URL}, more...)
 }
 
-// named are the spans of that name.
+// named returns the spans of that name.
 func (c *receiver) named(name string) (found []*wire.Span) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,8 +130,8 @@ func TestTraces(t *testing.T) {
 	t.Run("redis", func(t *testing.T) { traces(t, "redis", "--redis", redistest.Single(t).URL()) })
 }
 
-// traces has a dev server send what it does for one sign-in, and for what has a
-// user's name in its path.
+// traces makes a dev server send the traces of one sign-in, and of a request
+// with a user's name in its path.
 func traces(t *testing.T, system string, args ...string) {
 	c := startReceiver(t)
 	g := launch{args: append([]string{"dev", "--addr", "127.0.0.1:0"}, args...), env: c.env("OTEL_SERVICE_NAME=login", "OTEL_RESOURCE_ATTRIBUTES=deployment.environment=test")}.start(t)
@@ -166,7 +166,7 @@ func traces(t *testing.T, system string, args ...string) {
 	}
 }
 
-// signInSpan is the span of the request that traced sent.
+// signInSpan returns the span of the request that traced sent.
 func signInSpan(t *testing.T, c *receiver, requestID string) *wire.Span {
 	t.Helper()
 	for _, s := range c.named("POST /token") {
@@ -192,7 +192,8 @@ func signInSpan(t *testing.T, c *receiver, requestID string) *wire.Span {
 	return nil
 }
 
-// childrenOf: the request waited for those, and for them while it lasted.
+// childrenOf checks that the server's span has children of these names, and
+// that they are within its time.
 func (c *receiver) childrenOf(t *testing.T, server *wire.Span, system string, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -232,7 +233,8 @@ func TestTracesAreOffUnlessAskedFor(t *testing.T) {
 	}
 }
 
-// The sampler is the parent's where there is one, and that of the variables.
+// By default a request is sampled if its parent is. The environment variables
+// may name another sampler.
 func TestTracesAreSampled(t *testing.T) {
 	c := startReceiver(t)
 	for name, run := range map[string]struct {
@@ -256,7 +258,7 @@ func TestTracesAreSampled(t *testing.T) {
 	}
 }
 
-// A traceparent that is no such thing begins a trace of its own.
+// A request with an invalid traceparent begins a trace of its own.
 func TestBrokenTraceparent(t *testing.T) {
 	c := startReceiver(t)
 	g := launch{args: []string{"dev", "--addr", "127.0.0.1:0", "--memory"}, env: c.env()}.start(t)
@@ -276,15 +278,15 @@ func TestBrokenTraceparent(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with the collector, requests are answered as without it, and
-// the process ends when it is told to.
+// Whatever is wrong with the collector, requests are answered as they are
+// without it, and the process stops when it is told to.
 func TestACollectorHurtsNobody(t *testing.T) {
 	closed := "http://127.0.0.1:" + freePort(t)
 	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "no\nforged=line", http.StatusInternalServerError)
 	}))
 	defer failing.Close()
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and never answers
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +318,7 @@ func TestACollectorHurtsNobody(t *testing.T) {
 	}
 }
 
-// The request id is what joins the answer, the log, the audit trail and the trace.
+// The same request id is in the answer, the log, the audit trail and the trace.
 func TestRequestIDEverywhere(t *testing.T) {
 	c := startReceiver(t)
 	g := launch{args: []string{"dev", "--addr", "127.0.0.1:0", "--memory"}, env: c.env()}.start(t)

@@ -20,12 +20,12 @@ import (
 	"time"
 )
 
-// This file sends traffic to real nodes for the tests of what happens to them
-// meanwhile, and counts what comes back.
+// This file sends traffic to real nodes while tests restart or upgrade them,
+// and counts the answers.
 
 // balancer sends requests to the nodes that /readyz says are ready, in turn. A node
-// that refuses the connection never saw the request, so another gets it. All other
-// faults are the client's to see.
+// that refuses the connection never saw the request, so another gets it. All
+// other faults reach the client.
 type balancer struct {
 	urls []string
 	up   []atomic.Bool
@@ -33,7 +33,8 @@ type balancer struct {
 	http *http.Client
 }
 
-// pollReady is how often the balancer asks; far less than a shutdown_delay.
+// pollReady is the time between two polls of the balancer, far less than a
+// shutdown_delay.
 const pollReady = 50 * time.Millisecond
 
 // newBalancer polls until ctx ends.
@@ -62,7 +63,7 @@ func (b *balancer) poll() {
 	}
 }
 
-// do sends what build makes for a node's URL.
+// do sends the request that build makes for a node's URL.
 func (b *balancer) do(build func(base string) *http.Request) (*http.Response, error) {
 	var err error
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
@@ -92,7 +93,8 @@ type traffic struct {
 	*answerCount
 }
 
-// answerCount is what came of requests. Several kinds of traffic may share it.
+// answerCount counts the outcomes of requests. Several kinds of traffic may
+// share it.
 type answerCount struct {
 	mu      sync.Mutex
 	answers map[string]int // by kind of request
@@ -100,7 +102,7 @@ type answerCount struct {
 	slowest time.Duration
 }
 
-// answered is what a node said.
+// answered is a node's answer.
 type answered struct {
 	status int
 	body   map[string]any
@@ -132,7 +134,7 @@ func (f *traffic) ask(kind, path string, form url.Values, token string, want ...
 	}, want...)
 }
 
-// send is ask for any request.
+// send is like ask, for any request.
 func (f *traffic) send(kind string, build func(base string) *http.Request, want ...int) answered {
 	began := time.Now()
 	resp, err := f.via.do(build)
@@ -176,8 +178,8 @@ func (f *traffic) signIn() pair {
 	return f.token("sign-in", passwordForm(f.user, f.password, ""))
 }
 
-// signInPatiently repeats a sign-in that a 503 tells to, as it does when revocations
-// come between three times in a row.
+// signInPatiently repeats a sign-in that is answered 503. That happens when
+// revocations interfere with it three times in a row.
 func (f *traffic) signInPatiently() pair {
 	for range 5 {
 		a := f.ask("sign-in", "/token", passwordForm(f.user, f.password, ""), "", http.StatusOK, http.StatusServiceUnavailable)
@@ -211,9 +213,9 @@ func (f *traffic) refused(access string) {
 	f.ask("users/me, revoked", "/users/me", nil, access, http.StatusUnauthorized)
 }
 
-// What clients do, over and over.
+// The methods below are what clients do, over and over.
 
-// signsInAndOut is a sign-in that is used and ended.
+// signsInAndOut signs in, uses the tokens, and ends the sign-in.
 func (f *traffic) signsInAndOut() {
 	p := f.signIn()
 	f.valid(p.access)
@@ -223,8 +225,8 @@ func (f *traffic) signsInAndOut() {
 	f.introspect(p.access, false)
 }
 
-// refreshes keeps a sign-in going, and repeats some of its refreshes as one does
-// who lost the answer.
+// refreshes keeps a sign-in going, and repeats some of its refreshes as a
+// client does that lost the answer.
 func (f *traffic) refreshes() {
 	p := f.signIn()
 	for i := range 10 {
@@ -240,15 +242,15 @@ func (f *traffic) refreshes() {
 	f.revoke(p.access)
 }
 
-// forItself is a client without a user.
+// forItself gets tokens for the client itself, without a user.
 func (f *traffic) forItself() {
 	p := f.token("client_credentials", url.Values{"grant_type": {"client_credentials"}})
 	f.introspect(p.access, true)
 	f.revoke(p.access)
 }
 
-// run has some clients do each of these things until ctx ends, and returns when the
-// last has finished what it was at.
+// run makes some clients do each of these things until ctx ends. It returns
+// when the last one has finished.
 func (f *traffic) run(ctx context.Context, pause time.Duration, kinds ...func()) {
 	var clients sync.WaitGroup
 	for _, do := range kinds {
@@ -262,7 +264,7 @@ func (f *traffic) run(ctx context.Context, pause time.Duration, kinds ...func())
 	clients.Wait()
 }
 
-// report fails the test for what failed, and logs the figures.
+// report fails the test if requests failed, and logs the figures.
 func (f *traffic) report(what string) {
 	f.t.Helper()
 	f.mu.Lock()
@@ -336,7 +338,8 @@ func (f *fleet) urls() (urls []string) {
 	return urls
 }
 
-// traffic is that of a client of the fleet, until ctx ends.
+// traffic returns the traffic of a client of the fleet. Its balancer polls
+// until ctx ends.
 func (f *fleet) traffic(ctx context.Context) *traffic {
 	return &traffic{
 		t: f.t, via: newBalancer(ctx, f.urls()...), answerCount: &answerCount{answers: map[string]int{}},

@@ -13,7 +13,7 @@ import (
 )
 
 // site is a running serve with the user admin, the client web and the resource
-// server api, and a way to send it requests.
+// server api. Its methods send requests to it.
 type site struct {
 	*running
 	http *http.Client
@@ -21,7 +21,8 @@ type site struct {
 
 const sitePassword = "first-admin-password"
 
-// startSite starts serve behind the issuer https://localhost; env is added.
+// startSite starts serve with the issuer https://localhost; env is added to its
+// environment.
 func startSite(t *testing.T, env ...string) *site {
 	t.Helper()
 	secretFile := writeFile(t, "secret", secret32)
@@ -38,7 +39,8 @@ func startSite(t *testing.T, env ...string) *site {
 	return &site{l.start(t), http.DefaultClient}
 }
 
-// from is the site as that address of this machine sees it.
+// from returns the site for requests that come from that address of this
+// machine.
 func (s *site) from(address string) *site {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: 5 * time.Second}
 	return &site{s.running, &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}}}
@@ -95,8 +97,8 @@ func (s *site) signIn(t *testing.T, proto string) (answer map[string]any, access
 	return answer, access
 }
 
-// Where a proxy ends TLS, its word decides what came protected, and nothing of
-// the rest is processed.
+// Where a proxy ends TLS, its header decides whether a request came protected.
+// A request that didn't is not processed.
 func TestPlainHTTPBehindAnHTTPSIssuerIsRefused(t *testing.T) {
 	s := startSite(t, "GRANTD_TRUSTED_PROXIES=127.0.0.2")
 	proxy, stranger := s.from("127.0.0.2"), s.from("127.0.0.1")
@@ -236,7 +238,8 @@ func TestServeSpeaksTLS(t *testing.T) {
 	must(t, launch{args: []string{"healthcheck"}, env: []string{"GRANTD_ADDR=" + addr, "GRANTD_TLS_CERT=" + cert}})
 }
 
-// What would put secrets or tokens at risk keeps the program from starting.
+// A configuration that would put secrets or tokens at risk keeps the program
+// from starting.
 func TestServeRefusesToStart(t *testing.T) {
 	for name, c := range map[string]struct{ env, told string }{
 		"6749-10.9-01 an issuer by plain http":             {"GRANTD_ISSUER=http://login.example.com", "issuer: must be https"},

@@ -23,7 +23,7 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// importing is an importer into users, and what it reports.
+// importing returns an importer into users, and the text that it reports.
 func importing(users storage.Store) (*importer, *bytes.Buffer) {
 	var reported bytes.Buffer
 	return &importer{store: users, progress: newProgress(&reported, 0)}, &reported
@@ -51,7 +51,7 @@ func allUsers(t testing.TB, s storage.Users) (users []storage.User) {
 	return users
 }
 
-// jsonLines are n users.
+// jsonLines returns n users, a line each.
 func jsonLines(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -126,7 +126,8 @@ func TestExportAndImportLoseNothing(t *testing.T) {
 	}
 }
 
-// A user of a Django application signs in with the password of there, and again.
+// A user of a Django application signs in with the password from there, and
+// then once more.
 func TestImportedUsersSignIn(t *testing.T) {
 	p := startPasswords(t, cheapHash...)
 	file := writeFile(t, "users.csv", "username,password_hash,disabled\n"+
@@ -155,7 +156,7 @@ func TestImportedUsersSignIn(t *testing.T) {
 // Django.
 const djangoSecret123 = "FK5XJIGUPWXuRuDuJFkN3nJ9NjnTqmU5uckaVWYD0z0="
 
-// breaking fails after a number of users.
+// breaking is a store that fails after a number of users.
 type breaking struct {
 	storage.Store
 	left atomic.Int64
@@ -264,7 +265,8 @@ func TestLinesAreBounded(t *testing.T) {
 	}
 }
 
-// FuzzUserLine: whatever is taken is written and read again as the same user.
+// FuzzUserLine checks that any accepted line, written and read again, gives the
+// same user.
 func FuzzUserLine(f *testing.F) {
 	for _, s := range []string{
 		`{"username":"Alice","password_hash":"","created":"2021-03-04T05:06:07.123456789+05:30","admin":true}`,

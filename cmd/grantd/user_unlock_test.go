@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Wrong passwords slow the next ones down, and an admin can lift that: through the
-// server, or on its store.
+// Wrong passwords delay further sign-ins. An admin can lift the delay, through
+// the server or on its store.
 func TestUserUnlock(t *testing.T) {
 	addr := "127.0.0.1:" + freePort(t)
 	p := startPasswords(t, append(slices.Clone(cheapHash),
