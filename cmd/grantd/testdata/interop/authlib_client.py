@@ -1,4 +1,4 @@
-"""Authlib's requests client against grantd, and its reading of the metadata."""
+"""Authlib's client for requests, and its parser of metadata, against grantd."""
 
 import os
 import time
@@ -54,7 +54,7 @@ def _():
 def _():
     password_grant(session(token_endpoint_auth_method="client_secret_post"))
     password_grant(session("demo-public", None))
-    # Not by Basic: Authlib encodes it as Latin-1, which not every name can be.
+    # Not by Basic: Authlib encodes it as Latin-1, which can't hold every name.
     odd = session(ODD_ID, ODD_SECRET, token_endpoint_auth_method="client_secret_post")
     password_grant(odd, ODD_USER, ODD_PASSWORD)
 

@@ -1,5 +1,5 @@
-// The forms that pages made for FastAPI's OAuth2PasswordRequestForm send, against grantd dev. A page is in a
-// browser, so this is its fetch. What Swagger UI sends is that of version 5.35: it leaves out empty fields of the
+// Pages made for FastAPI's OAuth2PasswordRequestForm send these forms; here to grantd dev. A page runs in a
+// browser, so fetch stands for it. Swagger UI's forms are those of version 5.35: it leaves out empty fields of the
 // form, and by default puts its client fields into a Basic header, empty or not.
 import assert from 'node:assert/strict'
 import { url, step } from './grantd.mjs'

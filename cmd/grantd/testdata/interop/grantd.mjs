@@ -1,4 +1,4 @@
-// What the scripts beside this file know of the server under test, see interop_test.go.
+// What the scripts in this directory need to know of the server under test, see interop_test.go.
 export const url = process.env.GRANTD_URL
 export const odd = {
   id: process.env.ODD_ID,
@@ -7,7 +7,7 @@ export const odd = {
   password: process.env.ODD_PASSWORD,
 }
 
-// step runs one part of a script, prints its name, and ends the process when it fails.
+// step runs a part of a script, prints whether it succeeded, and ends the process if it failed.
 export async function step(name, run) {
   try {
     await run()

@@ -1,4 +1,4 @@
-"""What the scripts beside this file know of the server under test, see interop_test.go."""
+"""What the scripts in this directory need to know of the server under test, see interop_test.go."""
 
 import os
 
@@ -15,7 +15,7 @@ ODD_PASSWORD = os.environ["ODD_PASSWORD"]
 
 
 def step(name):
-    """Run the function that it decorates, at once, and print its name."""
+    """Run the decorated function at once and print whether it succeeded."""
 
     def run(function):
         try:
@@ -35,7 +35,7 @@ def equal(got, want):
 
 
 def raises(error, function, *args, **kwargs):
-    """Return the error of that class that the call raises."""
+    """Return the error of that class that the call raises; fail if it raises none."""
     try:
         got = function(*args, **kwargs)
     except error as e:

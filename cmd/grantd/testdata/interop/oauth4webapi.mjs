@@ -1,4 +1,4 @@
-// oauth4webapi against grantd: every request that the library has a function for and grantd an endpoint.
+// oauth4webapi against grantd: every request for which the library has a function and grantd an endpoint.
 import assert from 'node:assert/strict'
 import * as oauth from 'oauth4webapi'
 import { url, odd, step } from './grantd.mjs'
@@ -22,7 +22,7 @@ async function introspect(token) {
   return oauth.processIntrospectionResponse(as, api, response)
 }
 
-// challengeOf returns the one challenge of a 401, and its body.
+// challengeOf returns the single challenge of a 401, and the body.
 async function challengeOf(call, scheme) {
   const err = await call.then(() => assert.fail('no error'), (err) => err)
   assert.equal(err.code, oauth.WWW_AUTHENTICATE_CHALLENGE, err)

@@ -1,4 +1,4 @@
-// openid-client against grantd, the way an application uses it: one configuration, found by discovery.
+// openid-client against grantd, as an application uses it: with a single configuration from discovery.
 import assert from 'node:assert/strict'
 import * as client from 'openid-client'
 import { url, odd, step } from './grantd.mjs'

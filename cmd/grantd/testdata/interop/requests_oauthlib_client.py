@@ -15,7 +15,7 @@ os.environ["OAUTHLIB_STRICT_TOKEN_TYPE"] = "1"
 
 
 def password_grant(client_id="demo", scope=None, username="alice", password="secret123", **kwargs):
-    """Sign in and return the session. The session compares scopes, but it is the client that asks for them."""
+    """Sign in and return the session. Both get the scope: the client asks for it, the session compares it."""
     session = OAuth2Session(client=oauth2.LegacyApplicationClient(client_id=client_id, scope=scope), scope=scope)
     session.fetch_token(TOKEN, username=username, password=password, **kwargs)
     return session
@@ -44,7 +44,7 @@ def _():
     password_grant("demo-public")  # Basic with an empty password
     odd = {"username": ODD_USER, "password": ODD_PASSWORD}
     password_grant(ODD_ID, client_secret=ODD_SECRET, include_client_id=True, **odd)
-    # As text, requests would encode them as Latin-1, which not every name can be.
+    # As bytes, since requests encodes text as Latin-1, which can't hold every name.
     password_grant(ODD_ID, auth=HTTPBasicAuth(ODD_ID.encode(), ODD_SECRET.encode()), **odd)
 
 

@@ -1,5 +1,5 @@
 // Command zitadel is a resource server made with zitadel/oidc that asks grantd
-// about tokens, RFC 7662. It is a module of its own because of what it pulls in.
+// about tokens, RFC 7662. It is a module of its own because of its dependencies.
 package main
 
 import (
@@ -32,7 +32,7 @@ func run(ctx context.Context, base string) error {
 	if err != nil {
 		return err
 	}
-	// Its discovery is OpenID Connect's, which grantd is not: so the endpoints are given.
+	// The endpoints are given, since the library's discovery is OpenID Connect's, which grantd doesn't have.
 	endpoints := rs.WithStaticEndpoints(base+"/token", base+"/introspect")
 	api, err := rs.NewResourceServerClientCredentials(ctx, base, "demo-api", "demo-api-secret", endpoints)
 	if err != nil {
@@ -73,7 +73,7 @@ func live(ctx context.Context, api rs.ResourceServer, base, token string) error 
 	return nil
 }
 
-// dead expects that every token is told as inactive, and nothing else of it.
+// dead expects that introspection says of every token that it is inactive, and nothing else.
 func dead(ctx context.Context, api rs.ResourceServer, tokens ...string) error {
 	for _, token := range tokens {
 		told, err := rs.Introspect[map[string]any](ctx, api, token)
@@ -101,7 +101,7 @@ func refused(ctx context.Context, base string, endpoints rs.Option) error {
 	return nil
 }
 
-// revoke ends the grant by RFC 7009; the library's call for it wants a relying party.
+// revoke ends the grant by RFC 7009. It doesn't use the library's call, which needs a relying party.
 func revoke(ctx context.Context, base, token string) error {
 	form := url.Values{"token": {token}, "client_id": {"demo"}, "client_secret": {"demo-secret"}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/revoke", strings.NewReader(form.Encode()))
