@@ -19,7 +19,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// The limits that package throttle tells of.
+// The limits that the documentation of package throttle states.
 const (
 	freeGuesses       = 3
 	firstDelay        = 5 // seconds
@@ -27,7 +27,8 @@ const (
 	guessesFromOthers = 50
 )
 
-// guessPasswords tries n different wrong passwords, and wants each to be judged.
+// guessPasswords tries n different wrong passwords, and expects each to be
+// refused as wrong, not as throttled.
 func guessPasswords(t *testing.T, f *fixture, username string, n int) {
 	t.Helper()
 	for i := range n {
@@ -200,7 +201,7 @@ func TestManyUsersFromOneNetwork(t *testing.T) {
 func TestAStrangerCantShutTheOwnerOut(t *testing.T) {
 	f, at := newThrottledFixture(t)
 	owner := func() answer { return f.post(t, passwordForm("alice", "secret123"), asWeb) }
-	wantToken(t, owner()) // at home
+	wantToken(t, owner()) // makes this network a known one
 	refused := 0
 	for i := range 200 {
 		at.move(fmt.Sprintf("10.0.%d.1", i))
@@ -282,8 +283,7 @@ func TestGuessesAtOnce(t *testing.T) {
 	})
 }
 
-// Nothing that is answered tells whether there is such a user, however often one
-// asks.
+// No answer tells whether a user exists, however often one asks.
 func TestUnknownUsersAreThrottledAlike(t *testing.T) {
 	f, at := newThrottledFixture(t)
 	f.disable(t, "bob")
@@ -310,7 +310,7 @@ func TestUnknownUsersAreThrottledAlike(t *testing.T) {
 	for i, username := range []string{"mallory", "bob", "a\tb", "\xff", "al ice"} {
 		t.Run(fmt.Sprintf("PW-OWASP-authn-02 the same answers as for a user: name %d", i+1), func(t *testing.T) {
 			if username == "\xff" {
-				username = "\uffff" // a form in other than UTF-8 is refused as a whole
+				username = "\uffff" // a form that isn't UTF-8 is refused as a whole
 			}
 			if d := cmp.Diff(known, attempts(i+1, username)); d != "" {
 				t.Errorf("(-alice +%q)\n%s", username, d)
@@ -348,7 +348,8 @@ func TestUnknownUsersTakeAsLong(t *testing.T) {
 	}
 }
 
-// A server that was started again, or another one on the store, knows it all.
+// A server that was restarted knows all earlier guesses, and so does another
+// server on the same store.
 func TestARestartForgetsNoGuesses(t *testing.T) {
 	var config authserver.Config
 	f := newFixture(t, func(c *authserver.Config) { config = *c })

@@ -39,8 +39,8 @@ func naming(body url.Values, resources ...string) url.Values {
 	return body
 }
 
-// wantAudience asks as the gateway what the token of the answer is for; none
-// means that there is no member aud.
+// wantAudience introspects the token of the answer as the gateway, and compares
+// its audience. Without want, the member aud must be absent.
 func wantAudience(t *testing.T, f *fixture, a answer, want ...any) {
 	t.Helper()
 	told := active(t, f.introspect(t, form("token", wantToken(t, a).text("access_token")), asGateway))
@@ -328,7 +328,7 @@ func TestIntrospectByBearerAndAudience(t *testing.T) {
 	})
 }
 
-// An audience is text in JSON, whatever stands in it.
+// An audience is encoded correctly in JSON, whatever characters it has.
 func TestAudienceSurvivesJSON(t *testing.T) {
 	const odd = "https://api.test/a?b=%22&c='d';[e]"
 	f := newFixture(t, func(c *authserver.Config) { c.Audiences = []string{odd} })

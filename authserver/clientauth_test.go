@@ -10,7 +10,7 @@ import (
 	"github.com/grantd/grantd/authserver"
 )
 
-// rawBasic sends credentials as they stand, as curl -u does.
+// rawBasic sends credentials without form-encoding, as curl -u does.
 func rawBasic(credentials string) change {
 	return header("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(credentials)))
 }

@@ -124,8 +124,8 @@ func TestAChangedClientIsNoticed(t *testing.T) {
 	})
 }
 
-// What was done in the same process counts at once for introspection, also for a
-// request that loaded the client just before.
+// Introspection notices at once that this process deleted a client, even if
+// another request was just loading it.
 func TestAForgottenClientIsNoticedAtOnce(t *testing.T) {
 	introspect := func(t *testing.T, f *fixture, token string) answer {
 		t.Helper()

@@ -20,7 +20,8 @@ const (
 	webOrigin = "https://client.test"
 )
 
-// newBrowserFixture is a fixture in which spa and web list an origin each.
+// newBrowserFixture returns a fixture in which the clients spa and web each
+// list one origin.
 func newBrowserFixture(t *testing.T, options ...option) *fixture {
 	t.Helper()
 	f := newFixture(t, options...)
@@ -63,7 +64,7 @@ func wantShared(t *testing.T, a answer, origin string) {
 	}
 }
 
-// wantUnshared fails the test if the answer says anything of CORS.
+// wantUnshared fails the test if the answer has any CORS header.
 func wantUnshared(t *testing.T, a answer) {
 	t.Helper()
 	for name, values := range a.header {
@@ -173,7 +174,8 @@ func TestPreflight(t *testing.T) {
 	})
 }
 
-// listedClients counts how often the clients are listed, and can fail to.
+// listedClients counts how often the clients are listed, and can make the
+// listing fail.
 type listedClients struct {
 	authserver.Store
 	lists atomic.Int32

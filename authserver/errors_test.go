@@ -11,15 +11,16 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// failure is a request to the token endpoint that must fail, and how.
+// failure is a request to the token endpoint that must fail, and the error
+// expected.
 type failure struct {
 	send   func() answer
 	status int
 	code   string
 }
 
-// failures are requests that fail, one at least for every reason that the token
-// endpoint has. A name that begins with 5.2 is a reason of that section.
+// failures returns requests that fail, at least one for every reason that the
+// token endpoint has. A name that begins with 5.2 is a reason of that section.
 func failures(t *testing.T, f *fixture) map[string]failure {
 	t.Helper()
 	user, refresh := passwordForm("alice", "secret123"), signIn(t, f).text("refresh_token")
@@ -99,8 +100,8 @@ func wellFormed(t *testing.T, a answer) {
 	}
 }
 
-// Section 5.2 has no code for a server that can't answer; the two that there are
-// come from section 4.1.2.1, and the form is that of all errors.
+// Section 5.2 has no code for a server that can't answer. The two codes used
+// here come from section 4.1.2.1; the form is that of all errors.
 func TestAnUnavailableTokenEndpoint(t *testing.T) {
 	f := newFixture(t)
 	for fault, want := range map[error]failure{

@@ -13,11 +13,11 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// act is what the trail is told of a request.
+// act is what the audit trail records of a request.
 type act struct {
 	action                        storage.AuditAction
 	client, claimed, username, id string // id: of the user
-	grant                         bool   // the event names one
+	grant                         bool   // whether the event names a grant
 	failed                        string // the reason; empty for a success
 }
 
@@ -29,7 +29,7 @@ func actOf(ev authserver.Event) act {
 	return a
 }
 
-// one is a request and what becomes of it.
+// one is a request and the act expected for it.
 type one struct {
 	name   string
 	path   string // default /token
@@ -91,7 +91,8 @@ func TestActsOfSigningIn(t *testing.T) {
 	})
 }
 
-// Anybody can send these without end: they would fill the trail.
+// Anybody can send these requests without limit, so recording them would fill
+// the trail.
 func TestWhatIsNoAct(t *testing.T) {
 	f := newFixture(t)
 	token := wantToken(t, f.post(t, passwordForm("alice", "secret123"), asWeb)).text("access_token")
@@ -153,7 +154,8 @@ func TestActsOnAGrant(t *testing.T) {
 	})
 }
 
-// Guesses of client secrets are acts, until they are refused unseen.
+// Guesses of client secrets are acts, until they are refused without being
+// looked at.
 func TestActsOfGuessing(t *testing.T) {
 	f := newFixture(t)
 	const auth = storage.ActClientAuth

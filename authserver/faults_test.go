@@ -22,7 +22,7 @@ func (e *events) add(_ context.Context, ev authserver.Event) {
 	e.list = append(e.list, ev)
 }
 
-// The methods of the store that a fault or a hook can be put before.
+// The store's methods that can be made to fail, or to run a hook.
 
 func (s *faultyStore) failing() error {
 	s.mu.Lock()
@@ -194,7 +194,7 @@ func TestRevocationDuringSignIn(t *testing.T) {
 	})
 }
 
-// epochs counts who asks for an epoch, and may fail.
+// epochs counts the calls of Epoch, and can make them fail.
 type epochs struct {
 	authserver.Store
 	asked int
@@ -209,8 +209,8 @@ func (s *epochs) Epoch(ctx context.Context, id storage.GrantID) (uint32, error) 
 	return s.Store.Epoch(ctx, id)
 }
 
-// The epoch of a client's own grant is read before the client, and after all that
-// needs no store.
+// For client_credentials the epoch is read before the client is loaded, but
+// only after every check that needs no store.
 func TestTheStoreIsAskedForNothingThatIsRefusedAnyway(t *testing.T) {
 	store := &epochs{fault: storage.ErrUnavailable}
 	f := newFixture(t, func(c *authserver.Config) {
@@ -229,7 +229,8 @@ func TestTheStoreIsAskedForNothingThatIsRefusedAnyway(t *testing.T) {
 	}
 }
 
-// slowEnding ends grants late, and not for a request that has no time left.
+// slowEnding ends grants slowly, and fails if the context has ended or still
+// has the budget of a request.
 type slowEnding struct{ authserver.Store }
 
 func (s *slowEnding) DeleteGrant(ctx context.Context, id storage.GrantID) error {
@@ -240,7 +241,8 @@ func (s *slowEnding) DeleteGrant(ctx context.Context, id storage.GrantID) error 
 	return s.Store.DeleteGrant(ctx, id)
 }
 
-// A stolen token must not live on because who shows the theft has no time.
+// A stolen token must not live on because the request that reveals the theft
+// has no time left.
 func TestAGrantEndsThoughNobodyWaitsForIt(t *testing.T) {
 	for name, request := range map[string]func(spent, current string) (path string, body url.Values){
 		"logout": func(_, current string) (string, url.Values) { return "/revoke", form("token", current) },

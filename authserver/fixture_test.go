@@ -22,7 +22,7 @@ import (
 )
 
 // fixture is a listening server with the clients and users that the
-// requirements speak of, and the hand that moves its clock.
+// requirements need, and a clock that the test moves.
 type fixture struct {
 	url    string
 	server *authserver.Server
@@ -86,7 +86,8 @@ func newFixture(t *testing.T, options ...option) *fixture {
 	return f
 }
 
-// newHasher hashes with that many KiB and passes: few, so that tests are quick.
+// newHasher returns a hasher that uses that many KiB and passes. Both are small
+// to keep the tests quick.
 func newHasher(t testing.TB, memory, passes uint32) *passhash.Hasher {
 	t.Helper()
 	h, err := passhash.New(passhash.Params{Memory: memory, Time: passes, Threads: 1})
@@ -113,9 +114,9 @@ func (f *fixture) seed(t *testing.T, passwords *passhash.Hasher) {
 		{ID: "percent", Secret: storage.NewSecretVerifier("100%+1"), Grants: all[:2], Scopes: []string{"read"}},
 		{ID: "rs1", Secret: storage.NewSecretVerifier("rs1-secret"), Introspect: true, Audiences: []string{apiTest}}, // a resource server
 		{ID: "rs2", Secret: storage.NewSecretVerifier("rs2-secret"), Introspect: true, Audiences: []string{otherTest}},
-		{ID: "gateway", Secret: storage.NewSecretVerifier("gw-secret"), Introspect: true}, // before all resource servers
+		{ID: "gateway", Secret: storage.NewSecretVerifier("gw-secret"), Introspect: true}, // asks on behalf of all resource servers
 		{ID: "bound", Secret: storage.NewSecretVerifier("s3cret5"), Grants: all, Scopes: []string{"read", "write"}, Audiences: []string{"urn:example:a", apiTest}},
-		{ID: "secretless", Grants: all, Scopes: []string{"read"}}, // confidential, but was given no secret
+		{ID: "secretless", Grants: all, Scopes: []string{"read"}}, // confidential, but without a secret
 	} {
 		c.Created = f.clock
 		if err := f.store.CreateClient(t.Context(), c); err != nil {
@@ -163,9 +164,9 @@ type faultyStore struct {
 	storage.Store
 	mu           sync.Mutex
 	fault        error
-	guesses      error // of what a throttle asks for
+	guesses      error // of the methods that the throttle uses
 	beforeCreate func()
-	afterClient  func() // LoadClient found it
+	afterClient  func() // runs after LoadClient has found a client
 	grantLoads   int
 }
 
@@ -175,7 +176,7 @@ func (s *faultyStore) set(change func(*faultyStore)) {
 	change(s)
 }
 
-// events are what the server noted of its requests.
+// events collects what the server noted of its requests.
 type events struct {
 	mu   sync.Mutex
 	list []authserver.Event
@@ -192,7 +193,7 @@ func (e *events) last(t *testing.T) authserver.Event {
 	return e.list[len(e.list)-1]
 }
 
-// answer is a response, read.
+// answer is a response that was read to its end.
 type answer struct {
 	status int
 	header http.Header
@@ -278,8 +279,8 @@ func wantToken(t *testing.T, a answer) answer {
 	return a
 }
 
-// wantError fails the test unless the answer is that error of RFC 6749
-// section 5.2, in every form that all errors share.
+// wantError fails the test unless the answer is that error, with the form that
+// RFC 6749 section 5.2 demands of all errors.
 func wantError(t *testing.T, a answer, status int, code string) answer {
 	t.Helper()
 	if a.status != status || a.text("error") != code {
@@ -302,7 +303,8 @@ func wantError(t *testing.T, a answer, status int, code string) answer {
 	return a
 }
 
-// valid asks as the resource server rs1 whether the access token is good.
+// valid introspects the access token as the resource server rs1, and reports
+// whether it is active.
 func (f *fixture) valid(t *testing.T, access string) bool {
 	t.Helper()
 	a := f.introspect(t, form("token", access), asRS1)

@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// What parseForm accepts is what url.ParseQuery reads, each name once, and
-// clean text; nothing makes it panic.
+// If parseForm accepts a form, url.ParseQuery reads the same from it, each name
+// is there once, and the text is clean. No input makes it panic.
 func FuzzParseForm(f *testing.F) {
 	for _, seed := range []string{"", "a=b", "a=b&a=c", "a=%zz", "a=%00", "resource=a&resource=b", "resource=&resource=a&resource", "a;b=c", "=&&=", "%FF=1", "a=+%25"} {
 		f.Add(seed)
@@ -70,8 +70,8 @@ func FuzzBasicCredentials(f *testing.F) {
 	})
 }
 
-// Whatever stands in the header, at most one scheme takes it, and credentials
-// are what its base64 holds, form-decoded or as it stands.
+// Whatever the header holds, at most one scheme accepts it, and the credentials
+// are the content of its base64, form-decoded or raw.
 func FuzzAuthorizationHeader(f *testing.F) {
 	for _, seed := range []string{
 		"", "Basic", "Basic !!!", "basic  d2ViOnMzY3JldA==", "Basic d2Vi", "Basic JTAwOiU3Rg==", "Bearer x", "bearer", "Bearer  gat_x y", "Basic\td2ViOng=",
@@ -105,7 +105,7 @@ func FuzzAuthorizationHeader(f *testing.F) {
 	})
 }
 
-// What parseScope accepts is the grammar of RFC 6749 section 3.3.
+// parseScope accepts exactly the grammar of RFC 6749 section 3.3.
 func FuzzParseScope(f *testing.F) {
 	for _, seed := range []string{"read", "read write", "", " ", "a  b", `"`, `\`, "é", "a\tb"} {
 		f.Add(seed)

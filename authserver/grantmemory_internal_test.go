@@ -28,7 +28,7 @@ func TestTheMemoryOfGrantsIsBounded(t *testing.T) {
 	}
 }
 
-// What is remembered shares no memory with the request, which may be long.
+// A remembered grant shares no memory with the request, which may be long.
 func TestTheMemoryOfGrantsKeepsNoRequest(t *testing.T) {
 	var m grantMemory
 	body := strings.Repeat("scope=read&", 1000)

@@ -9,13 +9,14 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// remembered is a sign-in that the server has refreshed, and so remembers.
+// remembered signs alice in and refreshes once, so that the server remembers
+// the grant. It returns the answer.
 func remembered(t *testing.T, f *fixture) answer {
 	t.Helper()
 	return wantToken(t, f.post(t, refreshForm(signIn(t, f).text("refresh_token")), asWeb))
 }
 
-// grant is the only one of alice, as the store has it.
+// grant returns the only grant of alice, as the store has it.
 func (f *fixture) grant(t *testing.T) storage.Grant {
 	t.Helper()
 	list, _, err := f.store.ListGrants(t.Context(), storage.Target{UserID: "id-of-alice"}, "", 10)
@@ -49,7 +50,8 @@ func TestARememberedGrantIsntLoaded(t *testing.T) {
 	wantAlive(t, f, pair)
 }
 
-// What happens to a grant elsewhere counts, whatever the server remembers of it.
+// A change that another server makes to a grant counts, whatever this server
+// remembers of the grant.
 func TestWhatIsRememberedOfAGrantProvesNothing(t *testing.T) {
 	for name, tt := range map[string]struct {
 		elsewhere func(*testing.T, *fixture)
@@ -91,7 +93,7 @@ func TestWhatIsRememberedOfAGrantProvesNothing(t *testing.T) {
 	}
 }
 
-// other is the grant in that generation with another pair.
+// other returns the grant with that generation and another pair of tokens.
 func other(g storage.Grant, generation uint32) storage.Grant {
 	g.Generation = generation
 	g.Access, g.Refresh = storage.Digest{1}, storage.Digest{2}
@@ -120,7 +122,8 @@ func TestARefusedRefreshOfARememberedGrantSpendsNothing(t *testing.T) {
 	wantAlive(t, f, wantToken(t, f.post(t, refreshForm(token), asWeb)))
 }
 
-// A server that remembers and one that doesn't are the same to a client.
+// To a client, a server that remembers the grant and one that doesn't behave
+// the same.
 func TestARememberedGrantIsRefreshedByAnotherServer(t *testing.T) {
 	f := newFixture(t)
 	there := newFixture(t, func(c *authserver.Config) { c.Store, c.Keys = f.store, f.keys })

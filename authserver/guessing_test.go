@@ -16,14 +16,14 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// tracedStore remembers what it was asked for.
+// tracedStore records the names of the methods that are called.
 type tracedStore struct {
 	authserver.Store
 	mu    sync.Mutex
 	calls []string
 }
 
-// since begins anew and returns what came before.
+// since returns the calls since the last call of since.
 func (s *tracedStore) since() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,9 +73,9 @@ func (s *tracedStore) CreateGrant(ctx context.Context, g storage.Grant) error {
 	return s.Store.CreateGrant(ctx, g)
 }
 
-// effort is what can be seen of an attempt to sign in, and what it costs. The
-// time that it takes is the sum of these, and can't be compared in a test without
-// failing now and then.
+// effort is the visible answer to a sign-in attempt, and the work that the
+// attempt costs. The time depends on these alone; a test that compared times
+// would fail now and then.
 type effort struct {
 	Status int
 	Header http.Header
@@ -96,8 +96,8 @@ func (f *fixture) disable(t *testing.T, name string) {
 	}
 }
 
-// Every name is tried for the first time: what is remembered of the last time
-// spares a look at the store, whoever has the name.
+// Every name is tried for the first time, because a second try needs one
+// look-up less in the store, whether the user exists or not.
 func TestGuessersLearnNothingOfUsers(t *testing.T) {
 	hasher, store := newHasher(t, 64, 1), &tracedStore{}
 	f := newFixture(t, func(c *authserver.Config) {
@@ -143,8 +143,8 @@ func TestGuessersLearnNothingOfUsers(t *testing.T) {
 	})
 }
 
-// Limiting guesses costs a good sign-in two steps of the store: the place that is
-// taken and given back.
+// Limiting guesses costs a good sign-in two calls of the store: one takes a
+// place, the other gives it back.
 func TestStepsOfAGoodSignIn(t *testing.T) {
 	store := &tracedStore{}
 	f := newFixture(t, func(c *authserver.Config) {
@@ -152,7 +152,7 @@ func TestStepsOfAGoodSignIn(t *testing.T) {
 		c.Store = store
 	})
 	var calls []string
-	for range 2 { // the first time the server knows nothing of the user yet
+	for range 2 { // in the first round the server knows nothing of the user yet
 		store.since()
 		wantToken(t, f.post(t, passwordForm("alice", "secret123"), asWeb))
 		calls = store.since()
@@ -191,7 +191,7 @@ func TestImportedBcryptHashes(t *testing.T) {
 	}
 	full := strings.Repeat("0123456789ab", 6) // 72 bytes, all that bcrypt reads
 	imported("full", full)
-	imported("longer", full) // which is what others make of full and anything after it
+	imported("longer", full) // others, who cut off at 72 bytes, make this hash also for longer passwords
 	t.Run("PW-OWASP-storage-02 who had a longer password where bcrypt cut it off isn't locked out", func(t *testing.T) {
 		wantError(t, f.post(t, passwordForm("longer", full[:71]+"c"), asWeb), http.StatusBadRequest, "invalid_grant")
 		wantToken(t, f.post(t, passwordForm("longer", full+"c"), asWeb))

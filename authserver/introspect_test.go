@@ -22,8 +22,8 @@ func (f *fixture) introspect(t *testing.T, body url.Values, changes ...change) a
 	return f.send(t, http.MethodPost, "/introspect", body.Encode(), changes...)
 }
 
-// wantActive asks as the resource server rs1, and fails the test unless the
-// token is active.
+// wantActive introspects the token as the resource server rs1, and fails the
+// test unless it is active.
 func wantActive(t *testing.T, f *fixture, token string) answer {
 	t.Helper()
 	return active(t, f.introspect(t, form("token", token), asRS1))
@@ -40,8 +40,8 @@ func active(t *testing.T, a answer) answer {
 	return a
 }
 
-// wantInactive asks as rs1, and fails the test unless the answer is the one of
-// RFC 7662 section 2.2 that gives no reason.
+// wantInactive introspects the token as rs1, and fails the test unless the
+// answer is active: false alone, without a reason (RFC 7662 section 2.2).
 func wantInactive(t *testing.T, f *fixture, token string) {
 	t.Helper()
 	inactive(t, f.introspect(t, form("token", token), asRS1))
@@ -57,8 +57,8 @@ func inactive(t *testing.T, a answer) {
 	}
 }
 
-// withIntrospectScope has a server know the scope introspect. The client insp
-// may have it.
+// withIntrospectScope adds the scope introspect to the server's scopes. The
+// client insp may have it.
 func withIntrospectScope(c *authserver.Config) {
 	c.Scopes = append(c.Scopes, authserver.IntrospectScope)
 }
@@ -75,7 +75,7 @@ func newBearerFixture(t *testing.T, options ...option) *fixture {
 	return f
 }
 
-// bearer gets the client insp a token of that scope.
+// bearer gets a token of that scope for the client insp.
 func (f *fixture) bearer(t *testing.T, scope string) string {
 	t.Helper()
 	a := f.post(t, form("grant_type", "client_credentials", "scope", scope), basic("insp", "insp-secret"))
@@ -88,7 +88,7 @@ func TestIntrospect(t *testing.T) {
 	f := newFixture(t)
 	issued := f.now()
 	pair := signIn(t, f)
-	f.advance(time.Minute) // what is told is of the token, not of the question
+	f.advance(time.Minute) // the answer must have the times of the token, not of the request
 	number := func(at time.Time) json.Number {
 		b, err := json.Marshal(at.Unix())
 		if err != nil {

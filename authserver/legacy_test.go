@@ -13,14 +13,14 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// legacyText is a refresh token of another server, legacyAccess the access token
-// that was issued with it, to the client web for alice.
+// legacyText is a refresh token of another server, and legacyAccess the access
+// token that was issued with it. They belong to alice, at the client web.
 const (
 	legacyText   = "NTJLYWY2ODKTNJM4NC01YZU5LTLJMGETNJQ4OTLJODQZNDK1"
 	legacyAccess = "MTJLYWY2ODKTNJM4NC01YZU5LTLJMGETNJQ4OTLJODQZNDK1"
 )
 
-// legacy is another server's store with one sign-in.
+// legacy is the store of another server, with one sign-in.
 type legacy struct {
 	f *fixture
 
@@ -48,7 +48,8 @@ func (l *legacy) set(change func()) {
 	change()
 }
 
-// stands is the grant that the tokens stand for, begun in the current epoch.
+// stands returns the grant that the tokens stand for, begun in the current
+// epoch.
 func (l *legacy) stands(ctx context.Context) (storage.Grant, error) {
 	epoch, err := l.f.store.Epoch(ctx, l.grant)
 	made := time.Date(2030, 1, 2, 3, 0, 0, 0, time.UTC)
@@ -171,7 +172,7 @@ func TestLegacyAccessTokenThatWasReplaced(t *testing.T) {
 	}
 }
 
-// The answer is lost when the token can't be settled: whoever repeats the request
+// When the token can't be settled the request fails. A client that repeats it
 // in time gets the pair.
 func TestLegacyRefreshIsRepeated(t *testing.T) {
 	for name, settled := range map[string]bool{"settled": true, "not settled": false} {
@@ -193,10 +194,8 @@ func TestLegacyRefreshIsRepeated(t *testing.T) {
 	}
 }
 
-// What wasn't settled in time counts as reuse, once and for all: the token doesn't
-// become good again because its grant is gone.
-// The answer is lost when the token can't be settled: whoever repeats the request
-// in time gets the pair.
+// A token that wasn't settled in time counts as reused for good: it doesn't
+// become valid again when its grant is gone.
 func TestLegacyRefreshIsRepeatedTooLate(t *testing.T) {
 	f, l := withLegacy(t)
 	l.set(func() { l.afterLooking = func() { l.set(func() { l.fault = storage.ErrUnavailable }) } })
@@ -211,7 +210,7 @@ func TestLegacyRefreshIsRepeatedTooLate(t *testing.T) {
 	}
 }
 
-// A request that is under way while others do all there is to do.
+// A refresh has found the token when other requests end the sign-in.
 func TestLegacyRefreshComesLate(t *testing.T) {
 	for name, others := range map[string]func(*fixture){
 		"after a refresh and a logout": func(f *fixture) {
@@ -248,8 +247,8 @@ func TestLegacyRefreshComesLate(t *testing.T) {
 	})
 }
 
-// Forgetting comes first: were the grant gone first, and forgetting failed, the
-// token would be good for another.
+// The legacy store forgets the token before the grant is deleted. In the other
+// order, if forgetting failed, the token would still buy another grant.
 func TestLegacyRevocationFailsWhole(t *testing.T) {
 	f, l := withLegacy(t, withoutRetries)
 	pair := wantToken(t, f.post(t, refreshForm(legacyText), asWeb))

@@ -78,7 +78,7 @@ func TestManagerKnowsItsTokens(t *testing.T) {
 		t.Error("the access token survived the removal of its refresh token")
 	}
 
-	// Nobody reaches a client through the manager without having authenticated.
+	// The manager issues nothing for a client that hasn't authenticated.
 	_, err = m.GenerateAccessToken(t.Context(), oauth2.PasswordCredentials, &oauth2.TokenGenerateRequest{ClientID: "web", UserID: "u1"})
 	if err == nil || errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("issuing without a sign-in: %v", err)

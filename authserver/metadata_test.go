@@ -13,7 +13,7 @@ import (
 	"github.com/grantd/grantd/authserver"
 )
 
-// The fixture's issuer, and where RFC 8414 section 3 has its document.
+// The fixture's issuer, and the place of its document by RFC 8414 section 3.
 const (
 	issuer       = "https://as.test"
 	documentPath = "/.well-known/oauth-authorization-server"
@@ -31,7 +31,8 @@ func (f *fixture) document(t *testing.T, path string, changes ...change) answer 
 	return a
 }
 
-// endpoint is the path on the fixture of an endpoint that the document names.
+// endpoint returns the path, on the fixture, of an endpoint that the document
+// names.
 func (a answer) endpoint(t *testing.T, member string) string {
 	t.Helper()
 	path, ours := strings.CutPrefix(a.text(member), issuer)
@@ -175,8 +176,8 @@ func TestMetadataTellsWhatWorks(t *testing.T) {
 	})
 }
 
-// authMethods are requests that use each method of client authentication, made of
-// a form. Those that need one have the client's secret.
+// authMethods makes a request of a form for each method of client
+// authentication, with the client's secret if the method needs one.
 var authMethods = map[string]func(body url.Values) (string, []change){
 	"client_secret_basic": func(body url.Values) (string, []change) { return body.Encode(), []change{asWeb} },
 	"client_secret_post": func(body url.Values) (string, []change) {
@@ -268,7 +269,7 @@ func TestMetadataTellsWhoMayIntrospect(t *testing.T) {
 	}
 }
 
-// The document is made when the server is, and a server's configuration never
+// The document is made together with the server, whose configuration never
 // changes.
 func TestMetadataFollowsTheConfiguration(t *testing.T) {
 	f := newFixture(t, func(c *authserver.Config) { c.Scopes, c.DefaultScopes = []string{"read", "photos"}, nil })

@@ -14,7 +14,7 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// failingKeys are the keys of a store that makes one, and then is down.
+// failingKeys is a store of keys that stores one and then fails.
 type failingKeys struct {
 	stored []storage.Key
 	fault  error
@@ -29,8 +29,8 @@ func (k *failingKeys) ListKeys(context.Context) ([]storage.Key, error) { return 
 
 func (k *failingKeys) DeleteKey(context.Context, byte) error { return nil }
 
-// outdated is a keyring that can't be loaded anew for so long that there may be
-// keys by now that aren't in it.
+// outdated returns a keyring that couldn't be loaded anew for so long that it
+// may lack new keys.
 func outdated(t *testing.T) (r *opaque.Keyring) {
 	t.Helper()
 	secret := make([]byte, opaque.MinSecretLen)
@@ -53,8 +53,8 @@ func outdated(t *testing.T) (r *opaque.Keyring) {
 	return r
 }
 
-// It may be a good token, under a key that another node made: clients must not
-// throw it away, nor be told that it is revoked.
+// Such a token may be good, under a key that another node made. So clients must
+// neither throw it away nor be told that it was revoked.
 func TestATokenOfAKeyThatMayBeNew(t *testing.T) {
 	known := outdated(t)
 	f := newFixture(t, func(c *authserver.Config) { c.Keys = known })
@@ -89,7 +89,8 @@ func TestATokenOfAKeyThatMayBeNew(t *testing.T) {
 	})
 }
 
-// A retry whose successor nobody could use any more.
+// A retry is refused when its successor would be under a deleted key, so that
+// nobody could use it.
 func TestARetryAfterItsKeyWasDeleted(t *testing.T) {
 	older, newer := opaque.NewKey(1), opaque.NewKey(2)
 	before, errBefore := opaque.NewKeyring(older)
@@ -107,7 +108,7 @@ func TestARetryAfterItsKeyWasDeleted(t *testing.T) {
 	wantError(t, f.post(t, refreshForm(pair.text("refresh_token")), asWeb), http.StatusBadRequest, "invalid_grant")
 }
 
-// switched is a source of one keyring after the other.
+// switched is a source whose keyring the test replaces.
 type switched struct{ atomic.Pointer[opaque.Keyring] }
 
 func (s *switched) Keyring(context.Context) (*opaque.Keyring, error) { return s.Load(), nil }

@@ -136,7 +136,7 @@ func TestPasswordIsVerified(t *testing.T) {
 		"a username of 20,000 bytes":        {strings.Repeat("x", 20000), "secret123"},
 	} {
 		t.Run("6749-5.2-02 6749-4.3.3-01 "+name+" is a 400 invalid_grant", func(t *testing.T) {
-			f.advance(time.Minute) // enough of these are refused for a while
+			f.advance(time.Minute) // so that the throttle, after several failures, refuses none
 			bodies[string(wantError(t, f.post(t, passwordForm(c.username, c.password), asWeb), http.StatusBadRequest, "invalid_grant").body)] = true
 		})
 	}
@@ -232,7 +232,7 @@ func TestScope(t *testing.T) {
 	})
 }
 
-// RFC 6749 section 10.7: clients that see passwords get little for it.
+// RFC 6749 section 10.7: a client that sees passwords gets no more than others.
 func TestPasswordGrantGivesNoMoreThanOthers(t *testing.T) {
 	f := newFixture(t)
 	asRoot := basic("root", "s3cret4")

@@ -244,7 +244,7 @@ func TestRefreshRetry(t *testing.T) {
 		}
 		for generation := range uint32(4) {
 			if generation == 0 {
-				continue // older than the window reaches: can't be told from reuse
+				continue // older than the retry window: the server can't tell it from reuse
 			}
 			forged, _ := f.keys.Mint(opaque.Refresh, parsed.Grant, generation)
 			wantError(t, f.post(t, refreshForm(forged), asWeb), http.StatusBadRequest, "invalid_grant")

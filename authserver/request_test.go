@@ -179,7 +179,7 @@ func TestRefusedBeforeThePasswordIsHashed(t *testing.T) {
 		"grant type not served":             func() answer { return f.post(t, form("grant_type", "device"), asWeb) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			quickest := time.Hour // of three: a busy machine may hold up any one
+			quickest := time.Hour // of three attempts, since a busy machine may slow down any of them
 			for range 3 {
 				began := time.Now()
 				if a := send(); a.status < 400 || a.status > 499 {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// RFC 9700 section 2.2.2: nothing but its rotation protects the refresh token of
-// a public client, and no configuration turns it off.
+// RFC 9700 section 2.2.2: only rotation protects the refresh token of a public
+// client, and no configuration turns rotation off.
 func TestRotationForPublicClients(t *testing.T) {
 	for name, options := range map[string][]option{"by default": nil, "without a retry window": {withoutRetries}} {
 		f := newFixture(t, options...)
@@ -30,8 +30,8 @@ func TestRotationForPublicClients(t *testing.T) {
 	}
 }
 
-// RFC 9700 section 4.14.2: who gets a refresh token at all is a matter of each
-// client.
+// RFC 9700 section 4.14.2: whether a client gets refresh tokens at all is set
+// for each client.
 func TestRefreshTokensAreAPrivilegeOfClients(t *testing.T) {
 	f := newFixture(t)
 	for name, c := range map[string]struct {
@@ -79,7 +79,8 @@ func TestReplayOfARotatedToken(t *testing.T) {
 	t.Run("9700-4.14.2-03 another sign-in of the user goes on", func(t *testing.T) { wantAlive(t, f, other) })
 }
 
-// Of the two that use a stolen token at once one would win, and nobody would know.
+// A thief and the owner may use a token at the same instant. If the first
+// simply won, nobody would notice the theft.
 func TestReplayAtTheSameInstant(t *testing.T) {
 	const crowd = 32
 	race := func(t *testing.T, f *fixture, token string) (won []answer) {
@@ -129,7 +130,8 @@ func TestReplayAtTheSameInstant(t *testing.T) {
 	})
 }
 
-// A refresh token names its grant, so a changed one must not reach another's.
+// A refresh token names its grant, so a changed token must not reach another
+// grant.
 func TestChangedRefreshTokens(t *testing.T) {
 	f := newFixture(t)
 	own, other := signIn(t, f), signIn(t, f)
@@ -163,7 +165,7 @@ func TestChangedRefreshTokens(t *testing.T) {
 	})
 }
 
-// rawToken is the token's bytes behind its prefix.
+// rawToken returns the decoded bytes of the token after its prefix.
 func rawToken(t *testing.T, token string) []byte {
 	t.Helper()
 	raw, err := base64.RawURLEncoding.DecodeString(token[len("grt_"):])

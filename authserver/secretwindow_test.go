@@ -8,8 +8,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// A client's secret may be replaced with an overlap, so that what holds the old one
-// has time to learn the new one.
+// A client's secret may be replaced with an overlap, so that programs with the
+// old secret have time to learn the new one.
 func TestTwoSecretsWhileTheWindowIsOpen(t *testing.T) {
 	const fresh = "another secret"
 	rotate := func(t *testing.T, f *fixture, id string, overlap time.Duration) {
@@ -52,7 +52,7 @@ func TestTwoSecretsWhileTheWindowIsOpen(t *testing.T) {
 	})
 	t.Run("no secret at all is none of them", func(t *testing.T) {
 		f := newFixture(t)
-		rotate(t, f, "secretless", time.Hour) // there was none before
+		rotate(t, f, "secretless", time.Hour) // which had no secret before
 		wantError(t, f.post(t, form("grant_type", "client_credentials"), basic("secretless", "")), http.StatusUnauthorized, "invalid_client")
 	})
 }

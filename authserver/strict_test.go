@@ -13,7 +13,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// countingUsers counts the users that were looked up.
+// countingUsers counts the look-ups of users.
 type countingUsers struct {
 	authserver.Store
 	lookups atomic.Int32
@@ -24,9 +24,9 @@ func (c *countingUsers) LoadUser(ctx context.Context, name string) (storage.User
 	return c.Store.LoadUser(ctx, name)
 }
 
-// turnStrict returns a fixture whose server is of the strict profile, and the
-// tokens that alice got from a server of the default one on the same store:
-// through web and through spa.
+// turnStrict returns a fixture whose server has the strict profile. It also
+// returns the tokens that alice got before, through web and spa, from a server
+// with the default profile on the same store.
 func turnStrict(t *testing.T) (f *fixture, web, spa answer) {
 	t.Helper()
 	var c authserver.Config
@@ -51,7 +51,7 @@ func TestStrictProfileHasNoPasswordGrant(t *testing.T) {
 		c.Strict, c.DefaultClient, hasher = true, "spa", c.Passwords
 		users.Store, c.Store = c.Store, users
 	})
-	hashed := hasher.Uses() // for the users of the fixture
+	hashed := hasher.Uses() // the hashes so far, made for the users of the fixture
 	for name, send := range map[string]func() answer{
 		"of a confidential client":   func() answer { return f.post(t, passwordForm("alice", "secret123"), asWeb) },
 		"of a public client":         func() answer { return f.post(t, passwordForm("alice", "secret123", "client_id", "spa")) },

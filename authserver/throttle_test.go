@@ -17,7 +17,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// The limits that Config.Unthrottled speaks of.
+// The limits that Config.Unthrottled documents.
 const (
 	guessesOfOneClient  = 20
 	guessesOfOneNetwork = 120
@@ -28,8 +28,8 @@ type place struct{ atomic.Value }
 
 func (p *place) move(address string) { p.Store(netip.MustParseAddr(address)) }
 
-// newThrottledFixture is a fixture whose requests come from 192.0.2.7 until
-// they move.
+// newThrottledFixture returns a fixture whose requests come from 192.0.2.7,
+// until the test moves the place.
 func newThrottledFixture(t *testing.T) (*fixture, *place) {
 	t.Helper()
 	p := &place{}
@@ -40,7 +40,8 @@ func newThrottledFixture(t *testing.T) (*fixture, *place) {
 	return f, p
 }
 
-// guess fails to authenticate n times as web, and wants each failure to be told.
+// guess tries n wrong secrets of web, and expects each to be refused as wrong,
+// not as throttled.
 func guess(t *testing.T, f *fixture, n int) {
 	t.Helper()
 	for i := range n {
@@ -171,7 +172,8 @@ func TestGuessingWithManyClientIDsIsThrottled(t *testing.T) {
 	wantThrottled(t, try("another"), 1)
 }
 
-// atOnce sends the requests at the same time, and returns how many had which status.
+// atOnce sends n requests at the same time, and returns the number of answers
+// by status.
 func atOnce(n int, send func(i int) answer) map[int]int {
 	statuses := make(chan int, n)
 	for i := range n {
@@ -291,11 +293,11 @@ func TestThrottleOff(t *testing.T) {
 	wantToken(t, f.post(t, passwordForm("alice", "secret123"), asWeb))
 }
 
-// stalledStore has sign-ins that took their place wait, as slow hashes do, until it is
-// let go.
+// stalledStore holds up sign-ins after they took their place, as a slow hash would,
+// until let is closed.
 type stalledStore struct {
 	authserver.Store
-	begun chan struct{} // one for each that waits
+	begun chan struct{} // receives once for each sign-in that waits
 	let   chan struct{} // closed to let all go
 }
 
@@ -309,8 +311,8 @@ func (s *stalledStore) Epoch(ctx context.Context, id storage.GrantID) (uint32, e
 	return s.Store.Epoch(ctx, id)
 }
 
-// Right passwords that come faster than they can be judged wait, but not for ever. Who
-// is turned away isn't told that sign-ins failed, because none did.
+// Right passwords that come faster than they can be judged wait, but not for ever. A
+// request that is turned away isn't told of failed sign-ins, because none failed.
 func TestACrowdOfGoodSignInsIsNotTakenForGuesses(t *testing.T) {
 	store := &stalledStore{begun: make(chan struct{}), let: make(chan struct{})}
 	f := newFixture(t, func(c *authserver.Config) {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// abandoned answers a POST whose client has closed the connection, or its half of it:
-// net/http tells the two apart as little as this does.
+// abandoned serves a POST whose client has closed the connection or its half of
+// it. Like net/http, it can't tell the two apart.
 func abandoned(t *testing.T, f *fixture, path string, form url.Values, id, secret string) *httptest.ResponseRecorder {
 	t.Helper()
 	ctx, leave := context.WithCancel(t.Context())
@@ -53,7 +53,8 @@ func TestARequestIsDoneThoughItsClientClosed(t *testing.T) {
 	})
 }
 
-// Who sends requests and leaves would let them pile up.
+// Without a bound, clients that send requests and leave would make them pile
+// up.
 func TestRequestsThatGoOnWithoutTheirClientsAreBounded(t *testing.T) {
 	const many = 256
 	f := newFixture(t)
