@@ -32,7 +32,8 @@ var userChanges = []change{
 	{"DELETE", "/users/alice", "", storage.ActUserDelete},
 }
 
-// Every act is told to the audit before it is done: who, what, to whom, from where.
+// Every act is recorded in the audit trail before it is done: who does what to
+// whom, and from where.
 func TestAuditOfUsers(t *testing.T) {
 	f := newFixture(t)
 	u := f.addUser(t, `{"username":"alice"}`)
@@ -64,7 +65,7 @@ func TestAuditOfUsers(t *testing.T) {
 	}
 }
 
-// What can't be accounted for isn't done.
+// An act that the audit trail can't record isn't done.
 func TestAuditFailureRefuses(t *testing.T) {
 	f := newFixture(t)
 	u := f.addUser(t, `{"username":"alice","password":"correct horse"}`)
@@ -92,8 +93,8 @@ func TestAuditFailureRefuses(t *testing.T) {
 	}
 }
 
-// When the grants can't be ended the answer says so, the audit too, and repeating
-// the request ends them.
+// When the grants can't be ended, the answer and the audit trail say so.
+// Repeating the request ends them.
 func TestRevocationFails(t *testing.T) {
 	for _, c := range userChanges[1:] {
 		t.Run(string(c.action), func(t *testing.T) {
@@ -128,8 +129,8 @@ func TestStoreDown(t *testing.T) {
 	}
 }
 
-// An act that was begun is done to its end though nobody waits for it: a user who
-// is disabled and keeps the grants is what must not be.
+// An act that has begun is finished though nobody waits for it: a disabled user
+// must not keep the grants.
 func TestClientGoesAway(t *testing.T) {
 	f := newFixture(t)
 	u := f.addUser(t, `{"username":"alice"}`)
@@ -160,7 +161,8 @@ func TestClientGoesAway(t *testing.T) {
 	t.Error("the grant lives on")
 }
 
-// Whoever is made anew under a name meanwhile isn't who was to be changed.
+// A change must not hit another user that was created under the same name
+// meanwhile.
 func TestNamesake(t *testing.T) {
 	for _, c := range []change{
 		{"PATCH", "/users/alice", `{"admin":true,"disabled":true}`, storage.ActUserUpdate},
@@ -190,7 +192,8 @@ func TestNamesake(t *testing.T) {
 	}
 }
 
-// Hashing is bounded: the surplus is told to come again, and makes no user.
+// Hashing is bounded: requests beyond the bound are told to come again, and
+// create no user.
 func TestBusy(t *testing.T) {
 	hasher, err := passhash.New(passhash.Params{Memory: 64 << 10, Time: 8, Threads: 1, Slots: 1, Queue: 1})
 	if err != nil {
@@ -247,21 +250,21 @@ func TestIfMatch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { patch(condition).problem(t, 412, "stale") })
 	}
-	// On two lines, as one list: section 5.3.
+	// Two field lines are one list: section 5.3.
 	r, _ := http.NewRequest("PATCH", f.url+"/users/alice", strings.NewReader(`{}`))
 	r.Header = http.Header{"Content-Type": {"application/json"}, "If-Match": {`"x"`, tag}}
 	if res, err := http.DefaultTransport.RoundTrip(r); err != nil || res.StatusCode != 200 {
 		t.Errorf("on two lines: %v, %v", res, err)
 	}
 
-	// It is looked at after everything else that could be wrong (section 13.2.1).
+	// The precondition is evaluated after all other checks (section 13.2.1).
 	f.send(t, "PATCH", "/users/nobody", `{}`, `If-Match: "x"`).problem(t, 404, "not_found")
 	f.send(t, "PATCH", "/users/alice", `{"x":1}`, `If-Match: "x"`).problem(t, 400, "invalid_field", "x")
 	f.send(t, "PUT", "/users/alice/password", `{"password":"correct horse"}`, `If-Match: "x"`).problem(t, 412, "stale")
 	f.send(t, "DELETE", "/users/alice", "", `If-Match: "x"`).problem(t, 412, "stale")
 	f.send(t, "DELETE", "/users/nobody", "", "If-Match: *").problem(t, 412, "stale")
 
-	// A change makes it stale, and so does another user of the same name.
+	// A change makes the tag stale, and so does another user of the same name.
 	changed := f.send(t, "PATCH", "/users/alice", `{"admin":true}`, "If-Match: "+tag).want(t, 200).header.Get("ETag")
 	f.send(t, "DELETE", "/users/alice", "", "If-Match: "+tag).problem(t, 412, "stale")
 	f.send(t, "DELETE", "/users/alice", "", "If-Match: "+changed).want(t, 204)
@@ -304,14 +307,14 @@ func TestIfNoneMatch(t *testing.T) {
 	w.send(t, "DELETE", "/grants/"+w.grants["alice-web"].String(), "", "If-None-Match: *").problem(t, 412, "stale")
 }
 
-// What has no tag is matched by "*" if it is there, and by nothing else: RFC 9110
-// section 13.1.1.
+// A resource without a tag is matched only by "*", and only if it exists: RFC
+// 9110 section 13.1.1.
 func TestIfMatchOfWhatHasNoTag(t *testing.T) {
 	w := newWorld(t)
 	w.send(t, "POST", "/keys", "").want(t, 201)
 	w.setClock(w.now().Add(time.Minute))
 	w.send(t, "POST", "/keys", "").want(t, 201)
-	w.setClock(w.now().Add(time.Minute)) // the first one mints no more
+	w.setClock(w.now().Add(time.Minute)) // so that the first key no longer mints
 	grant := "/grants/" + w.grants["alice-web"].String()
 	for path, gone := range map[string]bool{grant: true, "/keys/1": true, "/users/alice/throttle": false} {
 		began := len(w.events.all())
@@ -335,7 +338,7 @@ func TestIfMatchOfWhatHasNoTag(t *testing.T) {
 	}
 }
 
-// Of any number of changes with the same If-Match exactly one is made.
+// Of concurrent changes with the same If-Match exactly one is made.
 func TestIfMatchRace(t *testing.T) {
 	f := newFixture(t)
 	tag := f.send(t, "POST", "/users", `{"username":"alice"}`).want(t, 201).header.Get("ETag")
@@ -379,7 +382,7 @@ func TestConcurrentChanges(t *testing.T) {
 	}
 }
 
-// Of two that make the same user one does.
+// Of concurrent requests that create the same user exactly one succeeds.
 func TestCreateRace(t *testing.T) {
 	f := newFixture(t)
 	var made atomic.Int64

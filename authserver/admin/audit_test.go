@@ -54,8 +54,8 @@ func (f *fixture) audit(t *testing.T, query string) (p auditPage) {
 	return p
 }
 
-// addEvents appends sign-ins of alice with those request ids, but for what change
-// makes of them.
+// addEvents appends sign-ins of alice with the request ids r<from> up to
+// r<to-1>, each edited by change, and returns the ids.
 func (f *fixture) addEvents(t *testing.T, from, to int, change func(i int, e *storage.AuditEvent)) (ids []string) {
 	t.Helper()
 	for part := from; part < to; part += 500 {
@@ -129,7 +129,8 @@ func TestAuditPages(t *testing.T) {
 func TestAuditFilters(t *testing.T) {
 	f := newFixture(t)
 	begin := f.audit(t, "").Next
-	// More than the store looks at for one page come between.
+	// Between the events that the filters match there are more than the store
+	// looks at for one page.
 	f.addEvents(t, 0, 2*storage.AuditScan+10, func(i int, e *storage.AuditEvent) {
 		switch i {
 		case 0:
@@ -159,12 +160,12 @@ func TestAuditFilters(t *testing.T) {
 			t.Errorf("%s: %v, want %v", query, p.ids(), want)
 		}
 		if !strings.Contains(query, "after") && len(want) == 0 {
-			wantIDs(t, f.audit(t, "after="+url.QueryEscape(p.Next)).ids(), nil) // it looked at the latest
+			wantIDs(t, f.audit(t, "after="+url.QueryEscape(p.Next)).ids(), nil) // the cursor is behind the latest event
 		}
 	}
 }
 
-// No question is answered by looking at everything there is.
+// One request looks at a bounded number of events, however many there are.
 func TestAuditLooksAtABoundedNumber(t *testing.T) {
 	f := newFixture(t)
 	f.addEvents(t, 0, 1, func(_ int, e *storage.AuditEvent) { e.Action = storage.ActReuse })
@@ -208,13 +209,13 @@ func TestAuditWaits(t *testing.T) {
 		began = time.Now()
 		go func() {
 			var p auditPage
-			defer func() { answers <- p }() // also when the test fails in it
+			defer func() { answers <- p }() // also if f.audit fails the test
 			p = f.audit(t, query)
 		}()
-		time.Sleep(100 * time.Millisecond) // it waits by now; if not, it finds the event at once
+		time.Sleep(100 * time.Millisecond) // the request waits by now; if not, it will find the event at once
 	}
 	ask("wait=25&action=refresh&after=" + next)
-	f.addEvents(t, 1, 2, nil) // not what is asked for
+	f.addEvents(t, 1, 2, nil) // an event that the filter excludes
 	f.addEvents(t, 2, 3, func(_ int, e *storage.AuditEvent) { e.Action = storage.ActRetry })
 	wantIDs(t, (<-answers).ids(), []string{"r2"})
 	if took := time.Since(began); took > 5*time.Second {

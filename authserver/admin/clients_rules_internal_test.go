@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Spelled as RFC 6454 section 6.2 has it, as which the header Origin is compared.
+// An origin must be spelled as in RFC 6454 section 6.2, because the header
+// Origin is compared as text.
 func TestOrigins(t *testing.T) {
 	for _, good := range []string{
 		"https://spa.test", "https://spa.test:8443", "http://localhost:3000", "http://127.0.0.1", "http://[::1]:5173",
@@ -28,8 +29,8 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
-// What is accepted is a scheme, a host and perhaps a port, and nothing that a
-// browser would spell otherwise.
+// An accepted origin is a scheme, a host and perhaps a port, spelled as a
+// browser spells it.
 func FuzzOrigin(f *testing.F) {
 	for _, seed := range []string{"https://spa.test", "http://localhost:3000", "http://[::1]:5173", "null", "https://spa.test:443", "https://a/b", "http://a"} {
 		f.Add(seed)

@@ -17,9 +17,9 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-const brought = "0123456789abcdef01234567" // 24 characters, the least
+const brought = "0123456789abcdef01234567" // 24 characters, the minimum
 
-// addClient makes a client by way of the API.
+// addClient makes a client through the API.
 func (f *fixture) addClient(t *testing.T, body string) admin.NewClient {
 	t.Helper()
 	var c admin.NewClient
@@ -34,7 +34,7 @@ func (f *fixture) getClient(t *testing.T, id string) admin.Client {
 	return c
 }
 
-// authenticates reports whether the secret is the client's now.
+// authenticates reports whether the client can use the secret now.
 func (f *fixture) authenticates(t *testing.T, id, secret string) bool {
 	t.Helper()
 	c, err := f.store.LoadClient(t.Context(), id)
@@ -113,7 +113,7 @@ func TestCreateClient(t *testing.T) {
 	})
 }
 
-// What is wrong with a client, by the fields that the answer names.
+// The answer names the fields that are wrong.
 func TestCreateClientRefused(t *testing.T) {
 	f := newFixture(t)
 	f.addUser(t, `{"username":"alice"}`)
@@ -178,13 +178,13 @@ func TestCreateClientRefused(t *testing.T) {
 		t.Errorf("there are %+v", l.Clients)
 	}
 	for _, ev := range f.events.all()[events:] {
-		if ev.ClientID != "taken" { // that one was begun
+		if ev.ClientID != "taken" { // only the conflict with an existing client shows after the act was begun
 			t.Errorf("something was done: %+v", ev)
 		}
 	}
 }
 
-// In the strict profile nobody new gets the password grant.
+// In the strict profile no client gets the password grant anew.
 func TestStrictClient(t *testing.T) {
 	f := newFixture(t, func(c *admin.Config) { c.Strict = true })
 	f.send(t, "POST", "/clients", `{"client_id":"web","grant_types":["refresh_token","password"]}`).problem(t, 400, "invalid_field", "grant_types[1]")
@@ -279,7 +279,7 @@ func TestPatchClient(t *testing.T) {
 		})
 	}
 	for field, value := range map[string]string{
-		"client_id": `"x"`, "public": "true", "created": `"2030-01-01T00:00:00Z"`, "client_secret": `"` + brought + `"`, // nobody changes those
+		"client_id": `"x"`, "public": "true", "created": `"2030-01-01T00:00:00Z"`, "client_secret": `"` + brought + `"`, // fields that can't be changed
 		"grant_types": "[]", "introspect": "1", "access_lifetime": `"1"`,
 	} {
 		f.send(t, "PATCH", "/clients/web", `{"`+field+`":`+value+`}`).problem(t, 400, "invalid_field", field)
@@ -290,7 +290,7 @@ func TestPatchClient(t *testing.T) {
 	}
 }
 
-// A client may keep what nobody is given any more.
+// An old client may keep values that a new one may not have.
 func TestPatchOldClient(t *testing.T) {
 	f := newFixture(t)
 	old := storage.Client{
@@ -304,8 +304,8 @@ func TestPatchOldClient(t *testing.T) {
 	f.send(t, "PATCH", "/clients/old", `{"redirect_uris":["app:/cb","app2:/cb"]}`).problem(t, 400, "invalid_field", "redirect_uris[1]")
 }
 
-// When the grants of a client that lost rights can't be ended, the next change
-// ends them, though it takes nothing away.
+// When a client loses rights, and its grants can't be ended, the next change
+// ends them, even if it takes no rights away.
 func TestNarrowedClient(t *testing.T) {
 	f := newFixture(t)
 	f.addClient(t, `{"client_id":"web","grant_types":["password"],"scopes":["read","write"]}`)
@@ -468,8 +468,8 @@ func TestAuditFailureRefusesClients(t *testing.T) {
 	}
 }
 
-// Of any number of rotations with an overlap one is made, and the secret from before
-// them stays good.
+// Of concurrent rotations with an overlap exactly one is made, and the previous
+// secret stays good.
 func TestRotationTwice(t *testing.T) {
 	f := newFixture(t)
 	secret := f.addClient(t, `{"client_id":"web","grant_types":["password"]}`).Secret
@@ -491,7 +491,8 @@ func TestRotationTwice(t *testing.T) {
 	}
 }
 
-// A rotation whose write can't be told to have worked may be repeated, as its answer says.
+// A rotation may be repeated when the store couldn't tell whether its write worked, and
+// the answer says so.
 func TestRotationInDoubt(t *testing.T) {
 	f := newFixture(t)
 	secret := f.addClient(t, `{"client_id":"web","grant_types":["password"]}`).Secret
@@ -507,8 +508,8 @@ func TestRotationInDoubt(t *testing.T) {
 	}
 }
 
-// Of any number of rotations with the same If-Match exactly one is made, and its
-// secret is the good one.
+// Of concurrent rotations with the same If-Match exactly one is made, and its
+// secret is good.
 func TestRotationRace(t *testing.T) {
 	f := newFixture(t)
 	tag := f.send(t, "POST", "/clients", `{"client_id":"web","grant_types":["password"]}`).want(t, 201).header.Get("ETag")

@@ -31,7 +31,7 @@ type fixture struct {
 	store  *faultyStore
 	events *events
 	actor  atomic.Pointer[admin.Actor]
-	clock  atomic.Pointer[time.Time] // which sweeps in the background read too
+	clock  atomic.Pointer[time.Time] // atomic, because sweeps in the background read it too
 }
 
 func (f *fixture) now() time.Time       { return *f.clock.Load() }
@@ -42,11 +42,11 @@ type faultyStore struct {
 	storage.Store
 	revoke atomic.Bool // Revoke fails
 	users  atomic.Bool // LoadUser fails
-	full   atomic.Bool // CreateReceipt and, of grants that were ended, LoadGrant fail
-	doubt  atomic.Bool // UpdateClient works, and says that it can't tell
+	full   atomic.Bool // CreateReceipt fails, and so does LoadGrant if there is no such grant
+	doubt  atomic.Bool // UpdateClient works, but answers that it can't tell
 
 	updated atomic.Pointer[func()]       // called after UpdateUser
-	sweep   atomic.Pointer[func() error] // called before Sweep, which doesn't begin on an error
+	sweep   atomic.Pointer[func() error] // called before Sweep; an error keeps Sweep from beginning
 }
 
 func (s *faultyStore) Sweep(ctx context.Context, r storage.Revocation, report func(storage.Swept) error) (storage.Swept, error) {
@@ -105,11 +105,11 @@ func (s *faultyStore) LoadUser(ctx context.Context, name string) (storage.User, 
 	return s.Store.LoadUser(ctx, name)
 }
 
-// events are what the audit was told.
+// events collects what the audit trail recorded.
 type events struct {
 	mu   sync.Mutex
 	kept []storage.AuditEvent
-	full bool // nothing more is kept
+	full bool // further events fail
 }
 
 func (e *events) keep(_ context.Context, ev storage.AuditEvent) error {
@@ -190,7 +190,8 @@ type answer struct {
 	body   string
 }
 
-// send sends a request; body "" has no content type. Headers are "Name: value".
+// send sends a request, without a content type if the body is "". Headers are
+// "Name: value".
 func (f *fixture) send(t *testing.T, method, path, body string, headers ...string) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, f.url+path, strings.NewReader(body))
@@ -221,7 +222,7 @@ func (f *fixture) send(t *testing.T, method, path, body string, headers ...strin
 	return answer{res.StatusCode, res.Header, string(b)}
 }
 
-// want fails the test unless the status is that.
+// want fails the test unless the answer has the status.
 func (a answer) want(t *testing.T, status int) answer {
 	t.Helper()
 	if a.status != status {
@@ -230,7 +231,7 @@ func (a answer) want(t *testing.T, status int) answer {
 	return a
 }
 
-// into decodes the body, which has no member that v lacks.
+// into decodes the body into v, and fails the test if v lacks a member of it.
 func (a answer) into(t *testing.T, v any) {
 	t.Helper()
 	d := json.NewDecoder(strings.NewReader(a.body))
@@ -240,7 +241,8 @@ func (a answer) into(t *testing.T, v any) {
 	}
 }
 
-// problem fails the test unless the answer is that problem, naming those fields.
+// problem fails the test unless the answer is the problem with that status and
+// code, and names exactly the fields.
 func (a answer) problem(t *testing.T, status int, code string, fields ...string) admin.Problem {
 	t.Helper()
 	a.want(t, status)
@@ -265,7 +267,7 @@ func (a answer) problem(t *testing.T, status int, code string, fields ...string)
 	return p
 }
 
-// addUser makes a user by way of the API.
+// addUser makes a user through the API.
 func (f *fixture) addUser(t *testing.T, body string) admin.User {
 	t.Helper()
 	var u admin.User
@@ -273,7 +275,7 @@ func (f *fixture) addUser(t *testing.T, body string) admin.User {
 	return u
 }
 
-// addGrant makes a grant of the user, or of the client itself.
+// addGrant makes a grant of the user, or of the client itself if userID is "".
 func (f *fixture) addGrant(t *testing.T, userID, clientID string) storage.GrantID {
 	t.Helper()
 	id := storage.NewGrantID(userID)

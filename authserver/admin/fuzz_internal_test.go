@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// What decodeObject takes is what package json reads, and each member was there
-// once, by its exact name and of its type.
+// If decodeObject accepts an object, package json reads the same from it, and
+// each member is there once, with its exact name and type.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"text":"x","claim":true,"number":60,"list":["a","b"]}`, `{"text":null}`, `{"text":"a","text":"b"}`, `{"Text":"a"}`,
@@ -54,7 +54,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// countMembers counts them all, those of the same name too.
+// countMembers counts all members of the object, repeated names included.
 func countMembers(object []byte) (n int) {
 	d := json.NewDecoder(bytes.NewReader(object))
 	d.Token()
@@ -64,8 +64,8 @@ func countMembers(object []byte) (n int) {
 	return n
 }
 
-// Whatever If-Match holds, a tag matches only if it stands there whole, and not as
-// a weak one.
+// Whatever If-Match holds, a tag matches only if the field has the whole tag,
+// not as a weak one.
 func FuzzIfMatch(f *testing.F) {
 	const tag = `"abc-1"`
 	for _, seed := range []string{tag, "*", "W/" + tag, `"x", ` + tag, `"x,` + tag, `"abc`, ",", ` , "a" ,` + tag, "abc-1"} {
@@ -90,7 +90,7 @@ func FuzzIfMatch(f *testing.F) {
 	})
 }
 
-// A cursor leads back to where it is from, in its own list only.
+// A cursor leads back to its own position, and only in its own list.
 func FuzzCursor(f *testing.F) {
 	f.Add("alice")
 	f.Add("")

@@ -121,14 +121,14 @@ func TestGrantFilters(t *testing.T) {
 		}
 		w.grants[name] = id
 	}
-	w.setClock(w.now().Add(10 * time.Hour)) // the others' access tokens have expired, and with them the grants
+	w.setClock(w.now().Add(10 * time.Hour)) // the access tokens of newWorld's grants have expired, and with them the grants
 	alice, bob := w.ids["alice"], w.ids["bob"]
 	keep("a1", alice, "cli", "192.0.2.7", 3*time.Hour)
 	keep("a2", alice, "web", "192.0.2.8", 2*time.Hour)
 	keep("a3", alice, "web", "::ffff:192.0.2.9", time.Hour)
 	keep("b1", bob, "web", "2001:db8::1", 2*time.Hour)
 	keep("b2", bob, "cli", "198.51.100.1", 0)
-	keep("stray", bob, "deleted-client", "192.0.2.7", 0) // no client, so no list of all has it
+	keep("stray", bob, "deleted-client", "192.0.2.7", 0) // its client doesn't exist, so a list of all grants doesn't have it
 	at := func(ago time.Duration) string { return url.QueryEscape(w.now().Add(-ago).Format(time.RFC3339Nano)) }
 	for query, want := range map[string]string{
 		"":                                    "a1 a2 a3 b1 b2",
@@ -165,7 +165,7 @@ func TestGrantFilters(t *testing.T) {
 	}
 }
 
-// A cursor goes on in the list that gave it, and in no other.
+// A cursor works only in the list that it came from.
 func TestACursorBelongsToItsTargetAndFilters(t *testing.T) {
 	w := newWorld(t)
 	queries := []string{
@@ -197,7 +197,7 @@ func TestACursorBelongsToItsTargetAndFilters(t *testing.T) {
 	w.send(t, "GET", "/grants?user=ALICE&cursor="+cursors["&user=alice"], "").want(t, http.StatusOK) // the same user
 }
 
-// Package time takes more than RFC 3339 section 5.6 has.
+// Package time accepts more than RFC 3339 section 5.6 allows.
 func TestTimesOfRFC3339(t *testing.T) {
 	w := newWorld(t)
 	for text, good := range map[string]bool{
@@ -231,7 +231,7 @@ func TestMalformedGrantQueries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spoilt := base64.RawURLEncoding.EncodeToString(append(text, '!')) // the store doesn't know what is in it
+	spoilt := base64.RawURLEncoding.EncodeToString(append(text, '!')) // a cursor that the store can't read
 	w.send(t, "GET", "/grants?limit=1&user=alice", "").want(t, http.StatusOK).into(t, &page)
 	for query, field := range map[string]string{
 		"issued_before=yesterday": "issued_before", "issued_after=2026-01-01": "issued_after",
@@ -246,7 +246,7 @@ func TestMalformedGrantQueries(t *testing.T) {
 	}
 }
 
-// A page looks at a bounded number of grants, however few pass.
+// A page looks at a bounded number of grants, however few match the filter.
 func TestAPageOfAFilteredListIsBounded(t *testing.T) {
 	w := newWorld(t)
 	for range 4000 {
@@ -262,12 +262,12 @@ func TestAPageOfAFilteredListIsBounded(t *testing.T) {
 	}
 }
 
-// Whatever comes and goes, a grant that lives from the first page to the last is
-// listed once.
+// A grant that lives from the first page to the last is listed exactly once,
+// whatever other grants come and go.
 func TestGrantsUnderChurn(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) { churned(t, newWorld(t)) })
 	t.Run("redis", func(t *testing.T) {
-		now := time.Date(2030, 1, 2, 3, 4, 6, 0, time.UTC) // as the fixture has it
+		now := time.Date(2030, 1, 2, 3, 4, 6, 0, time.UTC) // the time of the fixture
 		store, err := redisstore.Open(redistest.Single(t).URL(), redisstore.WithClock(func() time.Time { return now }))
 		if err != nil {
 			t.Fatal(err)

@@ -27,7 +27,7 @@ func newSealer(t *testing.T) *opaque.Sealer {
 	return s
 }
 
-// keys are what the API lists.
+// keys returns the keys that the API lists.
 func (f *fixture) keys(t *testing.T) []admin.Key {
 	t.Helper()
 	var list struct {
@@ -37,7 +37,7 @@ func (f *fixture) keys(t *testing.T) []admin.Key {
 	return list.Keys
 }
 
-// rotate makes a key, once the one before is settled.
+// rotate makes a key, which fails while the previous key isn't settled.
 func (f *fixture) rotate(t *testing.T) admin.Key {
 	t.Helper()
 	var k admin.Key
@@ -90,7 +90,7 @@ func TestConflictsOfKeys(t *testing.T) {
 	}
 	wait("/keys/1", "It may be deleted in 30 s.")
 	wait("/keys/2", "30 seconds after a newer one was made.")
-	f.setClock(f.now().Add(29*time.Second - time.Millisecond)) // it mints, but a node may be behind
+	f.setClock(f.now().Add(29*time.Second - time.Millisecond)) // key 2 mints now, but other nodes may still mint under key 1
 	wait("/keys/1", "It may be deleted in 2 s.")
 	f.setClock(f.now().Add(time.Millisecond))
 	wait("/keys/1", "It may be deleted in 1 s.")
@@ -146,7 +146,7 @@ func TestAllKeysTaken(t *testing.T) {
 	}
 }
 
-// As the command line may work on a store without a secret.
+// The command line may work on a store without the deployment secret.
 func TestKeysWithoutTheSecret(t *testing.T) {
 	f := newFixture(t)
 	f.rotate(t)
@@ -196,7 +196,7 @@ func TestMalformedRequestsForKeys(t *testing.T) {
 	f.send(t, "POST", "/keys", `{}`).want(t, http.StatusCreated)
 }
 
-// Nothing of a key but its id and its times goes over the wire.
+// The API shows nothing of a key but its id and its times.
 func TestKeysAreNotTold(t *testing.T) {
 	f := newFixture(t)
 	f.rotate(t)

@@ -14,8 +14,8 @@ import (
 	"github.com/grantd/grantd/authserver/admin"
 )
 
-// A body or a query that isn't as it should be is refused, and every fault names
-// its field. Nothing is done then.
+// A malformed body or query is refused as a whole, and the answer names every
+// wrong field.
 
 func TestMalformedBody(t *testing.T) {
 	f := newFixture(t)
@@ -57,7 +57,7 @@ func TestMalformedBody(t *testing.T) {
 	}
 }
 
-// A fault names the type that it should be as JSON does.
+// The answer names the right type of a wrong field in the words of JSON.
 func TestWrongTypesAreToldInTheWordsOfJSON(t *testing.T) {
 	p := newFixture(t).send(t, "POST", "/clients", `{"client_id":1,"public":1,"scopes":1,"access_lifetime":"1"}`).
 		problem(t, 400, "invalid_field", "client_id", "public", "scopes", "access_lifetime")
@@ -192,7 +192,7 @@ func TestRouting(t *testing.T) {
 		t.Errorf("HEAD: %+v", a)
 	}
 
-	// Below the issuer's path as well, and that is what Location tells.
+	// The API is also below the issuer's path, and then Location has that path.
 	f.url = strings.Replace(f.url, admin.Root, "/tenant"+admin.Root, 1)
 	a := f.send(t, "POST", "/users", `{"username":"bob@example.com"}`).want(t, 201)
 	if got, want := a.header.Get("Location"), "/tenant/admin/v1/users/"+url.PathEscape("bob@example.com"); got != want {
@@ -200,7 +200,7 @@ func TestRouting(t *testing.T) {
 	}
 }
 
-// What Routes tells is what is answered: each route, and nothing beside them.
+// The API answers every route of Routes, and Paths has their patterns.
 func TestRoutesAreThePaths(t *testing.T) {
 	f := newFixture(t)
 	paths := map[string]bool{}
@@ -220,8 +220,8 @@ func TestRoutesAreThePaths(t *testing.T) {
 	}
 }
 
-// A secret that got in the place of a name is told to whoever sent it, and not to
-// the log.
+// A secret that was sent in place of a name comes back in the answer, but isn't
+// logged.
 func TestMadeUpNamesAreNotLogged(t *testing.T) {
 	const secret = "gat_AkcHQCPZ9Yl7hunter2"
 	var notes []string

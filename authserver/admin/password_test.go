@@ -25,7 +25,7 @@ const (
 	newPassword = "battery staple"
 )
 
-// own is a fixture with alice, who acts, and a grant of hers.
+// own is a fixture whose requests are made by alice, who has a grant.
 type own struct {
 	*fixture
 	alice admin.User
@@ -74,7 +74,7 @@ func (o *own) unchanged(t *testing.T) {
 	}
 }
 
-// is reports whether that is alice's password.
+// is reports whether the password is alice's.
 func (o *own) is(t *testing.T, password string) bool {
 	t.Helper()
 	u, err := o.store.Store.LoadUser(t.Context(), "alice")
@@ -92,7 +92,7 @@ func (o *own) is(t *testing.T, password string) bool {
 	return result.OK
 }
 
-// told are the events of changed passwords.
+// told returns the events of changed passwords.
 func (o *own) told() []storage.AuditEvent {
 	var found []storage.AuditEvent
 	for _, ev := range o.events.all() {
@@ -174,7 +174,8 @@ func TestOwnPasswordIsForUsers(t *testing.T) {
 	o.unchanged(t)
 }
 
-// The token may be that of a user who is disabled, deleted or made anew just now.
+// The user of the token may just have been disabled, deleted, or deleted and
+// created again.
 func TestOwnPasswordOfAnotherRecord(t *testing.T) {
 	o := newOwn(t)
 	for name, who := range map[string]admin.Actor{
@@ -223,8 +224,8 @@ func (s *meddlingStore) UpdateUser(ctx context.Context, u storage.User) error {
 	return s.Store.UpdateUser(ctx, u)
 }
 
-// What was judged is what is replaced: an admin's new password isn't undone by one
-// who knew the old one.
+// Only the record that was checked is replaced. So a user who knew the old
+// password can't undo an admin's new one.
 func TestOwnPasswordChangedMeanwhile(t *testing.T) {
 	meddling := &meddlingStore{}
 	o := newOwn(t, func(c *admin.Config) { meddling.Store, c.Store = c.Store, meddling })
@@ -251,8 +252,8 @@ func TestOwnPasswordChangedMeanwhile(t *testing.T) {
 	}
 }
 
-// Its guesses are limited together with those at sign-ins: who has a token of the
-// user, but not the password, can't try any number of them.
+// Wrong old passwords count together with those at sign-ins. So somebody who
+// has a token of the user, but not the password, can't try any number of them.
 func TestOwnPasswordIsThrottled(t *testing.T) {
 	keys, err := opaque.NewKeyring(opaque.NewKey(1))
 	if err != nil {
@@ -329,7 +330,7 @@ func TestOwnPasswordInAnOutage(t *testing.T) {
 	})
 }
 
-// What was begun is done, though its client goes away.
+// A change that has begun is finished though its client goes away.
 func TestOwnPasswordOutlivesItsRequest(t *testing.T) {
 	ctx, gone := context.WithCancel(t.Context())
 	meddling := &meddlingStore{}

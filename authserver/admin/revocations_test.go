@@ -17,7 +17,7 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// keyring mints the tokens of the fixture.
+// keyring returns a keyring with a new key, to mint tokens for the fixture.
 func keyring(t *testing.T) *opaque.Keyring {
 	t.Helper()
 	keys, err := opaque.NewKeyring(opaque.NewKey(1))
@@ -61,8 +61,9 @@ type world struct {
 	grants map[string]storage.GrantID
 }
 
-// newWorld has two grants of alice at each of two clients, and one of bob; those at
-// cli are half an hour older.
+// newWorld returns a fixture with three grants of alice, two at the client cli
+// and one at web, and one grant of bob at web. Those at cli are half an hour
+// older.
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
 	w := &world{keys: keyring(t), ids: map[string]string{}, grants: map[string]storage.GrantID{}}
@@ -86,7 +87,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	return w
 }
 
-// living are the names of the grants that are good.
+// living returns the names of the grants that are good.
 func (w *world) living(t *testing.T) string {
 	t.Helper()
 	var living []string
@@ -104,13 +105,13 @@ func TestRevocation(t *testing.T) {
 		name   string
 		body   func(w *world) string
 		target admin.ReceiptTarget
-		event  storage.AuditEvent // what it says of whom
+		event  storage.AuditEvent // target and detail expected in the event
 		ended  int
 		living string
-		oldest time.Duration // before the newest
+		oldest time.Duration // how much older than the newest grant
 	}{
 		{
-			"of a user", func(*world) string { return `{"user":"Alice"}` }, // however it is spelt
+			"of a user", func(*world) string { return `{"user":"Alice"}` }, // in any case
 			admin.ReceiptTarget{User: "alice"}, storage.AuditEvent{Username: "alice", Detail: "of a user"}, 3, "bob-web", 30 * time.Minute,
 		},
 		{
@@ -170,13 +171,14 @@ func TestRevocation(t *testing.T) {
 	}
 }
 
-// token is the body with a token of the grant.
+// token returns the body of a revocation that names a token of the grant.
 func (w *world) token(kind opaque.Kind, grant string, generation uint32) string {
 	text, _ := w.keys.Mint(kind, w.grants[grant], generation)
 	return `{"token":"` + text + `"}`
 }
 
-// wantEvent fails the test unless there is one event since, of the revocation.
+// wantEvent fails the test unless the only event from index since on is that of
+// the revocation.
 func (w *world) wantEvent(t *testing.T, since int, want storage.AuditEvent, r admin.Receipt) {
 	t.Helper()
 	events := w.events.all()[since:]
@@ -185,7 +187,7 @@ func (w *world) wantEvent(t *testing.T, since int, want storage.AuditEvent, r ad
 	}
 	want.Action, want.Outcome, want.Object, want.GrantID = storage.ActRevocation, storage.Accepted, r.ID, r.Target.Grant
 	got := events[0]
-	for _, e := range []*storage.AuditEvent{&got, &want} { // what act fills in, its own tests look at
+	for _, e := range []*storage.AuditEvent{&got, &want} { // the fields that act fills in are checked by its own tests
 		e.Time, e.ActorUser, e.ActorUserID, e.ActorClient, e.Address, e.RequestID, e.UserID = time.Time{}, "", "", "", root.Address, "", ""
 	}
 	if got != want {
@@ -264,7 +266,7 @@ func TestMalformedRevocation(t *testing.T) {
 	}
 }
 
-// The id that is all zeros names no grant either.
+// An unknown grant counts as none, and so does the id of zeros.
 func TestAGrantThatNeverWasIsntCounted(t *testing.T) {
 	w := newWorld(t)
 	for _, id := range []storage.GrantID{{}, storage.NewGrantID("")} {
@@ -275,7 +277,7 @@ func TestAGrantThatNeverWasIsntCounted(t *testing.T) {
 	}
 }
 
-// Nothing that the log or the audit is told has the token.
+// Neither the log nor the audit trail gets the token.
 func TestATokenIsToldToNobody(t *testing.T) {
 	var mu sync.Mutex
 	var notes []string
@@ -297,7 +299,8 @@ func TestATokenIsToldToNobody(t *testing.T) {
 	}
 }
 
-// What can't be accounted for isn't done, and what fails is told.
+// A revocation that the audit trail can't record isn't done, and one that fails
+// is recorded as failed.
 func TestRevocationThatFails(t *testing.T) {
 	w := newWorld(t)
 	bodies := []string{`{"user":"alice"}`, `{"all":true}`, `{"grant":"` + w.grants["alice-web"].String() + `"}`}
@@ -324,8 +327,8 @@ func TestRevocationThatFails(t *testing.T) {
 	}
 }
 
-// What was ended isn't told as failed because there is no receipt of it. Its records
-// are cleared away all the same.
+// A revocation that ended its grants doesn't count as failed because its
+// receipt couldn't be kept. The records are swept all the same.
 func TestWithoutReceiptsAccessEnds(t *testing.T) {
 	w := newWorld(t)
 	w.store.full.Store(true)
@@ -379,8 +382,8 @@ type receiptList struct {
 	Next        string          `json:"next"`
 }
 
-// A sweep that takes longer than the request waits goes on, and the receipt tells
-// how far it is. The grants are dead meanwhile.
+// A sweep that takes longer than the request waits goes on, and the receipt
+// tells its progress. The grants are dead meanwhile.
 func TestRevocationWhoseSweepTakesLong(t *testing.T) {
 	w := newWorld(t)
 	hold := make(chan struct{})
@@ -489,7 +492,7 @@ func TestReceiptsAreListedNewestFirst(t *testing.T) {
 	w.send(t, "GET", "/revocations?user=alice", "").problem(t, 400, "invalid_field", "user")
 }
 
-// legacy has one sign-in of another server.
+// legacy is the store of another server, with one sign-in.
 type legacy struct {
 	access, refresh string
 	grant           storage.Grant
@@ -553,7 +556,8 @@ func TestWithoutKeysNoTokenIsRead(t *testing.T) {
 	f.send(t, "POST", "/revocations", `{"token":"gat_x"}`).problem(t, http.StatusConflict, "conflict")
 }
 
-// The actor is named in the receipt: a user, a client, or who is at the store.
+// The receipt names the actor: a user, a client, or local for the command line
+// at the store.
 func TestByWhom(t *testing.T) {
 	w := newWorld(t)
 	for want, actor := range map[string]admin.Actor{
@@ -569,7 +573,7 @@ func TestByWhom(t *testing.T) {
 	w.api.Wait()
 }
 
-// What counts revocations is told of those that happened, by their cause.
+// Config.Revoked is called for each revocation that took place, with its cause.
 func TestRevocationsAreTold(t *testing.T) {
 	var mu sync.Mutex
 	var told []storage.AuditAction
@@ -584,7 +588,7 @@ func TestRevocationsAreTold(t *testing.T) {
 		method, path, body string
 		header             string
 		down               bool
-		want               storage.AuditAction // "" is none
+		want               storage.AuditAction // "" if there is no call
 	}{
 		{method: "DELETE", path: "/grants/" + w.grants["alice-cli-1"].String(), want: storage.ActGrantEnd},
 		{method: "POST", path: "/revocations", body: `{"grant":"` + w.grants["bob-web"].String() + `"}`, want: storage.ActRevocation},

@@ -10,7 +10,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// held is a store whose counts of survivors don't end before it is told so.
+// held is a store whose counts of survivors end only when hold is closed.
 type held struct {
 	storage.Store
 	counts atomic.Int64
@@ -25,8 +25,8 @@ func (h *held) Survivors(context.Context, storage.Revocation) (int, error) {
 
 func (h *held) UpdateReceipt(context.Context, storage.Receipt) error { return nil }
 
-// Whoever asks for a verification that goes on joins it, and only so many receipts
-// are verified or wait for it.
+// A request for a verification that is under way joins it, and the number of
+// receipts that are verified or wait is bounded.
 func TestVerificationsAreJoinedAndBounded(t *testing.T) {
 	store := &held{hold: make(chan struct{})}
 	s := NewSweeper(store, func(_ context.Context, err error) { t.Error(err) }, time.Now)

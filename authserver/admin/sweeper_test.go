@@ -14,8 +14,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// dying makes sweeps fail half-way, after the grants were deleted and before
-// anything is told of it, as a process does that is killed.
+// dying makes sweeps fail half-way, as in a process that is killed: after the
+// grants were deleted, but before anything is reported.
 type dying struct {
 	storage.Store
 	dies  atomic.Bool
@@ -34,7 +34,7 @@ func (d *dying) Sweep(ctx context.Context, r storage.Revocation, report func(sto
 	})
 }
 
-// UpdateReceipt doesn't hear of it either.
+// UpdateReceipt fails too once the process died.
 func (d *dying) UpdateReceipt(ctx context.Context, r storage.Receipt) error {
 	if d.dies.Load() {
 		return errKilled
@@ -91,8 +91,8 @@ func (s *sweepers) resume(t *testing.T, sweepers ...*admin.Sweeper) {
 	}
 }
 
-// The receipt of a sweep whose process died is completed by another, and tells of
-// all that was ended, by whichever of the two.
+// When the process of a sweep died, another one completes the receipt. It
+// counts the grants that either of them ended.
 func TestASweepThatDiedIsTakenOver(t *testing.T) {
 	s := newSweepers(t)
 	s.dying.dies.Store(true)
@@ -145,7 +145,7 @@ func (s *sweepers) wantComplete(t *testing.T, ended int) {
 	}
 }
 
-// Of several nodes one takes over.
+// Of several nodes exactly one takes over.
 func TestOneNodeTakesOver(t *testing.T) {
 	s := newSweepers(t)
 	s.dying.dies.Store(true)
@@ -174,8 +174,8 @@ func TestOneNodeTakesOver(t *testing.T) {
 	s.wantComplete(t, 3)
 }
 
-// A sweep that had ended, but died before it could say so, isn't counted down by
-// the one that takes over and finds nothing.
+// A sweep that had ended may die before it can say so. The one that takes over
+// then finds nothing, but the count stays.
 func TestACountIsNeverTakenBack(t *testing.T) {
 	s := newSweepers(t)
 	r := s.end(t)
@@ -187,8 +187,8 @@ func TestACountIsNeverTakenBack(t *testing.T) {
 	s.wantComplete(t, 3)
 }
 
-// Floors that no receipt tells of are swept too, but not before they had the time
-// to get one.
+// Floors without a receipt are swept too, but only after a time in which they
+// may get one.
 func TestStraysAreSwept(t *testing.T) {
 	s := newSweepers(t)
 	if _, err := s.store.Revoke(t.Context(), storage.Target{UserID: s.ids["alice"]}); err != nil {
@@ -205,7 +205,7 @@ func TestStraysAreSwept(t *testing.T) {
 	if floors() != 1 {
 		t.Error("swept at once")
 	}
-	if _, err := s.store.Revoke(t.Context(), storage.Target{UserID: s.ids["alice"]}); err != nil { // a new one in its place
+	if _, err := s.store.Revoke(t.Context(), storage.Target{UserID: s.ids["alice"]}); err != nil { // a new floor in place of the old one
 		t.Fatal(err)
 	}
 	s.resume(t, s.other)
@@ -218,7 +218,7 @@ func TestStraysAreSwept(t *testing.T) {
 	}
 }
 
-// A floor whose receipt tells of a sweep that goes on is left to that.
+// A floor whose receipt shows a sweep under way is left to that sweep.
 func TestAFloorWithAReceiptIsNoStray(t *testing.T) {
 	s := newSweepers(t)
 	s.dying.dies.Store(true)

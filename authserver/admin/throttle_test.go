@@ -22,7 +22,7 @@ func TestThrottleIsSeenAndLifted(t *testing.T) {
 	}
 	f := newFixture(t, func(c *admin.Config) { c.Throttle = throttle.New(c.Store, keys, c.Now) })
 	u := f.addUser(t, `{"username":"Alice"}`)
-	limiter := throttle.New(f.store, keys, f.now) // of the sign-ins
+	limiter := throttle.New(f.store, keys, f.now) // the limiter of sign-ins
 	fail := func(address, password string) error {
 		place, err := limiter.Begin(t.Context(), throttle.Attempt{
 			Username: "alice", Password: password, Network: throttle.NetworkOf(netip.MustParseAddr(address)),

@@ -23,8 +23,8 @@ func (f *fixture) inspect(t *testing.T, text string) (info admin.TokenInfo) {
 	return info
 }
 
-// A token that was found tells whose it is as long as its grant lives, also when
-// it was replaced.
+// The API tells whose token a text is as long as the grant lives, even if the
+// token was replaced.
 func TestWhatATokenIs(t *testing.T) {
 	keys := keyring(t)
 	f := newFixture(t, func(c *admin.Config) { c.Tokens = keys })
@@ -69,8 +69,8 @@ func TestWhatATokenIs(t *testing.T) {
 	}
 }
 
-// outdated is a keyring that can't be loaded anew for so long that there may be
-// keys by now that aren't in it.
+// outdated returns a keyring that couldn't be loaded anew for so long that it
+// may lack new keys.
 func outdated(t *testing.T) (r *opaque.Keyring) {
 	t.Helper()
 	sealer := newSealer(t)
@@ -91,8 +91,8 @@ func outdated(t *testing.T) (r *opaque.Keyring) {
 	return r
 }
 
-// Nobody may be told that a token is none of this server's while it may be one: who
-// found it would take it for harmless.
+// While a token may be one of this server's, the answer must not deny it:
+// whoever found the token would take it for harmless.
 func TestATokenOfAKeyThatMayBeNew(t *testing.T) {
 	known := outdated(t)
 	f := newFixture(t, func(c *admin.Config) { c.Tokens = known })

@@ -45,7 +45,7 @@ func TestCreateUser(t *testing.T) {
 	}
 }
 
-// Without a password nobody can sign in.
+// A user may be created without a password, and then can't sign in.
 func TestCreateUserWithoutPassword(t *testing.T) {
 	f := newFixture(t)
 	if u := f.addUser(t, `{"username":"alice","disabled":true}`); u.HasPassword || !u.Disabled || u.Admin {
@@ -130,7 +130,7 @@ func TestPatchUser(t *testing.T) {
 		{"admin", `{"admin":true}`, true, false, false},
 		{"no longer admin", `{"admin":false}`, false, false, true},
 		{"disabled", `{"disabled":true}`, false, true, true},
-		{"disabled again", `{"disabled":true}`, false, true, true}, // or a failed revocation could not be repeated
+		{"disabled again", `{"disabled":true}`, false, true, true}, // revokes again, so that a failed revocation can be repeated
 		{"enabled", `{"disabled":false}`, false, false, false},
 		{"admin and disabled", `{"admin":true,"disabled":true}`, true, true, true},
 	}
@@ -188,7 +188,7 @@ func TestDeleteUser(t *testing.T) {
 	}
 	f.send(t, "GET", "/users/alice", "").problem(t, 404, "not_found")
 
-	// A user of that name that is made later is another.
+	// A user who is created later under the same name has another id.
 	if anew := f.addUser(t, `{"username":"alice"}`); anew.ID == u.ID {
 		t.Error("the id is used again")
 	}
@@ -233,7 +233,7 @@ func TestListUsers(t *testing.T) {
 	}
 }
 
-// spelledOut has every name of user00-user09.
+// spelledOut expands ranges such as user00-user09 to all their names.
 func spelledOut(ranges []string) (names []string) {
 	for _, r := range ranges {
 		from, to, isRange := strings.Cut(r, "-")
@@ -270,8 +270,8 @@ func (f *fixture) userNames(t *testing.T, query string, limit int) (names []stri
 	}
 }
 
-// A filter that nobody passes costs no more than another: the page ends, and
-// tells where to go on.
+// A filter that matches no user costs no more than another: the page ends
+// early, with a cursor to go on.
 func TestListUsersBounded(t *testing.T) {
 	f := newFixture(t)
 	for i := range 5100 {
@@ -290,7 +290,8 @@ func TestListUsersBounded(t *testing.T) {
 	}
 }
 
-// The last admin who can sign in stays one, whatever is tried through the API.
+// Through the API, nobody but the operator of the store can disable, demote or
+// delete the last admin who can sign in.
 func TestLastAdmin(t *testing.T) {
 	f := newFixture(t)
 	f.actor.Store(&admin.Actor{ClientID: "demo-admin", RequestID: root.RequestID})
