@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// foreign are hashes that the libraries made which people come from;
-// testdata/make_foreign.py says which and how.
+// foreign returns hashes made by the libraries from which users are imported;
+// testdata/make_foreign.py says which libraries, and how.
 func foreign(t testing.TB) []vector {
 	t.Helper()
 	b, err := os.ReadFile("testdata/foreign.json")
@@ -56,8 +56,9 @@ func TestHashesOfOtherSystemsVerify(t *testing.T) {
 	}
 }
 
-// Hashes made of bytes that preparing changes: the user who types the same as
-// over there gets in, and what is renewed is the prepared password.
+// Some hashes were made of bytes that preparing would change. A user who types
+// the same password as in the other system gets in, and only those bytes
+// verify. The renewed hash is of the prepared password.
 func TestHashesOfBytesThatWereNotPrepared(t *testing.T) {
 	h := newHasher(t, cheap)
 	for _, v := range foreign(t) {
@@ -160,8 +161,8 @@ func TestHashesThatAreRefused(t *testing.T) {
 	}
 }
 
-// What a hostile file can ask for at most takes seconds nowhere: a margin for
-// slow machines and the race detector.
+// Even the dearest hash that a hostile file can have must not take seconds. The
+// bounds here leave a margin for slow machines and the race detector.
 func TestDearestHashesAreBounded(t *testing.T) {
 	h := newHasher(t, cheap)
 	for _, s := range []string{
@@ -189,8 +190,8 @@ func TestDearestHashesAreBounded(t *testing.T) {
 	})
 }
 
-// FuzzParse: whatever is read is within bounds and can be computed, and what
-// isn't is refused with ErrHash alone.
+// FuzzParse: a hash that is accepted is within bounds, and any other is refused
+// with ErrHash.
 func FuzzParse(f *testing.F) {
 	for _, v := range foreign(f) {
 		f.Add(v.Hash)
@@ -212,7 +213,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// outOfBounds says it once more, in other words than the parsers.
+// outOfBounds states the bounds once more, independently of the parsers.
 func outOfBounds(d digest) string {
 	const salt, key = 512, 64
 	switch d := d.(type) {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// second makes every hash of h take one second of the bubble's time, and
-// counts how many ran, at once at most.
+// second makes every hash of h take one second of the bubble's time. It returns
+// the largest number of hashes that ran at once.
 func second(h *Hasher) (most *atomic.Int64) {
 	var running atomic.Int64
 	most = new(atomic.Int64)
@@ -150,8 +150,8 @@ func TestUsesCountsWhatCostsAHash(t *testing.T) {
 	h := newHasher(t, cheap)
 	encoded := mustHash(t, h, "a password")
 	mustVerify(t, h, encoded, "a password")
-	mustVerify(t, h, "", "a password") // nobody's
-	mustVerify(t, h, encoded, "")      // not acceptable: refused unhashed
+	mustVerify(t, h, "", "a password") // an unknown user's
+	mustVerify(t, h, encoded, "")      // no acceptable password: refused without hashing
 	if n := h.Uses(); n != 3 {
 		t.Errorf("%d uses, want 3", n)
 	}
@@ -173,7 +173,7 @@ func TestEveryHashIsTold(t *testing.T) {
 		}
 		h.Hash(t.Context(), "secret123") // the queue is full
 		wg.Wait()
-		h.Verify(t.Context(), "", "") // costs nothing, and isn't told
+		h.Verify(t.Context(), "", "") // hashes nothing, so Note isn't called
 		close(told)
 
 		var runs []Run

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// cheap keeps the tests fast; what they show doesn't depend on the cost.
+// cheap keeps the tests fast; their results don't depend on the cost.
 var cheap = Params{Memory: 64, Time: 2, Threads: 1}
 
 func newHasher(t testing.TB, p Params) *Hasher {
@@ -47,8 +47,8 @@ func mustVerify(t testing.TB, h *Hasher, encoded, password string) Result {
 
 type vector struct{ Maker, Password, Hash string }
 
-// vectors are hashes that other implementations made; testdata/make_vectors.py
-// says which and how.
+// vectors returns hashes made by other implementations;
+// testdata/make_vectors.py says which, and how.
 func vectors(t testing.TB) []vector {
 	t.Helper()
 	b, err := os.ReadFile("testdata/vectors.json")
@@ -175,7 +175,7 @@ func TestBcrypt(t *testing.T) {
 			if v.Password != "cafe\u0301" {
 				continue
 			}
-			// Hashed by another system from the decomposed bytes: only the bytes as sent match.
+			// Another system hashed the decomposed bytes: only the bytes as sent match.
 			if !mustVerify(t, h, v.Hash, "cafe\u0301").OK {
 				t.Error("the bytes that were hashed don't verify")
 			}
@@ -236,7 +236,7 @@ func TestParams(t *testing.T) {
 	}
 }
 
-// nobodys are hashes that no password has.
+// nobodys are stored values that no password matches.
 var nobodys = map[string]string{
 	"unknown user":     "",
 	"unknown format":   "$9$rounds=5000$saltsalt$x",
@@ -257,7 +257,7 @@ func TestNobodysHashCostsOneOfTheConfiguredCostAndIsNeverOK(t *testing.T) {
 		var costs []cost
 		h.derive = func(_, _ []byte, time, memory uint32, threads uint8, n uint32) []byte {
 			costs = append(costs, cost{memory: memory, time: time, threads: threads})
-			return make([]byte, n) // what the dummy hash holds: matching it must not count
+			return make([]byte, n) // equals the dummy hash; such a match must not count
 		}
 		if got := mustVerify(t, h, encoded, "secret123"); got != (Result{}) {
 			t.Errorf("%s: %+v", name, got)
@@ -283,7 +283,7 @@ func TestUnknownUserCostsWhatAWrongPasswordCosts(t *testing.T) {
 		}
 		return calls
 	}
-	for password, calls := range map[string]int{"wrong password": 1, "wrong passe\u0301": 2} { // the second is tried as sent too
+	for password, calls := range map[string]int{"wrong password": 1, "wrong passe\u0301": 2} { // the second is tried prepared and as sent
 		t.Run("PW-OWASP-authn-01 the same work", func(t *testing.T) {
 			if known, unknown := work(known, password), work("", password); len(known) != calls || !slices.Equal(known, unknown) {
 				t.Errorf("a known user costs %q, an unknown one %q", known, unknown)
@@ -294,7 +294,7 @@ func TestUnknownUserCostsWhatAWrongPasswordCosts(t *testing.T) {
 
 func TestFloodOfHashesIsBoundedInMemory(t *testing.T) {
 	t.Run("PW-OWASP-storage-04 64 sign-ins at once take no more memory than four times the slots", func(t *testing.T) {
-		h := newHasher(t, Params{Time: 1, Slots: 2, Queue: 64}) // the time is not what counts here
+		h := newHasher(t, Params{Time: 1, Slots: 2, Queue: 64}) // the duration doesn't matter here
 		runtime.GC()
 		before, peak := heap(), uint64(0)
 		done := make(chan struct{})
@@ -320,7 +320,7 @@ func TestFloodOfHashesIsBoundedInMemory(t *testing.T) {
 		close(done)
 		sampler.Wait()
 		grown := (int64(peak) - int64(before)) >> 20
-		t.Logf("peak: %d MiB more than before", grown) // unbounded: 64 × 19 MiB = 1.2 GiB
+		t.Logf("peak: %d MiB more than before", grown) // without a bound: 64 × 19 MiB = 1.2 GiB
 		// Two slots of 19 MiB, and what the garbage collector hasn't freed yet.
 		if grown > 4*2*19 {
 			t.Errorf("the heap grew by %d MiB", grown)

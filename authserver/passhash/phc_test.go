@@ -62,8 +62,8 @@ func TestPHCStringsThatAreRead(t *testing.T) {
 	}
 }
 
-// FuzzParsePHC: what is read is within bounds, and printing it gives the same
-// string, so that no two strings are the same hash.
+// FuzzParsePHC: an accepted hash is within bounds, and printing it gives the
+// same string. So no two strings are the same hash.
 func FuzzParsePHC(f *testing.F) {
 	for _, v := range vectors(f) {
 		f.Add(v.Hash)

@@ -11,7 +11,7 @@ import (
 func TestPolicy(t *testing.T) {
 	for _, c := range []struct {
 		name, user, password string
-		want                 string // what the error tells; "": the password may be chosen
+		want                 string // text of the error; "" if the password may be chosen
 	}{
 		{"PW-NIST63B-5.1.1.2-01 7 code points are too few", "alice", "sevench", "shorter than 8"},
 		{"PW-NIST63B-5.1.1.2-01 8 are enough", "alice", "eightchr", ""},
@@ -69,8 +69,8 @@ func TestPolicy(t *testing.T) {
 	})
 }
 
-// The list has to be long enough for OWASP ASVS 5.0 (6.2.4: 3000), and of a form
-// that a look-up finds all of it.
+// The list must be long enough for OWASP ASVS 5.0 (6.2.4: 3000), and in a form
+// in which a look-up finds every entry.
 func TestCommonPasswords(t *testing.T) {
 	var list []string
 	for line := range strings.Lines(common) {

@@ -71,8 +71,9 @@ func TestUsername(t *testing.T) {
 	}
 }
 
-// FuzzUsername: a prepared name stays what it is, is short and holds nothing
-// that could forge a line of a log or a key of a store.
+// FuzzUsername: preparing a prepared name doesn't change it, and the name is
+// short and has no character that could forge a line of a log or a key of a
+// store.
 func FuzzUsername(f *testing.F) {
 	for _, s := range []string{"Alice", "ΣΑΣ", "\u0130", "\u05d0", "\uff21", "e\u0301", "a\x00", "\xff", "\u1e9e"} {
 		f.Add(s)
@@ -95,7 +96,7 @@ func FuzzUsername(f *testing.F) {
 }
 
 // FuzzPrepare: a prepared password is UTF-8 without control characters, and
-// preparing never fails other than with ErrPassword.
+// preparing fails only with ErrPassword.
 func FuzzPrepare(f *testing.F) {
 	for _, s := range []string{"secret123", "e\u0301", "a\u00a0b", "a\x00", "\xff", "\U0001F600"} {
 		f.Add(s)
