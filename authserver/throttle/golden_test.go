@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// testdata/stored has a record as it was first stored, and is never changed: an
-// upgrade must not make a throttle forget.
+// testdata/stored has a record in its first stored form and is never changed:
+// an upgrade must not make a throttle forget.
 func TestAStoredRecordIsRead(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	at := func(d time.Duration) int64 { return now.Add(d).UnixMilli() }

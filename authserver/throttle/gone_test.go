@@ -12,8 +12,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// goneStore may be gone for a while: then its calls fail at once. What is asked of it when
-// it goes it still does, but doesn't answer.
+// goneStore can be gone: then its calls fail at once. While goes is set, the next change
+// is still made, but its answer is lost, and the store is gone from then on.
 type goneStore struct {
 	*lateStore
 	gone, goes atomic.Bool
@@ -39,7 +39,7 @@ func newGone(t *testing.T) (*goneStore, *Limiter) {
 	return s, l
 }
 
-// begin is a guess that is under way.
+// begin begins a guess from home and returns its place.
 func begin(t *testing.T, l *Limiter, password string) *Place {
 	t.Helper()
 	p, err := l.Begin(t.Context(), at(home, password))
@@ -49,8 +49,8 @@ func begin(t *testing.T, l *Limiter, password string) *Place {
 	return p
 }
 
-// What a store wasn't told while it was gone, or stalled, it is told when it is back, long
-// before the places would be over. The caller had its error at once.
+// Outcomes that a store missed while it was gone reach it when it is back, long before the
+// places expire. The callers got their errors at once.
 func TestAStoreThatWasGoneIsToldTheOutcomes(t *testing.T) {
 	for name, row := range map[string]struct {
 		end  func(*Place) error
@@ -96,7 +96,7 @@ func TestAStoreThatWasGoneIsToldTheOutcomes(t *testing.T) {
 	}
 }
 
-// homeEntry is what the record has of home.
+// homeEntry returns the entry of home in the user's record.
 func homeEntry(t *testing.T, l *Limiter) entry {
 	t.Helper()
 	record, err := l.store.LoadGuesses(t.Context(), mustKey(t, l))
@@ -109,7 +109,7 @@ func homeEntry(t *testing.T, l *Limiter) entry {
 	return entry{}
 }
 
-// A place that the store gave, but didn't answer so, isn't kept.
+// A place that the store gave is given back if the answer was lost.
 func TestAPlaceOfAStoreThatWentAwayIsGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, l := newGone(t)
@@ -130,7 +130,8 @@ func TestAPlaceOfAStoreThatWentAwayIsGivenBack(t *testing.T) {
 	})
 }
 
-// What is tried again is bounded: in time, in number, and by the end of the process.
+// Retries of outcomes are bounded in time and in number, and end with the
+// process.
 func TestTryingAgainEnds(t *testing.T) {
 	leave := func(t *testing.T) (*goneStore, *Limiter) {
 		t.Helper()
@@ -184,8 +185,9 @@ func TestTryingAgainEnds(t *testing.T) {
 	})
 }
 
-// Whoever waited in vain for the guesses of a process that died, and comes back when it is
-// told to, gets in at once. While guesses come and go it is told to come soon.
+// A sign-in that waited in vain for the guesses of a dead process gets in at once if it
+// comes back after the time that it was told. While guesses come and go, that time is
+// short.
 func TestWhoeverIsToldToWaitGetsInThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, died := newGone(t)
@@ -219,7 +221,7 @@ func TestWhoeverIsToldToWaitGetsInThen(t *testing.T) {
 			begin(t, died, fmt.Sprint(i))
 			time.Sleep(time.Millisecond)
 		}
-		go func() { // one comes while this one waits
+		go func() { // another guess comes while the refused one waits
 			time.Sleep(patience / 2)
 			r := decode(store.record(mustKey(t, died)), time.Now())
 			r.at(home).Places[0] = mark{99, time.Now().Add(placeLife).UnixMilli()}
@@ -244,14 +246,14 @@ func (s *lateStore) put(key storage.GuessKey, record []byte) {
 	s.records[key] = record
 }
 
-// A guess that is judged for longer than its place lasts is one guess more only if there is
-// room for it then.
+// A guess whose judging takes longer than its place lasts counts only if there is room for
+// it then; otherwise it is refused.
 func TestAGuessThatOutlivesItsPlaceIsNoneMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, l := newGone(t)
 		wrong, right, twice := begin(t, l, "a"), begin(t, l, "right"), begin(t, l, "b")
 		time.Sleep(placeLife)
-		for i := range free { // who came after them
+		for i := range free { // guesses that came later
 			if last, err := begin(t, l, fmt.Sprint(i)).Failed(t.Context()); err != nil || last != (i == free-1) {
 				t.Fatalf("failure %d: %v, %v", i, last, err)
 			}

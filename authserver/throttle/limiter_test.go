@@ -15,8 +15,8 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// nodes are limiters on one store, with a clock that stands still unless it is
-// moved.
+// nodes makes limiters on one store, with a clock that stands still unless it
+// is moved.
 type nodes struct {
 	store *embedded.Store
 	keys  *opaque.Keyring
@@ -47,8 +47,8 @@ func at(network netip.Prefix, password string) Attempt {
 	return Attempt{Username: "alice", Password: password, Network: network}
 }
 
-// try is a sign-in, whose password takes a while to judge. It returns whether it
-// was judged.
+// try signs in with a password that takes a while to judge. It reports whether
+// the password was judged, not refused.
 func try(t *testing.T, l *Limiter, a Attempt, right bool) bool {
 	t.Helper()
 	p, err := l.Begin(t.Context(), a)
@@ -73,8 +73,8 @@ func try(t *testing.T, l *Limiter, a Attempt, right bool) bool {
 	return true
 }
 
-// together tries n passwords at once, at the nodes in turn, and returns how many were
-// judged.
+// together tries so many passwords at once, at the nodes in turn, and returns
+// how many were judged.
 func (n *nodes) together(t *testing.T, passwords int, nodes []*Limiter, right bool) (judged int) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -105,7 +105,7 @@ func TestGuessesAtOnceAreNoMoreThanInTurn(t *testing.T) {
 func TestSignInsAtOnceAllSucceed(t *testing.T) {
 	n := newNodes(t)
 	all := []*Limiter{n.node(), n.node()}
-	for round := range 2 { // the second has failures before
+	for round := range 2 { // before the second round there are failures
 		if judged := n.together(t, 40, all, true); judged != 40 {
 			t.Errorf("round %d: %d of 40 sign-ins at once succeeded", round, judged)
 		}
@@ -149,7 +149,7 @@ func TestAGuessOfWhoHangsUpCounts(t *testing.T) {
 	}
 }
 
-// hangingUp is a store whose caller goes away just when a record was replaced.
+// hangingUp is a store whose caller hangs up just after a record was replaced.
 type hangingUp struct {
 	storage.Guesses
 	hangUp context.CancelFunc
@@ -164,7 +164,8 @@ func (h hangingUp) SwapGuesses(ctx context.Context, key storage.GuessKey, old, n
 	return now, err
 }
 
-// Who hangs up while a place is being taken leaves none behind, however often.
+// A caller that hangs up while a place is being taken leaves no place behind,
+// however often that happens.
 func TestWhoHangsUpEarlyTakesNoPlace(t *testing.T) {
 	n := newNodes(t)
 	for range 2 * free {
@@ -197,7 +198,7 @@ func TestWhatWasNotJudgedDoesNotCount(t *testing.T) {
 func TestWaitingEnds(t *testing.T) {
 	l := newNodes(t).node()
 	for range free {
-		if _, err := l.Begin(t.Context(), at(home, "x")); err != nil { // and it is never told what became of it
+		if _, err := l.Begin(t.Context(), at(home, "x")); err != nil { // never gets its outcome
 			t.Fatal(err)
 		}
 	}
@@ -251,7 +252,7 @@ func TestANetworkIsLimitedOverAllUsers(t *testing.T) {
 	if !errors.As(err, &refusal) || refusal.Wait != networkRate.every {
 		t.Errorf("the node of the last failure: %v", err)
 	}
-	began := n.node() // a node that just began learns it from its first failure
+	began := n.node() // a new node learns the limit from its first failure
 	p, err := began.Begin(t.Context(), Attempt{Username: "user1000", Password: "x", Network: home})
 	if err != nil {
 		t.Fatal(err)
@@ -269,7 +270,8 @@ func TestANetworkIsLimitedOverAllUsers(t *testing.T) {
 	}
 }
 
-// fails is a wrong secret for the client from home; an error may be of either step.
+// fails tries a wrong secret for each of the clients, from home. The error may
+// be of Try or of Failed.
 func fails(t *testing.T, l *Limiter, clients ...string) (last bool, err error) {
 	t.Helper()
 	trial, err := l.Try(home, clients...)
@@ -279,7 +281,7 @@ func fails(t *testing.T, l *Limiter, clients ...string) (last bool, err error) {
 	return trial.Failed(t.Context())
 }
 
-// waits is how long home has to wait as that client.
+// waits returns how long home has to wait as these clients.
 func waits(t *testing.T, l *Limiter, clients ...string) time.Duration {
 	t.Helper()
 	_, err := l.Try(home, clients...)
@@ -318,14 +320,14 @@ func TestClientsShareTheirLimit(t *testing.T) {
 	}
 }
 
-// outcome is what becomes of a Place or of a Trial.
+// outcome is a Place or a Trial, which takes the outcome of a guess.
 type outcome interface {
 	Succeeded(ctx context.Context) error
 	Failed(ctx context.Context) (last bool, err error)
 }
 
-// tellAll tells n outcomes at once, all of what was judged before any is told, and
-// returns how many were taken. begin returns nil for what is refused.
+// tellAll begins n guesses, then tells all their outcomes at once, and returns
+// how many were accepted. begin returns nil for a guess that is refused.
 func tellAll(t *testing.T, n int, begin func(i int) outcome, right func(i int) bool) (told int) {
 	t.Helper()
 	begun := make([]outcome, n)
@@ -356,8 +358,8 @@ func tellAll(t *testing.T, n int, begin func(i int) outcome, right func(i int) b
 	return int(count.Load())
 }
 
-// secretsAtOnce judges n secrets for web at once, at the nodes in turn, and returns how
-// many outcomes were told.
+// secretsAtOnce tries n secrets of web at once, at the nodes in turn, and returns how
+// many outcomes were accepted.
 func secretsAtOnce(t *testing.T, n int, nodes []*Limiter, right func(i int) bool) (told int) {
 	t.Helper()
 	return tellAll(t, n, func(i int) outcome {
@@ -392,7 +394,7 @@ func TestSecretsAtOnceAreNoMoreThanInTurn(t *testing.T) {
 
 func TestGoodSecretsAtOnceAllPass(t *testing.T) {
 	n := newNodes(t)
-	l := []*Limiter{New(failing{n.store}, n.keys, n.now)} // no store is asked
+	l := []*Limiter{New(failing{n.store}, n.keys, n.now)} // fails if a store is asked
 	if told := secretsAtOnce(t, 1000, l, always(true)); told != 1000 {
 		t.Errorf("%d of 1000 at once", told)
 	}
@@ -408,7 +410,8 @@ func TestGoodSecretsAtOnceAllPass(t *testing.T) {
 	}
 }
 
-// A right secret that was judged while the last failure is being counted isn't told.
+// A right secret isn't accepted while the store still counts a failure that may
+// be the last.
 func TestARightSecretWaitsForFailuresThatAreBeingCounted(t *testing.T) {
 	n := newNodes(t)
 	a, b := n.node(), n.node()
@@ -446,7 +449,7 @@ func mustTry(t *testing.T, l *Limiter) *Trial {
 	return trial
 }
 
-// slowStore tells when it is asked, and answers when it is let.
+// slowStore closes asked at the first call, and answers when answer is closed.
 type slowStore struct {
 	storage.Guesses
 	asked, answer chan struct{}
@@ -466,7 +469,7 @@ func TestEverySecretOfARequestCounts(t *testing.T) {
 			t.Fatalf("last is %v, %v", last, err)
 		}
 	}
-	if _, err := fails(t, l, "web", "w%65b"); err != nil { // 19 of web
+	if _, err := fails(t, l, "web", "w%65b"); err != nil { // makes 19 failures of web
 		t.Fatal(err)
 	}
 	if wait := waits(t, l, "web", "web"); wait != clientRate.every {
@@ -483,8 +486,8 @@ func TestEverySecretOfARequestCounts(t *testing.T) {
 	}
 }
 
-// passwordsAtOnce judges passwords for n users from home at once, at the nodes in turn,
-// and returns how many outcomes were told.
+// passwordsAtOnce tries passwords of n users from home at once, at the nodes in turn,
+// and returns how many outcomes were accepted.
 func passwordsAtOnce(t *testing.T, n int, user string, nodes []*Limiter, right bool) (told int) {
 	t.Helper()
 	return tellAll(t, n, func(i int) outcome {
@@ -517,7 +520,8 @@ func TestGuessesAtManyUsersAtOnceAreNoMoreThanInTurn(t *testing.T) {
 	}
 }
 
-// As the secret above: a wrong password takes its turn before it is told to the user's record.
+// As for the secret above. The wrong password takes its turn at the network's limit before the
+// user's record is written.
 func TestARightPasswordWaitsForFailuresThatAreBeingCounted(t *testing.T) {
 	n := newNodes(t)
 	l := n.node()
@@ -550,8 +554,8 @@ func TestARightPasswordWaitsForFailuresThatAreBeingCounted(t *testing.T) {
 	right.Leave(t.Context())
 }
 
-// A right password that was judged while others emptied the bucket isn't told, and the
-// network isn't the user's because of it.
+// A right password isn't accepted if other guesses emptied the bucket while it was
+// judged, and it doesn't make the network known to the user.
 func TestARightPasswordThatCameTooLateIsNotTold(t *testing.T) {
 	l := newNodes(t).node()
 	p, err := l.Begin(t.Context(), at(home, "right"))
@@ -615,7 +619,8 @@ func (s *stalled) SwapGuesses(ctx context.Context, key storage.GuessKey, old, ne
 	return nil, fmt.Errorf("%w: %w", storage.ErrUnavailable, ctx.Err())
 }
 
-// A sign-in that the store can't answer has waited for it long enough when it leaves.
+// A sign-in that leaves doesn't wait any longer for a store that doesn't
+// answer.
 func TestLeavingDoesNotWaitForAStalledStore(t *testing.T) {
 	n := newNodes(t)
 	store := &stalled{Guesses: n.store}
@@ -636,8 +641,8 @@ func TestLeavingDoesNotWaitForAStalledStore(t *testing.T) {
 	}
 }
 
-// A flood from everywhere is bounded, and doesn't wash away the bucket of one
-// who guesses a lot.
+// A flood from everywhere takes bounded memory, and doesn't displace the bucket
+// of a client with many guesses.
 func TestMemoryIsBounded(t *testing.T) {
 	var b buckets
 	guessed, used := charge{bucket{kindClient, home, "web"}, 1}, bucket{kindClient, home, "used"}
@@ -693,7 +698,7 @@ func TestListAndLift(t *testing.T) {
 	if all := list(); fmt.Sprint(all) != fmt.Sprint(want) {
 		t.Errorf("listed %+v, want %+v", all, want)
 	}
-	if err := n.node().Lift(t.Context(), "alice"); err != nil { // at another node
+	if err := n.node().Lift(t.Context(), "alice"); err != nil { // lifted at another node
 		t.Fatal(err)
 	}
 	if all := list(); len(all) != 0 {

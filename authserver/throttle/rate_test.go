@@ -9,12 +9,12 @@ import (
 
 var start = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// plain is a bucket as one would keep it without the trick: a number of failures
-// left, and one more for each time that passes while it isn't full.
+// plain is the obvious form of a bucket: the number of failures left, which
+// grows by one after each rate.every while the bucket isn't full.
 type plain struct {
 	rate rate
 	left int
-	next time.Time // when one comes back, unless it is full
+	next time.Time // when the next failure comes back, unless the bucket is full
 }
 
 func (p *plain) advance(now time.Time) {
@@ -28,7 +28,7 @@ func (p *plain) spend(now time.Time) {
 	switch p.left {
 	case p.rate.burst:
 		p.next = now.Add(p.rate.every)
-	case 0: // it is as if the one that was about to come back was taken
+	case 0: // as if the failure that was about to come back had been spent
 		p.next = now.Add(p.rate.every)
 		return
 	}

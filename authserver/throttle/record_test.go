@@ -20,7 +20,7 @@ func stranger(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)
 }
 
-// coded is the record as a node sees it then.
+// coded returns the record as a node reads it at that time.
 func coded(r *record, now time.Time) *record {
 	text, _ := r.encode()
 	r = decode(text, now)
@@ -28,8 +28,8 @@ func coded(r *record, now time.Time) *record {
 	return r
 }
 
-// guesses tries to guess for a while from the network, as fast as may be, each time
-// another password, and returns when passwords were judged.
+// guesses tries different passwords from the network as fast as allowed, for
+// the duration, and returns the times at which they were judged.
 func guesses(t *testing.T, r *record, network netip.Prefix, from time.Time, during time.Duration) []time.Duration {
 	t.Helper()
 	var judged []time.Duration
@@ -63,7 +63,7 @@ func TestTenGuessesInAQuarterOfAnHour(t *testing.T) {
 
 func TestFailuresAreForgotten(t *testing.T) {
 	r := &record{}
-	for i := range free + 1 { // the last one after a delay
+	for i := range free + 1 { // the last of these comes after a delay
 		r.fail(home, 0, uint64(i), start.Add(time.Minute))
 	}
 	last := start.Add(time.Minute + delay(free+1))
@@ -117,7 +117,7 @@ func TestTheSamePasswordCountsOnce(t *testing.T) {
 	}
 }
 
-// Many networks guess at one user, who was at home before.
+// Many networks guess at one user, for whom home is a known network.
 func TestTheUserIsNeverShutOutFromAKnownNetwork(t *testing.T) {
 	r := &record{}
 	r.succeed(home, 0, start)
@@ -162,7 +162,7 @@ func TestNetworksAreBounded(t *testing.T) {
 	for i := range 300 {
 		r.enter(netip.MustParsePrefix(fmt.Sprintf("2001:db8:0:%x::/64", i)), uint64(i), now)
 	}
-	for i := range 300 { // the places are given back, some of them of networks that are gone
+	for i := range 300 { // gives the places back, some of them of networks that the record forgot
 		n := netip.MustParsePrefix(fmt.Sprintf("2001:db8:0:%x::/64", i))
 		r.leave(n, uint64(i))
 		r.tidy(now)
@@ -204,8 +204,8 @@ func TestWithoutAnAddressOnlyTheUserCounts(t *testing.T) {
 	}
 }
 
-// Whatever is done, never more places are taken than failures are free, and all
-// that is left at the end is the networks that are known.
+// Whatever happens, no more places are taken than there are free failures, and
+// in the end only the known networks are left.
 func TestPlacesNeverExceedWhatIsFree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		networks := []netip.Prefix{home, office, stranger(1), nowhere}
@@ -273,18 +273,18 @@ func TestADeadNodeLosesItsPlace(t *testing.T) {
 	}
 }
 
-// Whoever waited in vain comes back when there is room, not when the first of those that are
-// in the way has ended.
+// A sign-in that waited in vain is told to come back when there is room, which may be later
+// than the end of the first place in the way.
 func TestVacancyIsWhenThereIsRoom(t *testing.T) {
 	r := &record{}
-	for i := range free { // one after another, from half a second before patience ends
+	for i := range free { // begin half a second apart
 		r.enter(home, uint64(i), start.Add(time.Duration(i)*500*time.Millisecond))
 	}
 	now := start.Add(time.Second + patience)
 	if v := r.judge(home, now); v != (verdict{hold: true, vacant: placeLife - time.Second - patience}) {
 		t.Errorf("with three in the way: %+v", v)
 	}
-	r.at(home).Failures, r.at(home).Last = free-1, start.UnixMilli() // room for one, so that all three have to end
+	r.at(home).Failures, r.at(home).Last = free-1, start.UnixMilli() // leaves room for one, so all three places must end first
 	if v := r.judge(home, now); v != (verdict{hold: true, vacant: placeLife - patience}) {
 		t.Errorf("with one free: %+v", v)
 	}
@@ -294,14 +294,14 @@ func TestVacancyIsWhenThereIsRoom(t *testing.T) {
 	}
 }
 
-// As above, for the user over all networks.
+// The same for the limit of the user over all networks.
 func TestVacancyOfTheUser(t *testing.T) {
 	r := &record{}
 	for i := range accountRate.burst {
 		r.enter(stranger(i), uint64(i), start)
 	}
 	r.enter(home, 99, start.Add(time.Second))
-	r.at(home).Known = start.Add(knownLife).UnixMilli() // whose places leave the others alone
+	r.at(home).Known = start.Add(knownLife).UnixMilli() // places of a known network don't count against other networks
 	now := start.Add(patience)
 	if v := r.judge(office, now); v != (verdict{hold: true, vacant: placeLife - patience}) {
 		t.Errorf("elsewhere: %+v", v)
@@ -319,7 +319,7 @@ func TestWhatCantBeReadBeginsAnew(t *testing.T) {
 	}
 }
 
-// FuzzRecord: whatever is read can be judged, changed and written.
+// FuzzRecord: any record that can be read can be judged, changed and written.
 func FuzzRecord(f *testing.F) {
 	r := &record{}
 	r.succeed(home, 1, start)

@@ -14,8 +14,7 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// lateStore does at once what it is asked, and answers late, within the budget of who
-// asked.
+// lateStore acts at once but answers late, within the budget of the caller.
 type lateStore struct {
 	mu      sync.Mutex
 	records map[storage.GuessKey][]byte
@@ -73,8 +72,9 @@ func newLate(t *testing.T, delay time.Duration) (*lateStore, *Limiter) {
 	return s, New(s, keys, time.Now)
 }
 
-// signIn is a right password, whose hash takes so long, by a request of its own. It
-// returns what the request waited while no password of the user was hashed.
+// signIn signs in with the right password, whose hashing takes that long, in a
+// request of its own. It returns the time that the request waited while no
+// password of the user was being hashed.
 func signIn(t *testing.T, l *Limiter, hashing time.Duration) (waited time.Duration, err error) {
 	ctx, began := storage.WithBudget(t.Context(), new(storage.Budget)), time.Now()
 	d := l.desks.open(mustKey(t, l))
@@ -96,7 +96,7 @@ func signIn(t *testing.T, l *Limiter, hashing time.Duration) (waited time.Durati
 	return 0, err
 }
 
-// places are those that the user's record has.
+// places returns the number of places in the user's record.
 func places(t *testing.T, l *Limiter) int {
 	t.Helper()
 	record, err := l.store.LoadGuesses(t.Context(), mustKey(t, l))
@@ -110,8 +110,8 @@ func places(t *testing.T, l *Limiter) int {
 	return n
 }
 
-// Whoever waits at a desk, or for guesses that are under way, waits for the store when
-// that is slow. Those that had no time to be judged keep nobody out.
+// At a slow store, waiting at a desk or for guesses under way counts as waiting for
+// the store. Sign-ins that ran out of time before they were judged keep nobody out.
 func TestSignInsAtOnceWaitForASlowStoreWithinTheirBudgets(t *testing.T) {
 	for _, delay := range []time.Duration{60, 150, 200, 300, 500, 700} {
 		synctest.Test(t, func(t *testing.T) {
@@ -143,8 +143,8 @@ func TestSignInsAtOnceWaitForASlowStoreWithinTheirBudgets(t *testing.T) {
 	}
 }
 
-// To wait for passwords that are hashed costs no budget, at a store that is well, and at
-// one that seems slow, as any does to a process that has few of the processors.
+// Waiting while passwords are hashed costs no budget, both at a fast store and at one
+// that seems slow because the process gets little of the processors.
 func TestWaitingForHashesIsNoWaitForTheStore(t *testing.T) {
 	for _, row := range []struct {
 		late    time.Duration
@@ -165,7 +165,7 @@ func TestWaitingForHashesIsNoWaitForTheStore(t *testing.T) {
 	}
 }
 
-// A failure that there was no time to wait for is counted all the same.
+// A failure counts even if the request had no time left to wait for the store.
 func TestAFailureBeyondTheBudgetCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, l := newLate(t, 0)
