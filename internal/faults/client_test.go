@@ -8,27 +8,27 @@ import (
 	"time"
 )
 
-// idle is how many clients wait for load.endIdle, where there are any: what they revoke
-// then is old, and known to every replica.
+// idle is the number of clients that wait for load.endIdle, in scenarios that have
+// them. The grants that they revoke then are old, and known to every replica.
 const idle = 8
 
-// client is a user's device: it has one pair at a time, and uses it.
+// client is a user's device: it has one pair of tokens at a time, and uses it.
 type client struct {
 	*load
 	user  string
-	idle  bool // it signs in, and waits for load.endIdle
+	idle  bool // signs in, then waits for load.endIdle
 	rand  *rand.Rand
 	pair  pair
-	ended []pair // that were revoked, and acknowledged so
+	ended []pair // pairs whose revocation was acknowledged
 }
 
-// pair is what a sign-in or a refresh gave. The zero pair is none.
+// pair is the tokens of a sign-in or a refresh. The zero pair is none.
 type pair struct {
 	access, refresh string
 	given           time.Time
 }
 
-// step does one thing, by chance.
+// step does one thing, chosen at random.
 func (c *client) step() {
 	n := c.rand.IntN(100)
 	switch {
@@ -49,7 +49,8 @@ func (c *client) step() {
 	}
 }
 
-// again repeats what was not answered, as a client does, until it succeeds.
+// again repeats try until it succeeds, as a client does without an answer.
+// After patience it gives up and notes a fault.
 func (c *client) again(try func() bool) {
 	for deadline := time.Now().Add(patience); !try(); time.Sleep(retryPause) {
 		if time.Now().After(deadline) {
@@ -59,7 +60,8 @@ func (c *client) again(try func() bool) {
 	}
 }
 
-// forget drops a pair that isn't known any more, so that the user signs in again.
+// forget drops the pair if the server doesn't know it any more, so that the
+// user signs in again.
 func (c *client) forget(o outcome) {
 	if o == wrong || o == forgotten {
 		c.pair = pair{}
@@ -87,7 +89,7 @@ func (c *client) use(kind string) {
 	c.forget(o)
 }
 
-// asks is the question whether the pair is good.
+// asks returns the question whether the pair is good.
 func (c *client) asks(kind string, p pair) question {
 	q := question{kind: kind, right: goodAnswer(kind, c.user), given: p.given}
 	switch kind {
@@ -103,15 +105,16 @@ func (c *client) asks(kind string, p pair) question {
 	return q
 }
 
-// dead is the question whether the pair is dead.
+// dead returns the question whether the pair is dead.
 func (c *client) dead(kind string, p pair) question {
 	q := c.asks(kind, p)
 	q.dead, q.right = true, deadAnswer(kind)
 	return q
 }
 
-// refresh spends the refresh token, with as many tries as it takes. The access token
-// that it replaces is dead from then on, unless a master dies that has told nobody.
+// refresh spends the refresh token, with as many tries as it takes. The access
+// token that it replaces is dead from then on, unless a master dies before any
+// replica knows of the refresh.
 func (c *client) refresh() {
 	old := c.pair
 	if c.pair = c.spend(old, c.rand); c.pair != (pair{}) && !c.lossy && c.rand.IntN(4) == 0 {
@@ -119,7 +122,7 @@ func (c *client) refresh() {
 	}
 }
 
-// spend returns what follows the pair, or none when the pair was refused.
+// spend returns the pair that follows old, or none if old was refused.
 func (c *client) spend(old pair, r *rand.Rand) (next pair) {
 	c.again(func() bool {
 		a, o := c.ask(c.anyURL(r), c.asks(refresh, old))
@@ -132,7 +135,7 @@ func (c *client) spend(old pair, r *rand.Rand) (next pair) {
 	return next
 }
 
-// race spends the refresh token n times at once: all get the same pair.
+// race spends the refresh token n times at once. All must get the same pair.
 func (c *client) race(n int) {
 	old, nexts := c.pair, make([]pair, n)
 	var all sync.WaitGroup
@@ -144,8 +147,8 @@ func (c *client) race(n int) {
 	c.pair = nexts[0]
 }
 
-// revoke ends the grant, with as many tries as it takes. From the acknowledgement on
-// it is dead.
+// revoke ends the grant, with as many tries as it takes. The grant must be dead
+// from the acknowledgement on.
 func (c *client) revoke() {
 	old, done := c.pair, false
 	c.again(func() bool {
@@ -173,8 +176,8 @@ func (c *client) look(n int) {
 	}
 }
 
-// settle gets in again, as every client does after a fault, and looks at all that it
-// revoked.
+// settle checks that all revoked pairs are dead, and gets in again, as every
+// client must after a fault.
 func (c *client) settle() {
 	for _, old := range c.ended {
 		for _, kind := range []string{usersMe, introspect, refresh} {
@@ -184,7 +187,7 @@ func (c *client) settle() {
 			})
 		}
 	}
-	for range 3 { // twice at most a master has forgotten it
+	for range 3 { // a master may have forgotten the pair, twice at most
 		if c.pair == (pair{}) {
 			c.again(c.signIn)
 		}
@@ -195,7 +198,8 @@ func (c *client) settle() {
 	c.fault("%s doesn't get in again", c.user)
 }
 
-// alive reports whether the access token is good, as soon as that is answered.
+// alive asks until there is an answer, and reports whether the access token is
+// good.
 func (c *client) alive(s successor) (alive bool) {
 	c.again(func() bool {
 		a, o := c.ask(c.urls[0], question{

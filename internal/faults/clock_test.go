@@ -18,9 +18,9 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// What the test binary, run again as a node whose clock is off, is told. A program
-// without libc can't be told another time from outside, so this node is what anybody
-// may build of the packages, each with the clock that it takes.
+// The environment of the test binary when it runs as a node whose clock is off.
+// A program without libc can't be given another time from outside. So this node
+// is built of the packages, each with its clock option.
 const (
 	skewVar   = "GRANTD_FAULTS_SKEW" // a duration
 	addrVar   = "GRANTD_FAULTS_ADDR"
@@ -43,7 +43,7 @@ func skewed(d *deployment, ahead time.Duration) *node {
 	}
 }
 
-// serveSkewed is the node. It runs until it is killed.
+// serveSkewed runs the node until it is killed.
 func serveSkewed() error {
 	ahead, err := time.ParseDuration(os.Getenv(skewVar))
 	if err != nil {
@@ -88,8 +88,8 @@ func serveSkewed() error {
 	return http.Serve(l, mux)
 }
 
-// Tokens, retry windows and revocations go from one node to the other at every step,
-// in both directions.
+// At every step tokens, retry windows and revocations of one node are used at
+// the other, in both directions.
 func TestNodesWhoseClocksDiffer(t *testing.T) {
 	for _, ahead := range []time.Duration{2 * time.Second, -2 * time.Second} {
 		t.Run(ahead.String(), func(t *testing.T) {

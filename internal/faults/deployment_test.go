@@ -25,20 +25,20 @@ import (
 	"github.com/grantd/grantd/storage/redisstore"
 )
 
-// What every deployment has: clients, each with its id and "-secret" as secret, and
-// users, all with one password.
+// Every deployment has these clients, whose secrets are their ids followed by
+// "-secret", and users with one password.
 const (
-	appClient   = "app"   // whom users sign in with
+	appClient   = "app"   // with which users sign in
 	apiClient   = "api"   // which introspects
 	adminClient = "admin" // which gets the scope admin for itself
 	password    = "correct horse battery"
-	secret      = "0123456789abcdef0123456789abcdef" // the deployment's
+	secret      = "0123456789abcdef0123456789abcdef" // of the deployment
 
 	startTimeout = 20 * time.Second
 	shownLog     = 2048 // bytes of a failed node's log
 )
 
-// cheap hashing: what is tested here isn't how long a sign-in takes.
+// cheap makes hashing quick: these tests aren't about the time of a sign-in.
 var cheap = passhash.Params{Memory: 64, Time: 1, Threads: 1}
 
 // deployment is nodes on one store.
@@ -49,7 +49,7 @@ type deployment struct {
 	nodes []*node
 }
 
-// storeConfig names one of the two.
+// storeConfig names a Redis or a file.
 type storeConfig struct {
 	redis        string // URL
 	waitReplicas int
@@ -74,7 +74,7 @@ func (s storeConfig) yaml() string {
 	return text
 }
 
-// deploy fills the store and starts so many nodes on it.
+// deploy fills the store with so many users, and starts so many nodes on it.
 func deploy(t *testing.T, store storeConfig, users, nodes int) *deployment {
 	t.Helper()
 	d := &deployment{t: t, store: store}
@@ -124,7 +124,7 @@ func (d *deployment) fill(s storage.Store) error {
 	return nil
 }
 
-// urls are those of the nodes.
+// urls returns the URLs of the nodes.
 func (d *deployment) urls() (all []string) {
 	for _, n := range d.nodes {
 		all = append(all, n.url())
@@ -144,9 +144,9 @@ var program = sync.OnceValues(func() (string, error) {
 
 // node is one process of a deployment, on a port that a restart keeps.
 type node struct {
-	command []string // what to run; empty: the program
+	command []string // the command to run; empty for grantd itself
 	env     []string
-	within  []string // what runs the command, which is put behind it; may be empty
+	within  []string // a command that runs the command appended to it; may be empty
 
 	t     *testing.T
 	dir   string
@@ -181,15 +181,16 @@ func (d *deployment) add(n *node) {
 	})
 }
 
-// config is what a node runs with: the issuer is that of the first for all.
+// config returns the node's configuration. All nodes have the URL of the first
+// as issuer.
 func (d *deployment) config(n *node) string {
 	return fmt.Sprintf("issuer: %s\naddr: %s\nsecret: %s\n", d.nodes[0].url(), n.addr, secret) +
 		fmt.Sprintf("password_hash:\n  memory: %d\n  time: %d\n  threads: %d\n", cheap.Memory, cheap.Time, cheap.Threads) +
 		d.store.yaml()
 }
 
-// freeAddr finds a port that nobody listens on, below those that systems draw
-// outgoing ports from.
+// freeAddr finds a port that nobody listens on, below the range from which
+// systems take outgoing ports.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {
@@ -223,7 +224,7 @@ func (n *node) start() {
 	}
 	n.ended = make(chan struct{})
 	go func(cmd *exec.Cmd, ended chan struct{}) {
-		cmd.Wait() // its status says nothing: it is ended by SIGKILL
+		cmd.Wait() // the status tells nothing, since SIGKILL ends the process
 		close(ended)
 	}(n.cmd, n.ended)
 	n.awaitReady()
@@ -252,7 +253,7 @@ func (n *node) awaitReady() {
 
 // kill ends the node like a power cut. It may be called again.
 func (n *node) kill() {
-	n.cmd.Process.Kill() // fails only when it has ended already
+	n.cmd.Process.Kill() // fails only if the process has ended already
 	<-n.ended
 }
 
@@ -267,7 +268,8 @@ func (n *node) tail() []byte {
 	return out[bytes.IndexByte(out, '\n')+1:]
 }
 
-// causes are the errors of the log, with how often each was the cause of a 503.
+// causes returns the errors in the log that led to a 503, with the count of
+// each.
 func (n *node) causes() string {
 	out, err := os.ReadFile(n.logFile())
 	if err != nil {

@@ -17,13 +17,15 @@ import (
 	"time"
 )
 
-// onSmallDisk runs the command behind it where a directory is a disk of its own,
-// of so many bytes, with a copy of a file in it. Others see it below /proc/PID/root.
+// onSmallDisk runs the command appended to it. For that command a directory is
+// a disk of its own, of so many bytes, with a copy of a file. Other processes
+// see the disk below /proc/PID/root.
 const onSmallDisk = `mount -t tmpfs -o size=%d tmpfs '%s' && cp '%s' '%[2]s' && exec "$@"`
 
 const diskSize = 16 << 20
 
-// ownMounts is what gives a command mounts of its own, as root or as anybody.
+// ownMounts returns the command that gives another command mounts of its own,
+// whether or not the user is root.
 func ownMounts(t *testing.T) []string {
 	t.Helper()
 	var errs error
@@ -81,7 +83,8 @@ func TestTheDiskBelowSQLiteIsFull(t *testing.T) {
 	l.finish(func(ctx context.Context) ([]string, error) { return grantsIn(ctx, inside, t.TempDir()) })
 }
 
-// A disk that is too small for a copy is named: the store that is read is well.
+// When the disk is too small for the copy, the error names the copy, not the
+// store that is read.
 func TestTheDiskOfACopyIsFull(t *testing.T) {
 	const page = 4096
 	grantd, err := program()
@@ -121,8 +124,8 @@ func fill(t *testing.T, file string) {
 	}
 }
 
-// grantsIn are the grants in the database of the directory. It looks at a copy: SQLite
-// would follow /proc/PID/root out of there.
+// grantsIn returns the ids of the grants in the directory's database. It reads a copy,
+// because SQLite would follow /proc/PID/root to another directory.
 func grantsIn(ctx context.Context, dir, scratch string) (ids []string, err error) {
 	for _, name := range []string{"grantd.db", "grantd.db-wal"} {
 		b, err := os.ReadFile(filepath.Join(dir, name))

@@ -9,11 +9,12 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// A master takes along what it had not copied yet. Revocations and refreshes wait for
-// a replica (redis.wait_replicas), so none of them is lost once it was acknowledged; a
-// sign-in of the last instant may be, and its user signs in again.
+// A master that dies loses the writes that it hasn't copied yet. Revocations and
+// refreshes wait for a replica (redis.wait_replicas), so none is lost once it is
+// acknowledged. A sign-in of the last instant may be lost, and then its user signs in
+// again.
 
-// parted is how long a master is without its replicas before it dies.
+// parted is the time that a master is without its replicas before it dies.
 const parted = 400 * time.Millisecond
 
 // killParted kills the master after it has taken writes that no replica has.
@@ -48,9 +49,10 @@ func TestSentinelReplacesAMasterThatIsKilled(t *testing.T) {
 	l.finish(keysOf(trio.Master()))
 }
 
-// A master that comes back takes itself for the master still, and so does a replica
-// that hasn't heard of the new one: it may confirm what is lost when it does. So
-// wait_replicas is 2 here, all there are: whichever is chosen has confirmed.
+// A master that comes back still acts as the master. A replica that hasn't
+// heard of the new master yet still follows the old one, and may confirm a
+// write that is lost when it switches. So wait_replicas is 2 here, the number
+// of all replicas: whichever becomes master has confirmed.
 func TestSentinelReplacesAMasterThatStops(t *testing.T) {
 	s := size(t)
 	trio := redistest.Sentinel(t)
@@ -65,15 +67,16 @@ func TestSentinelReplacesAMasterThatStops(t *testing.T) {
 		l.endIdle()
 		trio.AwaitOther(old)
 		old.Cont()
-		awaitReplicas(t, trio.Master(), 2) // it is one of them then
+		awaitReplicas(t, trio.Master(), 2) // the old master is one of the replicas now
 	})
 	l.awaitService()
 	l.calm()
 	l.finish(keysOf(trio.Master()))
 }
 
-// Refreshes that would have to wait for a replica aren't begun while there is none:
-// done and not acknowledged, they would be lost to their clients with the retry window.
+// Refreshes that wait for replicas aren't begun while there is no replica. Otherwise
+// they would be done without an acknowledgement, and lost to their clients when the
+// retry window ends.
 func TestAMasterIsWithoutItsReplica(t *testing.T) {
 	s := size(t)
 	master := redistest.Single(t)
@@ -97,7 +100,7 @@ func TestAMasterIsWithoutItsReplica(t *testing.T) {
 	l.finish(keysOf(master))
 }
 
-// awaitReplicas returns when so many replicas are in step.
+// awaitReplicas waits until the master has n replicas online.
 func awaitReplicas(t *testing.T, master *redistest.Server, n int) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
@@ -108,8 +111,8 @@ func awaitReplicas(t *testing.T, master *redistest.Server, n int) {
 	t.Errorf("there aren't %d replicas", n)
 }
 
-// The master has two replicas, so that the one that takes its place has one to wait
-// for. The master never comes back.
+// The master never comes back. It has two replicas, so that the one that takes
+// its place has a replica to wait for.
 func TestClusterLosesAMaster(t *testing.T) {
 	s := size(t)
 	cluster := redistest.Cluster(t)

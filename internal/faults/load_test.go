@@ -18,19 +18,19 @@ import (
 	"time"
 )
 
-// outcome is what an answer was.
+// outcome is the kind of an answer.
 type outcome int
 
 const (
-	granted     outcome = iota // 200, and what it says is right
-	refused                    // as it has to be: of a token that is dead
+	granted     outcome = iota // 200 with the right content
+	refused                    // the right refusal of a dead token
 	unavailable                // 503 with Retry-After
-	silent                     // none: the node was killed
-	forgotten                  // refusal of a token that a master took with it: see load.lossy
+	silent                     // no answer, since the node was killed
+	forgotten                  // refusal of a token that was lost with a master: see load.lossy
 	wrong
 )
 
-// What is asked.
+// The kinds of requests.
 const (
 	signIn     = "sign-in"
 	refresh    = "refresh"
@@ -40,10 +40,10 @@ const (
 )
 
 const (
-	clientTimeout = 15 * time.Second       // of a request: whoever waits so long has no answer
-	retryPause    = 100 * time.Millisecond // of a client that was answered 503; Retry-After asks for more
-	patience      = 30 * time.Second       // of a client that tries again, before it counts as lost
-	shownFaults   = 10                     // wrong answers that are told one by one
+	clientTimeout = 15 * time.Second       // of a request; after that it counts as unanswered
+	retryPause    = 100 * time.Millisecond // of a client after a 503; shorter than Retry-After asks for
+	patience      = 30 * time.Second       // of a client that keeps trying, before it counts as lost
+	shownFaults   = 10                     // wrong answers that are reported one by one
 )
 
 // record is one answer.
@@ -56,8 +56,8 @@ type record struct {
 
 func (r record) end() time.Time { return r.begun.Add(r.took) }
 
-// load is many clients that use a deployment, one for each user, and what they were
-// answered.
+// load is many clients that use a deployment, one for each user, and the
+// answers that they got.
 type load struct {
 	t    *testing.T
 	name string
@@ -65,12 +65,12 @@ type load struct {
 	urls []string
 	http *http.Client
 
-	// mute: nodes are killed, so that some requests have no answer.
+	// mute: some requests may have no answer, because nodes are killed.
 	mute bool
 
-	// lossy: a master that dies takes along what it hadn't copied yet, but for
-	// revocations. Tokens of just before the fault's end may be unknown then: their
-	// users sign in again.
+	// lossy: a master that dies may lose the writes that it hasn't copied yet,
+	// except revocations. Then tokens issued around the fault may be unknown, and
+	// their users sign in again.
 	lossy bool
 
 	stopping atomic.Bool
@@ -79,17 +79,18 @@ type load struct {
 
 	mu         sync.Mutex
 	records    []record
-	faults     []string             // what was wrong, in words
+	faults     []string             // descriptions of what was wrong
 	successors map[string]successor // by the token that was spent
 	refreshes  int
 	revoked    int
 	begin, end time.Time // of the fault
 }
 
-// successor is what followed a refresh token, at the first time of asking.
+// successor is the first pair that followed a refresh token.
 type successor struct{ access, refresh string }
 
-// newLoad is a load of size.clients, and of idle ones for all further users; see start.
+// newLoad returns a load of size.clients busy clients, with an idle client for each
+// further user; see start.
 func newLoad(t *testing.T, name string, size scale, d *deployment) *load {
 	l := &load{
 		t: t, name: name, size: size, urls: d.urls(), successors: map[string]successor{},
@@ -106,7 +107,8 @@ func newLoad(t *testing.T, name string, size scale, d *deployment) *load {
 	return l
 }
 
-// start has every client sign in, and lets all but the idle go on from there.
+// start makes every client sign in, and lets all but the idle ones go on with
+// random steps.
 func (l *load) start() {
 	l.t.Cleanup(l.stop)
 	var in sync.WaitGroup
@@ -124,14 +126,14 @@ func (l *load) start() {
 	in.Wait()
 }
 
-// stop ends what start began, at the next step of each client.
+// stop stops the clients, each before its next step.
 func (l *load) stop() {
 	l.stopping.Store(true)
 	l.workers.Wait()
 }
 
-// endIdle has the idle clients revoke what they have had since the start, and sign in
-// again.
+// endIdle makes the idle clients revoke the grants that they have had since the
+// start, and sign in again.
 func (l *load) endIdle() {
 	for _, c := range l.clients {
 		if c.idle {
@@ -146,7 +148,7 @@ func (l *load) endIdle() {
 // calm lets the clients go on for a while without a fault.
 func (l *load) calm() { time.Sleep(l.size.calm) }
 
-// during runs what makes the fault and ends it.
+// during runs fault, which causes the fault and ends it.
 func (l *load) during(fault func()) {
 	l.mark(&l.begin)
 	fault()
@@ -159,7 +161,7 @@ func (l *load) mark(instant *time.Time) {
 	*instant = time.Now()
 }
 
-// awaitService waits until all is answered again.
+// awaitService waits until all requests are answered again.
 func (l *load) awaitService() {
 	l.t.Helper()
 	const steady = 500 * time.Millisecond // without a failure
@@ -190,14 +192,15 @@ type question struct {
 	kind  string
 	build func(base string) (*http.Request, error)
 
-	// right tells whether a 200 says what it has to, or whether any other answer is
-	// the refusal that is due.
+	// right reports whether the answer is the one wanted: a 200 with the right
+	// content, or the right refusal of a dead token.
 	right func(answer) bool
 
-	// dead: what is asked of has ended, so that only a refusal is right.
+	// dead: the token is dead, so only a refusal is right.
 	dead bool
 
-	// given is when what is asked of was given, of what a lossy fault may take.
+	// given is the time at which the token was issued. If it is zero, the
+	// answer may not be forgotten.
 	given time.Time
 }
 
@@ -268,8 +271,8 @@ func (l *load) judge(q question, a answer, retryAfter string, err error) outcome
 	return wrong
 }
 
-// mayForget reports whether the answer says no more than that the token was
-// forgotten, and that is no wonder.
+// mayForget reports whether the answer is the refusal of an unknown token, and
+// the token may have been lost in a lossy fault.
 func (l *load) mayForget(q question, a answer) bool {
 	const lag = time.Second // of a replica, behind its master
 	l.mu.Lock()
@@ -286,17 +289,17 @@ func (l *load) began() time.Time {
 	return l.begin
 }
 
-// fault keeps what is wrong.
+// fault records something that is wrong.
 func (l *load) fault(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.faults = append(l.faults, fmt.Sprintf(format, args...))
 }
 
-// anyURL is one of the nodes.
+// anyURL returns the URL of a random node.
 func (l *load) anyURL(r *rand.Rand) string { return l.urls[r.IntN(len(l.urls))] }
 
-// form is a POST by a client of the deployment.
+// form builds a POST by a client of the deployment.
 func form(path, clientID string, params url.Values) func(string) (*http.Request, error) {
 	return func(base string) (*http.Request, error) {
 		r, err := http.NewRequest(http.MethodPost, base+path, strings.NewReader(params.Encode()))
@@ -323,7 +326,8 @@ func bearer(method, path, token, body string) func(string) (*http.Request, error
 	}
 }
 
-// goodAnswer is the answer that a good token has to get.
+// goodAnswer returns a function that recognises the answer due for a good
+// token.
 func goodAnswer(kind, user string) func(answer) bool {
 	return func(a answer) bool {
 		switch {
@@ -340,7 +344,8 @@ func goodAnswer(kind, user string) func(answer) bool {
 	}
 }
 
-// deadAnswer is the answer that a token has to get whose grant has ended.
+// deadAnswer returns a function that recognises the answer due for a token
+// whose grant has ended.
 func deadAnswer(kind string) func(answer) bool {
 	return func(a answer) bool {
 		switch kind {
@@ -353,8 +358,9 @@ func deadAnswer(kind string) func(answer) bool {
 	}
 }
 
-// follow notes that one pair followed the token. A second one is a fault, unless the
-// first went with a master that died: then it must be dead.
+// follow notes the pair that followed the token. A second, different pair is a
+// fault, unless a master died that may have lost one of them: then one must be
+// dead.
 func (l *load) follow(spent string, next successor, c *client) {
 	l.mu.Lock()
 	first, known := l.successors[spent]
@@ -375,8 +381,8 @@ func (l *load) follow(spent string, next successor, c *client) {
 	}
 }
 
-// finish stops the load and checks what has to hold after any fault. remains tells
-// what is left in the store of grants that have all ended.
+// finish stops the load and checks what must hold after any fault. remains
+// returns what is left in the store after all grants have ended.
 func (l *load) finish(remains func(context.Context) ([]string, error)) {
 	l.t.Helper()
 	l.stop()
@@ -396,7 +402,7 @@ func (l *load) finish(remains func(context.Context) ([]string, error)) {
 	l.report()
 }
 
-// endAll ends all grants there are, also those whose sign-in had no answer.
+// endAll ends all grants, including those whose sign-in had no answer.
 func (l *load) endAll() {
 	l.t.Helper()
 	token := l.once(question{
@@ -407,7 +413,7 @@ func (l *load) endAll() {
 	receipt := l.once(question{
 		kind: revoke, build: bearer(http.MethodPost, "/admin/v1/revocations", token, `{"all":true}`), right: done,
 	})
-	// The token ended with all others.
+	// The admin's own token ended with all others.
 	token = l.once(question{
 		kind: signIn, build: form("/token", adminClient, url.Values{"grant_type": {"client_credentials"}, "scope": {"admin"}}),
 		right: func(a answer) bool { return a.status == http.StatusOK },
@@ -423,7 +429,7 @@ func (l *load) endAll() {
 	if verified, _ := receipt.body["verified"].(map[string]any); verified["survivors"] != 0.0 {
 		l.t.Errorf("grants survived the end of all: %s", receipt.text)
 	}
-	// The last is the one that asked.
+	// The last grant is that of the admin's new token.
 	l.once(question{
 		kind: revoke, build: form("/revoke", adminClient, url.Values{"token": {token}}), right: goodAnswer(revoke, ""),
 	})
@@ -443,7 +449,7 @@ func (l *load) once(q question) answer {
 	return answer{}
 }
 
-// report judges the figures and keeps them for the table.
+// report checks the figures and keeps them for the table.
 func (l *load) report() {
 	l.t.Helper()
 	l.mu.Lock()
@@ -469,7 +475,7 @@ func (l *load) report() {
 	}
 }
 
-// figures are what the records tell. Call it with mu held.
+// figures computes the figures of the records. Call it with mu held.
 func (l *load) figures() figures {
 	f := figures{
 		name: l.name, clients: len(l.clients), answers: map[outcome]int{},
@@ -500,8 +506,8 @@ func (l *load) figures() figures {
 	return f
 }
 
-// count is how many answers of the kinds the fault left as outcome: those of
-// requests that began while it lasted.
+// count returns how many requests of the kinds began and ended during the
+// fault, with that outcome.
 func (l *load) count(o outcome, kinds ...string) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

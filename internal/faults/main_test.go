@@ -14,18 +14,19 @@ var (
 	write = flag.String("write", "", "with -long, a Markdown file whose table to replace")
 )
 
-// maxAnswer is how long an answer may take, whatever became of the store.
+// maxAnswer is the longest time that an answer may take, whatever happened to
+// the store.
 const maxAnswer = time.Second
 
-// scale is how much there is of everything.
+// scale has the numbers and durations of a run.
 type scale struct {
 	clients   int
 	pause     time.Duration // of a client between its requests
-	calm      time.Duration // of load before a fault and after it
-	fault     time.Duration // that is as long as one likes
+	calm      time.Duration // of the load before and after a fault
+	fault     time.Duration // of a fault whose duration can be chosen
 	stopped   time.Duration // of a Redis that doesn't answer
-	alone     time.Duration // of a master without its replicas; more than a retry window is long
-	refreshes int           // of all clients, through kills of grantd
+	alone     time.Duration // of a master without its replicas; longer than a retry window in the long form
+	refreshes int           // by all clients together, while grantd is killed
 	kills     int
 
 	slack time.Duration // beyond maxAnswer, for a machine that does other things too
@@ -45,8 +46,8 @@ var (
 	}
 )
 
-// size is the scale of this run. In the short form scenarios share the machine: most
-// of their time they wait.
+// size returns the scale of this run. In the short form scenarios run in
+// parallel, since they mostly wait.
 func size(t *testing.T) scale {
 	if *long {
 		return longScale

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The only node is killed, again and again, while all clients do nothing but refresh;
-// each tries again until it has what it asked for.
+// The only node is killed again and again while all clients only refresh. Each
+// client repeats its refresh until it is answered.
 func TestANodeIsKilledWhileAllRefresh(t *testing.T) {
 	s := size(t)
 	server := durable(t)

@@ -10,11 +10,12 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// ofGrants are the patterns of all keys that grants leave: themselves, their retry
-// windows and their indexes.
+// ofGrants is the pattern of all keys that grants leave: the grants themselves,
+// their retry windows and their indexes.
 const ofGrants = "grantd:{??}[gruc]*"
 
-// keysOf counts, on all the servers, what should be gone when all grants are.
+// keysOf returns a function that lists the keys of grants on all the servers.
+// There should be none when all grants have ended.
 func keysOf(servers ...*redistest.Server) func(context.Context) ([]string, error) {
 	return func(ctx context.Context) (all []string, err error) {
 		for _, s := range servers {
@@ -32,7 +33,7 @@ func keysLike(ctx context.Context, c *redis.Client, pattern string) ([]string, e
 	return c.Keys(ctx, pattern).Result()
 }
 
-// durable is a Redis that has everything on disk before it answers.
+// durable starts a Redis that has everything on disk before it answers.
 func durable(t *testing.T) *redistest.Server {
 	t.Helper()
 	return redistest.Single(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -83,7 +84,7 @@ func TestRedisIsFull(t *testing.T) {
 	}
 	limit("1")
 	l.during(func() {
-		l.endIdle() // so that there is a revocation and a sign-in for certain
+		l.endIdle() // so that there is certainly a revocation and a sign-in
 		time.Sleep(s.fault)
 	})
 	limit("0")

@@ -11,20 +11,20 @@ import (
 	"time"
 )
 
-// The lines of the Markdown file between which the table stands.
+// The table is between these lines of the Markdown file.
 const (
 	tableBegin = "<!-- written by make faults -->\n"
 	tableEnd   = "<!-- end -->"
 )
 
-// figures are what one scenario showed.
+// figures is the result of one scenario.
 type figures struct {
 	name               string
 	clients            int
 	answers            map[outcome]int
-	longest            time.Duration // answer, while the fault lasted and until service was back
-	without            time.Duration // from the first answer that failed to the last one
-	back               time.Duration // from the fault's end to the last answer that failed
+	longest            time.Duration // the longest answer of the whole scenario
+	without            time.Duration // from the first failed answer to the last
+	back               time.Duration // from the fault's end to the last failed answer
 	refreshes, revoked int
 }
 
@@ -78,7 +78,7 @@ func replaceTable(file, table string) error {
 	return os.WriteFile(file, text, 0o644)
 }
 
-// processor is the model's name.
+// processor returns the name of the processor's model.
 func processor() string {
 	info, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(info)) {

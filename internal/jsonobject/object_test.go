@@ -30,7 +30,7 @@ func written(m members, texts []string) string {
 	return string(o.End())
 }
 
-// Whatever the texts are, the object is the one that package json writes.
+// For any texts the object is the same as from package json.
 func TestAnObjectIsWhatPackageJSONWrites(t *testing.T) {
 	texts := rapid.OneOf(rapid.StringN(0, 20, -1), rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 20), func(b []byte) string { return string(b) }),
 		rapid.SampledFrom([]string{"", `a"b`, `a\b`, "<script>&", "\u2028", "\x00", "\x7f", "\xff", "ä", "plain"}))

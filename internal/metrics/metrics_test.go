@@ -27,7 +27,8 @@ func newMetrics() *metrics.Metrics {
 	})
 }
 
-// scrape is what Prometheus reads: the series with their values, without buckets.
+// scrape returns what Prometheus reads: the series with their values, without
+// buckets.
 func scrape(t testing.TB, m *metrics.Metrics) map[string]string {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -138,7 +139,7 @@ func TestFailuresOfTheStoreHaveAKind(t *testing.T) {
 	}
 }
 
-// Of the states that a store can be in there is always exactly one.
+// Exactly one state of the store has the value 1 at any time.
 func TestTheStoreIsInOneState(t *testing.T) {
 	states := []storage.HealthState{storage.Healthy, storage.Evicting, storage.Full, storage.Refusing, storage.Partial, storage.ReadOnly, storage.Down}
 	for i, now := range states {
@@ -160,7 +161,8 @@ func TestTheStoreIsInOneState(t *testing.T) {
 	}
 }
 
-// Whatever is told, a series has labels that are known beforehand.
+// A series has only labels that are known beforehand, whatever values are
+// reported.
 func TestLabelsAreBounded(t *testing.T) {
 	m := newMetrics()
 	for _, text := range []string{"alice", "gat_secret", "x\ny"} {
@@ -212,7 +214,7 @@ func TestActsAreCounted(t *testing.T) {
 	})
 }
 
-// What every request passes through.
+// request counts one request, through all hooks that a request passes.
 func request(m *metrics.Metrics, q *metrics.Requests) {
 	q.Answered("/users/me", "GET", 200, 60*time.Microsecond)
 	m.StoreCalled(watched.Call{Method: watched.LoadGrant, Took: 40 * time.Microsecond})
@@ -226,7 +228,8 @@ func TestCountingARequestAllocatesNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkRequest is what counting costs a request that asks the store once.
+// BenchmarkRequest measures the cost of counting for a request that asks the
+// store once.
 func BenchmarkRequest(b *testing.B) {
 	m := newMetrics()
 	q := m.Requests([]string{"/token", "/users/me"})
@@ -238,7 +241,7 @@ func BenchmarkRequest(b *testing.B) {
 	})
 }
 
-// An alert on what is rare would miss its first time if its series began with 1.
+// An alert on a rare event would miss the first one if the series began with 1.
 func TestRareSeriesBeginAtZero(t *testing.T) {
 	wantSeries(t, scrape(t, newMetrics()), map[string]string{
 		`grantd_refreshes_total{result="reused"}`:         "0",

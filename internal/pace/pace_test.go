@@ -12,7 +12,8 @@ import (
 
 const ms = time.Millisecond
 
-// step is one that takes a time, and usually another.
+// step returns a step that takes the time took, and says that it usually takes
+// usual.
 func step(took, usual time.Duration) func() (time.Duration, error) {
 	return func() (time.Duration, error) {
 		time.Sleep(took)
@@ -20,7 +21,7 @@ func step(took, usual time.Duration) func() (time.Duration, error) {
 	}
 }
 
-// others do so much in a second.
+// others returns a count of others' work that grows by rate each second.
 func others(rate float64) func(context.Context) (int64, bool) {
 	began := time.Now()
 	return func(context.Context) (int64, bool) { return int64(rate * time.Since(began).Seconds()), true }
@@ -30,7 +31,7 @@ func unknown(context.Context) (int64, bool) { return 0, false }
 
 func TestPaceRestsLongWhenOthersAreBusy(t *testing.T) {
 	for name, tt := range map[string]struct {
-		rate        float64 // of others; negative: not known
+		rate        float64 // of others; negative if unknown
 		took, usual time.Duration
 		least, most time.Duration // for 20 steps
 	}{
@@ -92,7 +93,7 @@ func TestPaceRestsForNobodyWhoLeft(t *testing.T) {
 	})
 }
 
-// After a failover another node counts, from another number.
+// After a failover another node counts, and its count may be lower.
 func TestPaceTakesACountThatWentDownForBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := int64(1000)

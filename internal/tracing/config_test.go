@@ -7,8 +7,8 @@ import (
 	"github.com/grantd/grantd/internal/tracing"
 )
 
-// What the specification of OpenTelemetry says of the variables, as far as it is
-// offered.
+// The variables mean what the specification of OpenTelemetry says, as far as
+// they are supported.
 func TestTheEnvironmentTurnsTracesOn(t *testing.T) {
 	const endpoint, tracesEndpoint, exporter = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER"
 	for _, c := range []struct {

@@ -52,7 +52,7 @@ func TestDocumentIsWholeOrNotSent(t *testing.T) {
 	}
 }
 
-// RFC 9110 section 13.1.1. A cache answers others with nothing of it.
+// RFC 9110 section 13.1.1. The refusal isn't cached.
 func TestDocumentIsTheOneAskedFor(t *testing.T) {
 	d := wellknown.NewDocument(map[string]string{"a": "b"})
 	get := func(condition string) *httptest.ResponseRecorder {
@@ -74,7 +74,7 @@ func TestDocumentIsTheOneAskedFor(t *testing.T) {
 	}
 }
 
-// RFC 9110 section 5.3: of a list each member may have a line of its own.
+// RFC 9110 section 5.3: each member of a list may have a line of its own.
 func TestConditionsMayHaveMoreThanOneLine(t *testing.T) {
 	d := wellknown.NewDocument(map[string]string{"a": "b"})
 	get := func(name string, lines ...string) *httptest.ResponseRecorder {

@@ -11,7 +11,7 @@ import (
 )
 
 // The places are those of the examples in RFC 8414 section 3.1 and RFC 9728
-// section 3.1, and of their like.
+// section 3.1, and of similar identifiers.
 func TestPlaces(t *testing.T) {
 	for text, want := range map[string]struct{ base, place, url string }{
 		"https://example.com":           {"https://example.com", "/.well-known/x", "https://example.com/.well-known/x"},
@@ -60,7 +60,8 @@ func TestWhatIsNoIdentifier(t *testing.T) {
 	}
 }
 
-// Whatever is taken can be registered, and is reached by its URL as it stands.
+// The place of any accepted identifier can be registered, and its URL reaches
+// it.
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{"https://example.com/a/", "http://[::1]:1/a:b", "https://example.com/{a}", "https://a//", "https://h/%61", "https://h/a?b#c"} {
 		f.Add(text)
