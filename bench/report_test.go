@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// run is the outcome of rounds in which the servers of an endpoint had those rates.
+// run returns the outcome of rounds in which the servers of the endpoint
+// reached those rates.
 func run(endpoint string, rates map[string][]float64) outcome {
 	out := outcome{results: map[cell][]sample{}}
 	for name, values := range rates {

@@ -220,7 +220,7 @@ func TestStalePage(t *testing.T) {
 	stale("authserver/CONFORMANCE.md", "resource/CONFORMANCE.md")
 	write()
 	stale()
-	slices.Reverse(tr.stream) // the order that packages and tests end in
+	slices.Reverse(tr.stream) // packages and tests may end in any order
 	for i := 0; i < len(tr.stream); i += 2 {
 		tr.stream[i], tr.stream[i+1] = tr.stream[i+1], tr.stream[i]
 	}
@@ -236,7 +236,7 @@ func TestPage(t *testing.T) {
 	root := t.TempDir()
 	tr := newTree()
 	tr.stream = slices.Concat(tr.stream,
-		events("authserver", "TestToken/9999-1-01_9999-1-03_good/9999-1-01_deeper", "pass"), // the one above says it
+		events("authserver", "TestToken/9999-1-01_9999-1-03_good/9999-1-01_deeper", "pass"), // covered by its parent above
 		events("authserver", "TestToken/9999-1-01_a|b`c", "pass"),
 		events("cmd/m", "TestBoth_9999-1-03", "pass"),
 	)
