@@ -10,8 +10,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Under the race detector a sync.Pool forgets on purpose, so this test is not
-// built for it.
+// This test isn't built for the race detector, under which a sync.Pool drops
+// values on purpose.
 func TestTheAudienceCheckAllocatesNothing(t *testing.T) {
 	grant := storage.Grant{UserID: "usr_a", Generation: 1, Issued: signIn, AccessExpiry: signIn.Add(accessLifetime), End: signIn.Add(accessLifetime)}
 	v, token := one(t, &grant, nil)

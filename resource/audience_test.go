@@ -16,7 +16,7 @@ const (
 	otherTest = "https://other.test"
 )
 
-// identified has a guard know the resource server by these identifiers.
+// identified gives the guard these identifiers of the resource server.
 func identified(resourceID string, more ...string) func(*resource.Config) {
 	return func(c *resource.Config) { c.Resource, c.Audiences = resourceID, more }
 }
@@ -34,7 +34,7 @@ func TestATokenForAnotherResourceServerIsRefused(t *testing.T) {
 	token := a.accessToken(t, audience(otherTest))
 	for _, path := range paths {
 		t.Run("9700-2.3-03 6750-5.3-03 "+path, func(t *testing.T) {
-			for range 2 { // on every request
+			for range 2 { // the same on every request
 				before := len(a.notes())
 				a.get(t, path, "Bearer "+token).refused(t, http.StatusUnauthorized, "invalid_token")
 				if noted := a.notes()[before:]; len(noted) != 1 || !errors.Is(noted[0], resource.ErrInvalidToken) {

@@ -58,8 +58,8 @@ func TestMalformedTokens(t *testing.T) {
 	})
 }
 
-// Every character that the grammar of RFC 6750 section 2.1 allows, and every
-// other one, before the validator.
+// Tokens with each character that RFC 6750 section 2.1 allows reach the
+// validator, and tokens with any other don't.
 func TestB64TokenGrammar(t *testing.T) {
 	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 	spy := &spy{}
@@ -107,7 +107,7 @@ func TestOneTokenARequest(t *testing.T) {
 	}
 }
 
-// RFC 6750 section 2.3, which OAuth 2.1 drops.
+// RFC 6750 section 2.3: the token in the query, which OAuth 2.1 drops.
 func TestTokenInTheQuery(t *testing.T) {
 	for name, a := range map[string]*api{"default": newAPI(t), "with FormBody": newAPI(t, formBody)} {
 		token := a.accessToken(t)

@@ -8,8 +8,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// discard is a ResponseWriter that costs next to nothing, so that what is
-// measured is the handler.
+// discard is a ResponseWriter that costs next to nothing, so that the benchmark
+// measures the handler.
 type discard struct {
 	header http.Header
 	status int
@@ -51,7 +51,8 @@ func benchGuard(b *testing.B, load func(*api, storage.Grant) resource.GrantLoade
 	return g, token
 }
 
-// free is a look-up that costs nothing: what is left is the guard's own cost.
+// free is a look-up that costs nothing, so that the benchmark measures the
+// guard's own cost.
 func free(_ *api, g storage.Grant) resource.GrantLoader {
 	return loaderFunc(func() (storage.Grant, error) { return g, nil })
 }

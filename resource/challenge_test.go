@@ -11,7 +11,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// refusals collects one answer of every kind that carries a challenge.
+// refusals returns one answer of every kind that has a challenge.
 func refusals(t *testing.T, a *api) map[string]answer {
 	t.Helper()
 	expired := a.accessToken(t, func(g *storage.Grant) { g.AccessExpiry = signIn })
@@ -207,7 +207,7 @@ func TestRealm(t *testing.T) {
 	}
 }
 
-// A request may meet a middleware that has written a challenge of its own.
+// Another middleware may have written a challenge of its own before the guard.
 func TestOneChallengeOnly(t *testing.T) {
 	h := guarded(t, invalid{})
 	outer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

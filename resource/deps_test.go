@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Who imports this package gets the standard library and grantd's storage
+// This package imports only the standard library and grantd's storage
 // interfaces: no database, no toolkit.
 func TestDependencies(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()

@@ -30,7 +30,7 @@ type api struct {
 	keys    *opaque.Keyring
 	store   storage.Store
 	lookups atomic.Int64
-	fault   atomic.Pointer[error] // what look-ups answer, if anything
+	fault   atomic.Pointer[error] // the error of look-ups, if set
 	clock   atomic.Pointer[time.Time]
 
 	mu    sync.Mutex
@@ -98,7 +98,7 @@ func (a *api) notes() []error {
 	return a.noted
 }
 
-// countedLoads is the store of the API, with its look-ups counted.
+// countedLoads counts the look-ups in the store of the API.
 type countedLoads struct{ *api }
 
 func (c countedLoads) LoadGrant(ctx context.Context, id storage.GrantID) (storage.Grant, error) {
@@ -137,7 +137,7 @@ func (a *api) grant(t testing.TB, change ...func(*storage.Grant)) (g storage.Gra
 	return g, access, refresh
 }
 
-// accessToken is the access token of a fresh grant.
+// accessToken returns the access token of a new grant.
 func (a *api) accessToken(t testing.TB, change ...func(*storage.Grant)) string {
 	_, access, _ := a.grant(t, change...)
 	return access

@@ -7,7 +7,7 @@ import (
 )
 
 // A token that reaches the validator fits the grammar of RFC 6750 section 2.1
-// and stands in the header as it is; and every token that fits does reach it.
+// and is unchanged from the header. Every token that fits reaches it.
 func FuzzAuthorizationHeader(f *testing.F) {
 	for _, header := range []string{
 		"", "Bearer", "Bearer ", "Bearer a", "bearer  a==", "Bearer a b", "Bearer\ta", "Basic eDp5", "Bearer é", "Bearer =", ",Bearer a", "gat_abc",

@@ -40,8 +40,8 @@ func guarded(t testing.TB, v resource.Validator) http.Handler {
 	return g.Require()(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 }
 
-// call passes a GET with these Authorization headers by the network, whose
-// client would refuse some of them.
+// call passes a GET with these Authorization headers straight to the handler,
+// because a network client would refuse some of them.
 func call(h http.Handler, authorization ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header["Authorization"] = authorization
@@ -93,13 +93,14 @@ func TestEveryScopeIsNeeded(t *testing.T) {
 	if h := w.Header().Get("WWW-Authenticate"); !strings.Contains(h, `scope="read write"`) {
 		t.Errorf("6750-3.1-04 challenge %q, want all scopes that are needed", h)
 	}
-	// A handler of the caller's runs only now.
+	// With the scopes granted the caller's handler runs.
 	if w := call(g.Require("read", "admin")(http.NotFoundHandler()), "Bearer x"); w.Code != http.StatusNotFound {
 		t.Errorf("6749-7-02 status %d, want the handler's 404", w.Code)
 	}
 }
 
-// A validator that forgot to say whom the token speaks for accepts nobody.
+// A validator may accept a token without naming a user or a client. The guard
+// then refuses it.
 func TestATokenThatSpeaksForNobodyIsRefused(t *testing.T) {
 	v := validatorFunc(func(string) (resource.Identity, error) { return resource.Identity{Scope: "read"}, nil })
 	var told error
@@ -191,8 +192,8 @@ func TestNewNeedsAValidator(t *testing.T) {
 	}
 }
 
-// A store that can't answer says nothing of the token: a client that is told
-// 401 would throw it away.
+// When the store can't answer, the token may be good. A client that got a 401
+// would throw it away.
 func TestUnavailable(t *testing.T) {
 	for name, fault := range map[string]error{
 		"the store can't answer":               fmt.Errorf("redis: %w", storage.ErrUnavailable),

@@ -11,8 +11,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// RFC 9700 section 4.15: a client must not pass for a user, whatever the two are
-// called.
+// RFC 9700 section 4.15: a client must not pass for a user, whatever the names
+// of the two.
 func TestClientsAreToldFromUsers(t *testing.T) {
 	a := newAPI(t)
 	guard, err := resource.New(resource.Config{

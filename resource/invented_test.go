@@ -18,7 +18,7 @@ func TestInventedTokens(t *testing.T) {
 	a := newAPI(t, func(c *resource.Config) { c.Note = nil })
 	good := a.accessToken(t)
 	r := httptest.NewRequest(http.MethodGet, "/users/me", nil)
-	ask := func(token string) *httptest.ResponseRecorder { // not by the network: these are many
+	ask := func(token string) *httptest.ResponseRecorder { // not through the network, since there are many requests
 		r.Header.Set("Authorization", "Bearer "+token)
 		w := httptest.NewRecorder()
 		a.Config.Handler.ServeHTTP(w, r)
@@ -56,7 +56,7 @@ func TestInventedTokens(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 10_000 {
-			random.Read(raw[21:]) // what stands before is the key, the grant and the generation
+			random.Read(raw[21:]) // before that come the key, the grant and the generation
 			refused(t, "gat_"+base64.RawURLEncoding.EncodeToString(raw))
 		}
 	})
@@ -68,9 +68,9 @@ func TestInventedTokens(t *testing.T) {
 	}
 }
 
-// A resource server that can't learn of a token lets nobody in for it, and holds
-// nothing against the token: RFC 7662 section 4, whose introspection is a look-up
-// in the store here.
+// RFC 7662 section 4: a resource server that can't check a token lets nobody
+// in, but doesn't reject the token for good. Here the look-up in the store
+// stands for the introspection.
 func TestTheGuardFailsClosed(t *testing.T) {
 	a := newAPI(t)
 	token := "Bearer " + a.accessToken(t)

@@ -11,7 +11,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// legacyTokens knows the one token "legacy" and can't tell of "unknowable".
+// legacyTokens knows only the token "legacy", and fails for the token
+// "unknowable".
 type legacyTokens struct{ asked int }
 
 func (l *legacyTokens) AccessGrant(_ context.Context, token string) (storage.Grant, error) {

@@ -14,15 +14,16 @@ import (
 	"github.com/grantd/grantd/resource"
 )
 
-// What the tests identify the API by, and where RFC 9728 section 3 has its
-// document.
+// The identifier of the API, and the place of its document by RFC 9728 section
+// 3.
 const (
 	identifier   = "https://api.test"
 	documentPath = "/.well-known/oauth-protected-resource"
 	issuer       = "https://as.test"
 )
 
-// described gives the API an identifier, and its metadata something to tell.
+// described gives the API an identifier, and its metadata an authorization
+// server.
 func described(id string) func(*resource.Config) {
 	return func(c *resource.Config) { c.Resource, c.AuthorizationServers = id, []string{issuer} }
 }
@@ -114,8 +115,8 @@ func TestMetadataForPeople(t *testing.T) {
 	}
 }
 
-// The document can't tell of other scopes than those that are asked for, however
-// late Require is called.
+// The document lists exactly the scopes that Require was called with, however
+// late the calls are.
 func TestScopesOfTheMetadata(t *testing.T) {
 	guard, err := resource.New(resource.Config{Validator: &spy{}, Resource: identifier})
 	if err != nil {
@@ -205,7 +206,8 @@ func TestPlaceOfTheMetadata(t *testing.T) {
 	}
 }
 
-// send passes a request by the network, whose client would choose the Host.
+// send passes a request straight to the handler, because a network client would
+// choose the Host.
 func send(h http.Handler, path string, header http.Header) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, path, nil)
 	for name, values := range header {
@@ -219,7 +221,7 @@ func send(h http.Handler, path string, header http.Header) *httptest.ResponseRec
 	return w
 }
 
-// Two guards, of two resources, on one host.
+// Two guards for two resources share one host.
 func TestEveryResourceHasItsDocument(t *testing.T) {
 	mux := http.NewServeMux()
 	for _, id := range []string{identifier, identifier + "/users/me"} {

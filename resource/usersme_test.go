@@ -59,7 +59,8 @@ func TestUsersMe(t *testing.T) {
 	})
 }
 
-// A browser asks without a token whether a page may send one (Fetch standard).
+// A browser asks in a preflight, without a token, whether a page may send one
+// (Fetch standard).
 func TestPagesMayCallUsersMe(t *testing.T) {
 	a := newAPI(t)
 	page := http.Header{"Origin": {"https://spa.test"}}

@@ -36,8 +36,8 @@ func TestAccessTokensExpire(t *testing.T) {
 	}
 }
 
-// The store may keep the record of an expired token, for the refresh token is
-// still good.
+// The store keeps the record of an expired access token while the refresh token
+// is good, so the validator checks the expiry itself.
 func TestExpiryIsTheGuardsOwnAffair(t *testing.T) {
 	g := storage.Grant{Generation: 1, AccessExpiry: signIn.Add(time.Hour), End: signIn.Add(30 * time.Minute)}
 	v, token := one(t, &g, nil)
@@ -58,8 +58,8 @@ type loaderFunc func() (storage.Grant, error)
 
 func (f loaderFunc) LoadGrant(context.Context, storage.GrantID) (storage.Grant, error) { return f() }
 
-// one returns an access token of g, and validators of it by time, whose store
-// answers with g as it is then and the fault.
+// one returns an access token of g, and a function that makes a validator for a
+// given time. The validator's store answers with the current g and the fault.
 func one(t *testing.T, g *storage.Grant, fault error) (func(now time.Time) *resource.StoreValidator, string) {
 	t.Helper()
 	keys, err := opaque.NewKeyring(opaque.NewKey(1))
@@ -198,7 +198,7 @@ func TestARevokedTokenIsRefusedByTheNextRequest(t *testing.T) {
 	a.get(t, "/users/me", "Bearer "+other).want(t, http.StatusOK)
 }
 
-// A token under a key that the node couldn't load yet may be a good one.
+// A token under a key that the node couldn't load yet may be good.
 func TestATokenOfAKeyThatMayBeNewIsNotJudged(t *testing.T) {
 	secret := make([]byte, opaque.MinSecretLen)
 	sealer, err := opaque.NewSealer(secret)
@@ -224,7 +224,7 @@ func TestATokenOfAKeyThatMayBeNewIsNotJudged(t *testing.T) {
 	})
 }
 
-// keysThenNone are the keys of a store that makes one, and then is down.
+// keysThenNone is a store of keys that makes one key and then fails.
 type keysThenNone struct {
 	stored []storage.Key
 	fault  error
