@@ -47,7 +47,7 @@ func TestValidResource(t *testing.T) {
 	}
 }
 
-// What is valid stands alone in a space-separated list.
+// A valid resource is a single member of a space-separated list.
 func FuzzValidResource(f *testing.F) {
 	for _, s := range []string{"", "https://api.test", "urn:a:b", "a b", "https://a.test/#x", "https:///x", ":"} {
 		f.Add(s)

@@ -30,7 +30,8 @@ func TestAnAuditRecordHoldsWhatIsSetAndNoID(t *testing.T) {
 	}
 }
 
-// Records are written by hand: no field may be forgotten, and no text spoilt.
+// The encoder is written by hand, so this checks that no field is forgotten and
+// no text spoilt.
 func TestAnAuditRecordHoldsEveryField(t *testing.T) {
 	texts := []string{"plain", "", `"\`, "<&>", "\x00\n\x1b\x7f", "é 李 \U0001f511", "\u2028"}
 	for i := range reflect.TypeFor[AuditEvent]().NumField() {

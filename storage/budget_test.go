@@ -12,7 +12,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// call is a call of a store that takes that long, unless its context ends first.
+// call imitates a call of a store that takes that long, unless its context ends
+// first.
 func call(ctx context.Context, takes time.Duration) error {
 	b, began := storage.BudgetOf(ctx), time.Now()
 	defer func() { b.Spend(time.Since(began)) }()
@@ -35,7 +36,7 @@ func TestWaitsForTheStoreAddUpToTheBudgetAtMost(t *testing.T) {
 	const whole, longest = 950 * time.Millisecond, 800 * time.Millisecond
 	for _, row := range []struct {
 		name  string
-		takes []time.Duration // the calls, of which one after another is made until one fails
+		takes []time.Duration // the calls, made in turn until one fails
 		done  int             // how many succeed
 		total time.Duration
 	}{
@@ -67,7 +68,7 @@ func TestWaitsForTheStoreAddUpToTheBudgetAtMost(t *testing.T) {
 	}
 }
 
-// Calls that are made side by side are waits each.
+// Each of several concurrent calls counts as a wait of its own.
 func TestConcurrentWaitsCountEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := storage.WithBudget(t.Context(), new(storage.Budget))
@@ -133,8 +134,8 @@ func TestTheCallersDeadlineStands(t *testing.T) {
 	})
 }
 
-// What is finished has the values of the request, and neither its end nor its budget. How
-// long it was waited for is counted once.
+// Work under Finish has the values of the request, but neither its end nor its budget.
+// The time that the request waits for the work is counted once.
 func TestWhatIsFinishedGoesOnUnwaited(t *testing.T) {
 	const limit, whole = 2 * time.Second, 950 * time.Millisecond
 	type key struct{}
@@ -146,7 +147,7 @@ func TestWhatIsFinishedGoesOnUnwaited(t *testing.T) {
 		ctx     context.Context
 		spent   time.Duration
 		takes   time.Duration
-		returns error // of what is done
+		returns error // of the work
 		want    error
 		waited  time.Duration
 	}{
@@ -199,7 +200,7 @@ func TestWhatGoesOnInTheBackgroundIsWaitedFor(t *testing.T) {
 		if err := b.Wait(t.Context()); err != nil {
 			t.Errorf("nothing was begun: %v", err)
 		}
-		for range 2 { // it is of use again
+		for range 2 { // it can be used again
 			hungUp, hangUp := context.WithCancel(t.Context())
 			hangUp()
 			began, ended := time.Now(), new(atomic.Int32)
@@ -242,7 +243,8 @@ func TestABudgetThatIsHardlySpentAllocatesNothing(t *testing.T) {
 	}
 }
 
-// What takes several round trips has no bound of its own for all of them.
+// A call of several round trips is bounded by the whole budget, even when
+// nothing was spent before.
 func TestALongCallIsBoundedThoughNothingWasSpent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, began := new(storage.Budget), time.Now()

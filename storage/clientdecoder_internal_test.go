@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Texts that nobody decodes any more are forgotten some time.
+// A decoder forgets texts, so that it keeps a bounded number.
 func TestADecoderKeepsABoundedNumber(t *testing.T) {
 	var d ClientDecoder
 	for i := range 3 * maxDecoded {

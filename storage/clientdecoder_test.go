@@ -12,8 +12,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// fill gives every field of a record a value, lists and bytes too, so that a field that is
-// added later is tested as well.
+// fill gives every field of a record a value, lists and bytes included. So fields that are
+// added later are tested too.
 func fill(t *testing.T, v reflect.Value) {
 	t.Helper()
 	switch v.Kind() {

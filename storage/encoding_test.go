@@ -18,7 +18,7 @@ import (
 
 var signIn = time.Date(2026, 3, 1, 12, 0, 0, 123e6, time.UTC)
 
-// digest is a digest of no particular token.
+// digest returns a digest that begins with the byte and belongs to no token.
 func digest(first byte) storage.Digest {
 	d := storage.Digest{first}
 	for i := range d[1:] {
@@ -27,7 +27,7 @@ func digest(first byte) storage.Digest {
 	return d
 }
 
-// aliceGrant is what a sign-in of alice through the client demo leaves behind.
+// aliceGrant returns the grant of a sign-in of alice through the client demo.
 func aliceGrant() storage.Grant {
 	userID := base64.RawURLEncoding.EncodeToString([]byte("0123456789abcdef"))
 	return storage.Grant{
@@ -50,7 +50,7 @@ func with(change func(*storage.Grant)) storage.Grant {
 	return g
 }
 
-// serviceGrant is a grant without a user and without a refresh token.
+// serviceGrant returns a grant without a user and without a refresh token.
 func serviceGrant() storage.Grant {
 	return with(func(g *storage.Grant) {
 		g.Type, g.UserID, g.Username = storage.ClientCredentials, "", ""
@@ -73,7 +73,8 @@ func encode(t testing.TB, g storage.Grant) []byte {
 	return b
 }
 
-// byValue makes cmp compare with ==: to Digest.Equal a zero digest equals nothing.
+// byValue makes cmp compare with ==, because for Digest.Equal a zero digest
+// equals nothing.
 var byValue = cmp.Options{
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	cmp.Comparer(func(a, b storage.Digest) bool { return a == b }),
@@ -142,7 +143,7 @@ func TestAppendGrantAppends(t *testing.T) {
 	}
 }
 
-// What isn't a grant is refused when written, not found out when read.
+// A malformed grant is refused when it is written, not only when it is read.
 func TestNoGrantIsWrittenThatCantBeRead(t *testing.T) {
 	for name, g := range map[string]storage.Grant{
 		"the zero grant":                {},
@@ -169,7 +170,7 @@ func TestNoGrantIsWrittenThatCantBeRead(t *testing.T) {
 	}
 }
 
-// The store's memory is grants, so their size is a promise.
+// Most of the store's memory is grants, so their size is a promise.
 func TestSizeOfAGrant(t *testing.T) {
 	if n := len(encode(t, aliceGrant())); n > 124 {
 		t.Errorf("a grant of alice takes %d bytes, want 124 at most", n)
@@ -183,15 +184,15 @@ func TestSizeOfAGrant(t *testing.T) {
 	}
 }
 
-// An audience costs its own bytes and no more; a grant that has none pays nothing
-// (TestSizeOfAGrant).
+// An audience costs little more than its text, and a grant without one pays
+// nothing (TestSizeOfAGrant).
 func TestSizeOfAnAudience(t *testing.T) {
 	const api, both = "https://api.test", "https://api.test https://other.test"
 	without := len(encode(t, aliceGrant()))
 	for _, tt := range []struct {
 		name  string
 		grant storage.Grant
-		want  int // bytes more
+		want  int // additional bytes
 	}{
 		{"one", audience(api, api), 1 + len(api)},
 		{"two", audience(both, both), 1 + len(both)},
@@ -203,7 +204,8 @@ func TestSizeOfAnAudience(t *testing.T) {
 	}
 }
 
-// Version 1 as it was first written: stored grants must outlive an upgrade.
+// This is version 1 as it was first written: stored grants must outlive an
+// upgrade.
 func TestKnownGrant(t *testing.T) {
 	g := with(func(g *storage.Grant) { g.ID, g.Generation = storage.GrantID{}, 300 })
 	want := "\x01" + "\xac\x02" + "\x01" + "\x05" + "\x01" + // version, generation, epoch, refresh and raw user, password
@@ -285,7 +287,7 @@ func insert(b []byte, at int, s string) []byte {
 	return append(append(bytes.Clone(b[:at]), s...), b[at:]...)
 }
 
-// Stores compare by it, whatever version wrote the record.
+// Stores compare the digest, whatever version wrote the record.
 func TestTheAccessTokensDigestIsInTheRecord(t *testing.T) {
 	g := with(func(g *storage.Grant) { g.Access = digest(7) })
 	if b := encode(t, g); !bytes.Contains(b, g.Access[:]) {
@@ -368,7 +370,7 @@ func drawGrant(t *rapid.T) storage.Grant {
 	g.End = after(t, g.Created, "end")
 	if rapid.Bool().Draw(t, "refreshable") {
 		g.Refresh = drawDigest(t, "refresh")
-		g.Refresh[0] |= 1 // not the zero digest
+		g.Refresh[0] |= 1 // so that it isn't the zero digest
 		g.RefreshExpiry = after(t, g.Issued, "refresh expiry")
 	}
 	return g
@@ -378,7 +380,7 @@ func drawDigest(t *rapid.T, label string) storage.Digest {
 	return storage.Digest(rapid.SliceOfN(rapid.Byte(), 20, 20).Draw(t, label))
 }
 
-// after draws an instant up to 290 years after another.
+// after draws an instant up to 290 years after from.
 func after(t *rapid.T, from time.Time, label string) time.Time {
 	const most = 290 * 365 * 24 * int64(time.Hour/time.Millisecond)
 	return from.Add(time.Duration(rapid.Int64Range(0, most).Draw(t, label)) * time.Millisecond)
@@ -390,7 +392,8 @@ func drawAddress(t *rapid.T) netip.Addr {
 	return a
 }
 
-// Whatever decodes is a grant that encodes, and decodes again to the same.
+// Any text that decodes gives a grant that encodes, and then decodes to the
+// same grant.
 func FuzzDecodeGrant(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{1, 1, 1, 0, 1})

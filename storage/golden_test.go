@@ -18,11 +18,11 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// testdata/stored has records as they were first stored. Such a file is never
-// changed: what was stored must be read by every later version. A version that
-// writes another form gets files of its own beside these.
+// testdata/stored has records as they were first stored. Its files are never
+// changed, because every later version must read them. A version that writes
+// another form gets files of its own beside these.
 
-// golden returns the bytes of the file, whose text is hex or JSON.
+// golden returns the bytes that the file has as hex or JSON.
 func golden(t *testing.T, name string) []byte {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "stored", name))
@@ -133,7 +133,7 @@ func decode(text []byte, record any) error {
 	return fmt.Errorf("%T is no record", record)
 }
 
-// kind is the name up to its first dash or dot.
+// kind returns the name up to its first dash or dot.
 func kind(name string) string { return name[:strings.IndexAny(name, "-.")] }
 
 func TestAStoredAuditEventIsRead(t *testing.T) {
@@ -150,7 +150,7 @@ func TestAStoredAuditEventIsRead(t *testing.T) {
 	if now, _ := storage.EncodeAudit([]storage.AuditEvent{want}); len(now) != 1 || !bytes.Equal(now[0], text) {
 		t.Errorf("it is written as %s now", now)
 	}
-	// What a newer version adds to an event is no reason not to show the rest.
+	// An event with a member that a newer version added is still shown.
 	if e, err := storage.DecodeAudit("17", []byte(`{"new":1,`+string(text[1:]))); err != nil || cmp.Diff(want, e, byValue) != "" {
 		t.Errorf("with a member more: %+v, %v", e, err)
 	}
@@ -172,7 +172,7 @@ func TestDocumentsOfANewerVersionAreUnavailable(t *testing.T) {
 				record = &storage.Receipt{}
 			}
 			err := decode([]byte(changed), record)
-			if !errors.Is(err, storage.ErrUnavailable) || err.Error() != storage.ErrUnreadable.Error() { // which quotes nothing
+			if !errors.Is(err, storage.ErrUnavailable) || err.Error() != storage.ErrUnreadable.Error() { // its text quotes nothing of the record
 				t.Errorf("%s with %s: %v", name, what, err)
 			}
 		}

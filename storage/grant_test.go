@@ -26,7 +26,7 @@ func TestGrantIDs(t *testing.T) {
 	})
 	t.Run("grants without a user spread over all partitions", func(t *testing.T) {
 		var seen [storage.Partitions]bool
-		for range 10_000 { // to miss one of 256 has odds of 10^-15
+		for range 10_000 { // the odds that one of 256 never comes are 10^-15
 			seen[storage.NewGrantID("").Partition()] = true
 		}
 		if missing := slices.Index(seen[:], false); missing >= 0 {
