@@ -16,8 +16,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// A backup that is taken while sign-ins go on has all that was acknowledged before
-// it began, and is a store.
+// A backup that is taken during sign-ins is a complete store with every grant
+// that was acknowledged before the backup began.
 func TestABackupIsConsistentWhileOthersWrite(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
 	s := open(t, filepath.Join(dir, "grantd.db"))
@@ -71,8 +71,8 @@ func TestABackupIsConsistentWhileOthersWrite(t *testing.T) {
 	}
 }
 
-// Nobody needs to have the store open, and one of an older version stays so: a
-// backup is what is made before an upgrade.
+// A backup needs no server that has the store open, and doesn't migrate the
+// store, because a backup is made before an upgrade.
 func TestABackupOfAnOlderStoreChangesNothing(t *testing.T) {
 	from := version1(t)
 	to := filepath.Join(t.TempDir(), "backup.db")
@@ -92,8 +92,9 @@ func TestABackupOfAnOlderStoreChangesNothing(t *testing.T) {
 	}
 }
 
-// What is beside a store stays as it is too: nothing where its server was stopped, the log
-// where it was killed, which only the next server puts into the file.
+// The files beside the store stay as they are too. There are none if the server was
+// stopped. If it was killed there is the log, which only the next server merges into the
+// file.
 func TestABackupLeavesNothingBesideTheStore(t *testing.T) {
 	from := filepath.Join(t.TempDir(), "grantd.db")
 	s := open(t, from)
@@ -101,7 +102,7 @@ func TestABackupLeavesNothingBesideTheStore(t *testing.T) {
 	if err := s.CreateGrant(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
-	killed := t.TempDir() // a copy of the files as a server leaves them that is killed
+	killed := t.TempDir() // a copy of the files as a killed server leaves them
 	if err := os.CopyFS(killed, os.DirFS(filepath.Dir(from))); err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +133,7 @@ func TestABackupLeavesNothingBesideTheStore(t *testing.T) {
 				t.Errorf("there are %q, want %q", got, c.want)
 			}
 			for file, text := range before {
-				if !strings.HasSuffix(file, "-shm") && after[file] != text { // readers mark their place in the index
+				if !strings.HasSuffix(file, "-shm") && after[file] != text { // in the index of the log (-shm) readers mark their place
 					t.Errorf("%s was changed", file)
 				}
 			}
@@ -140,7 +141,7 @@ func TestABackupLeavesNothingBesideTheStore(t *testing.T) {
 	}
 }
 
-// contents are the files of a directory.
+// contents returns the contents of the files in a directory, by name.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -216,12 +217,13 @@ func TestRestoreMakesAStoreOfABackup(t *testing.T) {
 	}
 	names, err := filepath.Glob(filepath.Join(dir, "new", "*"))
 	hidden, err2 := filepath.Glob(filepath.Join(dir, "new", ".new-*"))
-	if err := errors.Join(err, err2); err != nil || len(names) != 3 || len(hidden) != 0 { // with -wal and -shm, since it is open
+	if err := errors.Join(err, err2); err != nil || len(names) != 3 || len(hidden) != 0 { // the store with -wal and -shm, since it is open
 		t.Errorf("in the directory: %q %q, %v", names, hidden, err)
 	}
 }
 
-// The log that a killed process left would be taken for that of the new file.
+// A log that a killed process left would be taken for the log of the restored
+// file.
 func TestRestoreRefusesWhereAStoreOrItsLogIs(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
 	backup, to := version1(t), filepath.Join(dir, "grantd.db")
@@ -249,7 +251,7 @@ func TestRestoreRefusesWhereAStoreOrItsLogIs(t *testing.T) {
 	}
 }
 
-// What is beside the store is beside what a link to it names.
+// If the path is a link, the log is beside the file that the link names.
 func TestBackupThroughALink(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "grantd.db")
 	s := open(t, path)
@@ -269,7 +271,7 @@ func TestBackupThroughALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := contents(t, killed)
-	for _, name := range []string{"grantd.db", "grantd.db-wal"} { // the index of the log (-shm) is its readers'
+	for _, name := range []string{"grantd.db", "grantd.db-wal"} { // readers may change the index of the log (-shm)
 		if before[name] == "" || after[name] != before[name] {
 			t.Errorf("%s had %d bytes, and has %d others", name, len(before[name]), len(after[name]))
 		}

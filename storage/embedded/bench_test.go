@@ -10,7 +10,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// atOnce runs do b.N times over that many goroutines.
+// atOnce runs do b.N times, spread over that many goroutines.
 func atOnce(b *testing.B, goroutines int, do func(pb *testing.PB) error) {
 	b.SetParallelism(max(1, goroutines/runtime.GOMAXPROCS(0)))
 	if goroutines == 1 {
@@ -60,7 +60,7 @@ func BenchmarkStore(b *testing.B) {
 			grants := filled(b, s, 32)
 			var worker atomic.Int64
 			atOnce(b, goroutines, func(pb *testing.PB) error {
-				g := grants[worker.Add(1)-1] // each goroutine has a grant of its own
+				g := grants[worker.Add(1)-1] // a grant of its own for each goroutine
 				for pb.Next() {
 					next := successor(g)
 					if err := s.SwapGrant(ctx, g, next, storage.Retry{}); err != nil {

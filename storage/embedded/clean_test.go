@@ -27,8 +27,8 @@ func TestTheStoreCleansItselfEveryMinute(t *testing.T) {
 	})
 }
 
-// What a request costs must not grow with what is stored: no statement may
-// read a table or an index from end to end.
+// The cost of a request must not grow with the size of the store, so no
+// statement may read a whole table or index.
 func TestNoStatementScansATable(t *testing.T) {
 	s := open(t, Memory)
 	for name, query := range map[string]string{

@@ -20,7 +20,7 @@ const crashVar = "GRANTD_EMBEDDED_CRASH"
 
 const crashWriters = 8
 
-// newGrant is a grant of the user at the client "web", good for a day.
+// newGrant returns a grant of the user at the client "web", good for a day.
 func newGrant(userID string, epoch uint32) storage.Grant {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	return storage.Grant{
@@ -31,14 +31,15 @@ func newGrant(userID string, epoch uint32) storage.Grant {
 	}
 }
 
-// successor is the next generation of the grant.
+// successor returns the next generation of the grant.
 func successor(g storage.Grant) storage.Grant {
 	g.Generation++
 	binary.BigEndian.PutUint32(g.Access[:], g.Generation)
 	return g
 }
 
-// signInForever prints the id of every grant after its call returned.
+// signInForever creates grants, and prints the id of each once the call has
+// returned.
 func signInForever(path string) {
 	s, err := Open(path)
 	if err != nil {
@@ -87,8 +88,8 @@ func TestKilledProcessLosesNothingAcknowledged(t *testing.T) {
 	t.Logf("%d acknowledged grants in 5 kills", len(acknowledged))
 }
 
-// killedAfter runs a child that signs in, kills it once it has acknowledged n
-// grants, and returns all that it acknowledged.
+// killedAfter runs a child that creates grants, kills it once it has
+// acknowledged n, and returns all that it acknowledged.
 func killedAfter(t *testing.T, path string, n int) []storage.GrantID {
 	t.Helper()
 	child := exec.Command(os.Args[0])
@@ -108,7 +109,7 @@ func killedAfter(t *testing.T, path string, n int) []storage.GrantID {
 			break
 		}
 		if ids = append(ids, id); len(ids) == n {
-			child.Process.Kill() // what it has printed by then is read on
+			child.Process.Kill() // the loop goes on to read what it has printed
 		}
 	}
 	child.Process.Kill()

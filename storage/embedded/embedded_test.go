@@ -39,7 +39,7 @@ func open(t testing.TB, path string, opts ...Option) *Store {
 	return s
 }
 
-// rows counts what the query counts, past the store's interface.
+// rows returns the count that the query selects, past the store's interface.
 func rows(t testing.TB, s *Store, query string) int {
 	t.Helper()
 	var n int
@@ -75,7 +75,7 @@ func TestContractInMemory(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storagetest.Fixture { return fixture(t, Memory) })
 }
 
-// What watches a store is in nobody's way.
+// A watched store keeps the whole contract.
 func TestContractWatched(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storagetest.Fixture {
 		f := fixture(t, Memory)

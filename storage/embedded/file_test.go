@@ -42,7 +42,7 @@ func TestAReopenedFileHasEverything(t *testing.T) {
 	g := newGrant("alice", 1)
 	for range 3 {
 		s := open(t, path)
-		if err := s.CreateGrant(t.Context(), g); err != nil { // a repeat from the second time on
+		if err := s.CreateGrant(t.Context(), g); err != nil { // repeats the same call from the second round on
 			t.Fatal(err)
 		}
 		if err := s.Close(); err != nil {
@@ -134,7 +134,8 @@ func overwrite(t *testing.T, path, text string) {
 	}
 }
 
-// RFC 6749 sections 10.3 and 10.4: whoever reads the file can present nothing.
+// RFC 6749 sections 10.3 and 10.4: a reader of the file finds nothing that can
+// be presented as a token.
 func TestTheFileHoldsNoTokenAndNoKey(t *testing.T) {
 	ctx, path := t.Context(), filepath.Join(t.TempDir(), "grantd.db")
 	s := open(t, path)
@@ -180,7 +181,7 @@ func TestTheFileHoldsNoTokenAndNoKey(t *testing.T) {
 	}
 }
 
-// onDisk is the file and its log.
+// onDisk returns the bytes of the file and of its log.
 func onDisk(t *testing.T, path string) []byte {
 	t.Helper()
 	var all []byte
@@ -210,7 +211,7 @@ func TestAClosedRetryWindowLeavesNoMixInTheFile(t *testing.T) {
 	if n := rows(t, s, "SELECT count(retry) FROM grants"); n != 0 {
 		t.Errorf("%d retries are left", n)
 	}
-	if err := s.Close(); err != nil { // folds the log into the file
+	if err := s.Close(); err != nil { // merges the log into the file
 		t.Fatal(err)
 	}
 	content, err := os.ReadFile(path)
@@ -249,7 +250,7 @@ func TestCleanTakesWhatHasExpiredAndNothingElse(t *testing.T) {
 func TestCloseFinishesTheWritesThatWait(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "grantd.db")
 	s := open(t, path)
-	unlock := lock(t, path) // so that all of them wait
+	unlock := lock(t, path) // makes all of them wait
 	grants := make([]storage.Grant, 50)
 	results := make([]error, len(grants))
 	var wg sync.WaitGroup
@@ -302,7 +303,7 @@ func TestAFailingWriteFailsAlone(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(50 * time.Millisecond) // all but the first wait as one group
+	time.Sleep(50 * time.Millisecond) // by now all writes but the first wait as one group
 	s.writers <- c
 	wg.Wait()
 	if kept := rows(t, s, "SELECT count(*) FROM grants"); kept != n-n/5 {
@@ -322,7 +323,8 @@ func TestACallerThatGoesAwayWaitsForNobody(t *testing.T) {
 	}
 }
 
-// A file that was damaged under us is no answer about a record.
+// A store whose file was damaged is unavailable. It never says that a record is
+// gone.
 func TestADamagedFileIsUnavailable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "grantd.db")
 	s := open(t, path)

@@ -8,7 +8,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// What a throttle remembers needn't be on disk at once, everything else does.
+// Guesses needn't be on disk at once; everything else must.
 func TestOnlyGuessesDoNotWaitForTheDisk(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "grantd.db"))
 	const normal, full = 1, 2

@@ -11,10 +11,10 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-const tolerable = time.Second // for an answer when the disk doesn't come to an end
+const tolerable = time.Second // for an answer when the disk never finishes
 
-// A write that hangs, as on a disk that stalls, fails those behind it in time, and
-// those that come later at once. Reads go on.
+// While a write hangs, as on a stalled disk, the writes behind it fail in time,
+// and later ones at once. Reads go on.
 func TestAStalledWriteIsUnavailableWithinASecond(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "grantd.db"))
 	g := newGrant("alice", 1)
@@ -67,7 +67,8 @@ func TestAStalledWriteIsUnavailableWithinASecond(t *testing.T) {
 	}
 }
 
-// Readers that are all busy fail a call in time: it has no deadline of its own.
+// When all readers are busy a call fails in time, though it has no deadline of
+// its own.
 func TestBusyReadersAreUnavailableWithinASecond(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "grantd.db"))
 	var lent []*conn

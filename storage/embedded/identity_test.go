@@ -16,8 +16,8 @@ import (
 	"github.com/grantd/grantd/storage/storagetest"
 )
 
-// moves are ways for a store to lose its file at path. Afterwards a store can be made or
-// opened there.
+// moves are ways in which a store loses its file at path. Afterwards a store can be made
+// or opened there.
 var moves = map[string]func(t *testing.T, path string){
 	"moved":                    func(t *testing.T, path string) { moveStore(t, path, path+".before") },
 	"moved without its log":    func(t *testing.T, path string) { rename(t, path, path+".before") },
@@ -68,7 +68,7 @@ func remove(t *testing.T, paths ...string) {
 	}
 }
 
-// inDirectory is the path of a store in a directory that can be moved.
+// inDirectory returns the path of a store in a directory that can be moved.
 func inDirectory(t *testing.T) string {
 	t.Helper()
 	return filepath.Join(t.TempDir(), "lib", "grantd.db")
@@ -81,7 +81,8 @@ func wantMoved(t *testing.T, what string, err error) {
 	}
 }
 
-// writes are of every kind; none may be acknowledged into a file that nobody will read.
+// writes has one write of every kind. None may be acknowledged if it went to a file
+// that nobody will read.
 var writes = map[string]func(context.Context, *Store, storage.Grant) error{
 	"create": func(ctx context.Context, s *Store, _ storage.Grant) error {
 		return s.CreateGrant(ctx, newGrant("bob", 1))
@@ -104,7 +105,8 @@ var writes = map[string]func(context.Context, *Store, storage.Grant) error{
 	},
 }
 
-// Not even the first write is acknowledged, though a read has looked just before.
+// Not even the first write is acknowledged, though a read has checked the file
+// just before.
 func TestNoWriteIsAcknowledgedOnceTheFileIsGone(t *testing.T) {
 	for how, move := range moves {
 		for what, write := range writes {
@@ -169,7 +171,7 @@ func TestAStoreWhoseFileIsGoneIsDownAtOnce(t *testing.T) {
 	}
 }
 
-// A look that hangs keeps only its own read waiting.
+// A check of the file that hangs keeps only its own read waiting.
 func TestReadsDoNotWaitForALookOfAnother(t *testing.T) {
 	i := &identity{files: []opened{{path: filepath.Join(t.TempDir(), "none")}}}
 	i.looking.Store(true)
@@ -195,8 +197,8 @@ func TestAClockThatWasPutBackHidesNoMove(t *testing.T) {
 	wantMoved(t, "ping", s.Ping(t.Context()))
 }
 
-// The file may have been used elsewhere meanwhile. Opened anew, it is as good as ever, and
-// nothing of what was refused is in it.
+// A file that was moved away may have been used elsewhere. So it is trusted again only
+// when it is opened anew, and then it has none of the refused writes.
 func TestAFileThatComesBackIsTrustedOnceItIsOpenedAnew(t *testing.T) {
 	path := inDirectory(t)
 	s := open(t, path)
@@ -216,7 +218,7 @@ func TestAFileThatComesBackIsTrustedOnceItIsOpenedAnew(t *testing.T) {
 	}
 }
 
-// Closing the store whose file was moved leaves the log of the new one alone.
+// Closing a store whose file was moved leaves the log of the new file alone.
 func TestClosingAMovedStoreHarmsNotTheNewOne(t *testing.T) {
 	path := inDirectory(t)
 	s := open(t, path)
@@ -267,7 +269,8 @@ func TestAStoreThatIsReplacedWhileItIsOpenedDoesNotOpen(t *testing.T) {
 	wantMoved(t, "the end of opening", i.addLog(path))
 }
 
-// Who may not look doesn't know that the file is gone: it isn't when he may again.
+// When the path can't be examined, the file may still be there: the store is
+// unavailable until the path can be examined again.
 func TestAPathThatCannotBeLookedAtIsUnavailableMeanwhile(t *testing.T) {
 	path, clock := inDirectory(t), storagetest.NewClock()
 	dir := filepath.Dir(path)
@@ -300,7 +303,7 @@ func TestAPathThatCannotBeLookedAtIsUnavailableMeanwhile(t *testing.T) {
 	}
 }
 
-// What is done to a store in its place is none of this.
+// Whatever leaves the file in its place doesn't count as a move.
 func TestWhatLeavesTheFileInItsPlaceIsNoMove(t *testing.T) {
 	path := inDirectory(t)
 	s := open(t, path)
@@ -341,8 +344,8 @@ func TestWhatLeavesTheFileInItsPlaceIsNoMove(t *testing.T) {
 	}
 }
 
-// Of many who write while the file is moved none is told that it did who began
-// afterwards.
+// While many write and the file is moved, no write that begins after the move
+// is acknowledged.
 func TestWritersBesideAMove(t *testing.T) {
 	path := inDirectory(t)
 	s := open(t, path)

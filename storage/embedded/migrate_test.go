@@ -15,9 +15,9 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// version1 makes the file that a grantd of schema 1 left: four grants of alice,
-// signed in an hour apart from the first of November on, one of bob that a revocation
-// ended, whose sweep didn't come, and one after that.
+// version1 makes a file as a grantd of schema 1 left it: four grants of alice,
+// created an hour apart from the first of November on; one grant of bob that a
+// revocation ended but no sweep deleted; and one grant of bob after that.
 func version1(t *testing.T, more ...string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "grantd.db")
@@ -50,7 +50,7 @@ func version1ID(i int) storage.GrantID {
 	return storage.GrantID(sum[:16])
 }
 
-// living are those of the six grants that load.
+// living returns the numbers of the six grants that load.
 func living(t *testing.T, s *Store) (living []int) {
 	t.Helper()
 	for i := range 6 {
@@ -67,7 +67,7 @@ func living(t *testing.T, s *Store) (living []int) {
 
 func TestAFileOfVersion1IsBroughtUpToDate(t *testing.T) {
 	ctx, path := t.Context(), version1(t)
-	for range 2 { // the second time there is nothing to do
+	for range 2 { // in the second round there is nothing to do
 		s := open(t, path, laterOn)
 		if d := cmp.Diff([]int{0, 1, 2, 3, 5}, living(t, s)); d != "" {
 			t.Errorf("grants that live (-want +got):\n%s", d)
@@ -100,7 +100,8 @@ func TestAFileOfVersion1IsBroughtUpToDate(t *testing.T) {
 	}
 }
 
-// A record that is damaged keeps nobody from the rest, and counts as old.
+// A damaged record doesn't keep the others from being migrated, and counts as
+// old.
 func TestAVersion1RecordThatCanNotBeReadIsOld(t *testing.T) {
 	id := version1ID(3)
 	s := open(t, version1(t, fmt.Sprintf(`UPDATE grants SET record = X'00' WHERE id = X'%x'`, id[:])), laterOn)

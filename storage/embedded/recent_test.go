@@ -17,7 +17,7 @@ import (
 	"github.com/grantd/grantd/storage/storagetest"
 )
 
-// kept creates a grant and loads it, so that the store keeps it.
+// kept creates a grant and loads it, so that the store keeps it in memory.
 func kept(t *testing.T, s *Store, userID string) storage.Grant {
 	t.Helper()
 	g := newGrant(userID, 1)
@@ -70,7 +70,8 @@ func TestAKeptGrantIsForgottenByEveryCommit(t *testing.T) {
 	}
 }
 
-// What was read before a commit must not be kept as if it were read after it.
+// A grant that was read before a commit must not be kept as if it was read
+// after it.
 func TestAGrantReadBesideACommitIsNotKept(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "grantd.db"))
 	g := kept(t, s, "alice")
@@ -102,7 +103,7 @@ func TestAKeptGrantExpires(t *testing.T) {
 	}
 }
 
-// The other store has the index open still.
+// The second store of the pair still has the index open.
 func TestAClosedStoreAnswersNothingThatItKept(t *testing.T) {
 	s := pair(t)[0]
 	g := kept(t, s, "alice")
@@ -122,8 +123,8 @@ func TestAClosedStoreAnswersNothingThatItKept(t *testing.T) {
 	}
 }
 
-// The file of the index is shared by the stores of a process: closing it would drop
-// the locks of the other.
+// The stores of a process share the open file of the index: closing it for one
+// would drop the locks of the other.
 func TestAStoreKeepsGrantsWhenAnotherOfTheSameFileCloses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "grantd.db")
 	s, other := open(t, path), open(t, path)
@@ -143,8 +144,8 @@ func TestAStoreKeepsGrantsWhenAnotherOfTheSameFileCloses(t *testing.T) {
 	}
 }
 
-// What becomes of a grant here must be seen, whatever another store of the process has
-// open at that path.
+// seesItsOwnCommits checks that the store sees its own deletion of a grant, whatever
+// file another store of the process has open at that path.
 func seesItsOwnCommits(t *testing.T, s *Store) {
 	t.Helper()
 	g := kept(t, s, "bob")
@@ -172,11 +173,12 @@ func TestAStoreOfAFileThatTookAnothersPlace(t *testing.T) {
 	seesItsOwnCommits(t, s)
 }
 
-// Its connections are closed, and with them the index goes, before it lets go of that.
+// A store that closes first closes its connections, and with them the index file
+// disappears. Only then does it release its index.
 func TestAStoreThatOpensWhileTheLastOneCloses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "grantd.db")
 	last := open(t, path)
-	index, err := openIndex(path) // as long as this is held, last has not let go
+	index, err := openIndex(path) // while the test holds this, the index isn't released
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +193,7 @@ func TestAStoreThatOpensWhileTheLastOneCloses(t *testing.T) {
 	seesItsOwnCommits(t, s)
 }
 
-// The index is beside the file itself.
+// If the path is a link, the index is beside the file that the link names.
 func TestAStoreThatALinkNames(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(t.TempDir(), "link.db")
@@ -202,9 +204,9 @@ func TestAStoreThatALinkNames(t *testing.T) {
 	seesItsOwnCommits(t, open(t, link))
 }
 
-// A writer that holds the file for long keeps the commit from being made by which the
-// index is tried. The store is as good without keeping anything, and keeps its locks: to
-// close the index would drop them.
+// The index is tried with a commit, which can't be made while another writer holds the
+// file for long. The store then keeps no grants, but is as good as ever. It doesn't
+// close the index, since that would drop its locks.
 func TestAStoreThatCouldNotTryItsIndexKeepsNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "grantd.db")
 	s := open(t, path)
@@ -228,7 +230,8 @@ func TestAStoreThatCouldNotTryItsIndexKeepsNothing(t *testing.T) {
 	}
 }
 
-// A file system may show a commit to who has the index in memory only.
+// On some file systems a commit may be visible only to processes that have
+// mapped the index into memory.
 func TestAnIndexThatDoesNotFollowIsNotTrusted(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "grantd.db"))
 	c := <-s.writers
@@ -300,14 +303,15 @@ func TestOnlySoManyGrantsAreKept(t *testing.T) {
 	}
 }
 
-// swapVar holds the path of the store whose one grant the test binary, run again as a
-// child, swaps swaps times.
+// swapVar holds the path of a store with one grant. The test binary, run again
+// as a child, swaps that grant up to generation swaps.
 const (
 	swapVar = "GRANTD_EMBEDDED_SWAP"
 	swaps   = 1000
 )
 
-// swapOften prints every generation after its swap returned.
+// swapOften swaps the grant, and prints each generation once its swap has
+// returned.
 func swapOften(path string) {
 	ctx := context.Background()
 	s, err := Open(path)
@@ -331,7 +335,8 @@ func swapOften(path string) {
 	}
 }
 
-// Whatever another process has acknowledged, no load that begins later misses.
+// A load never misses a swap that another process acknowledged before the load
+// began.
 func TestNoLoadMissesWhatAnotherProcessAcknowledged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "grantd.db")
 	s := open(t, path)

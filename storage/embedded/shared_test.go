@@ -13,7 +13,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// pair opens one file by two stores, as two processes would.
+// pair opens one file in two stores, as two processes would.
 func pair(t testing.TB) [2]*Store {
 	path := filepath.Join(t.TempDir(), "grantd.db")
 	return [2]*Store{open(t, path), open(t, path)}
@@ -130,8 +130,8 @@ func TestManyMayOpenANewFileAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// A process that stopped in a transaction must not make calls hang: writes end
-// as unavailable soon, those behind another one after its turn; reads go on.
+// A process that stopped in a transaction must not make calls hang. Writes soon
+// fail as unavailable, each waiting only its turn, and reads go on.
 func TestALockedFileFailsWritesSoonAndNoReads(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "grantd.db")
 	s := open(t, path)
@@ -149,7 +149,7 @@ func TestALockedFileFailsWritesSoonAndNoReads(t *testing.T) {
 			}
 		})
 	}
-	for time.Since(began) < maxBusy/2 { // while they wait
+	for time.Since(began) < maxBusy/2 { // while the writes wait
 		if _, err := s.LoadGrant(t.Context(), g.ID); err != nil {
 			t.Errorf("load: %v", err)
 		}
@@ -164,7 +164,7 @@ func TestALockedFileFailsWritesSoonAndNoReads(t *testing.T) {
 	}
 }
 
-// lock holds the write lock of the file until it is told to let go.
+// lock takes the write lock of the file, and holds it until unlock is called.
 func lock(t *testing.T, path string) (unlock func()) {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)

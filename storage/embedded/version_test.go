@@ -11,7 +11,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// What a newer version wrote is neither accepted nor said to be gone.
+// A record of a newer version is unavailable: neither accepted nor said to be
+// gone.
 func TestRecordsOfANewerVersionAreUnavailable(t *testing.T) {
 	ctx := t.Context()
 	s := open(t, filepath.Join(t.TempDir(), "grantd.db"))
@@ -48,7 +49,7 @@ func TestRecordsOfANewerVersionAreUnavailable(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// It can be ended all the same.
+	// The grant can be ended all the same.
 	if _, err := s.Revoke(ctx, storage.Target{UserID: "alice"}); err != nil {
 		t.Fatal(err)
 	}
@@ -57,8 +58,8 @@ func TestRecordsOfANewerVersionAreUnavailable(t *testing.T) {
 	}
 }
 
-// A newer process changes the tables under one that runs: from then on that one
-// answers nothing, and says why.
+// When a newer process changes the tables under a running one, every call of
+// the running one fails, and says why.
 func TestAProcessWhoseFileANewerOneChangedIsUnavailable(t *testing.T) {
 	ctx, path := t.Context(), filepath.Join(t.TempDir(), "grantd.db")
 	s := open(t, path)
@@ -96,7 +97,7 @@ func TestAProcessWhoseFileANewerOneChangedIsUnavailable(t *testing.T) {
 	}
 }
 
-// newer does to the file what a version with one more step does.
+// newer changes the file as a version with one more step of migration would.
 func newer(t *testing.T, path string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
