@@ -7,7 +7,7 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// An adopted token is one of the first generation, and nobody can spell it: its
+// An adopted token has the first generation. No text parses to it, since its
 // text is the other server's.
 func TestAdopt(t *testing.T) {
 	keys, id := newKeyring(t, 1), storage.NewGrantID("usr_alice")

@@ -8,8 +8,8 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// Under the race detector a sync.Pool forgets on purpose, so this test is not
-// built for it.
+// This test isn't built for the race detector, under which a sync.Pool drops
+// values on purpose.
 func TestParseAllocatesNothing(t *testing.T) {
 	r := newKeyring(t, 1)
 	m := mint(t, r, opaque.Access)

@@ -26,7 +26,7 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// What a look-up of the token needs beside the store.
+// BenchmarkParseDigest measures the part of a look-up outside the store.
 func BenchmarkParseDigest(b *testing.B) {
 	keys := newKeyring(b, 1)
 	text, want := keys.Mint(opaque.Access, storage.NewGrantID("u"), 1)

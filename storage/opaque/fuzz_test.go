@@ -8,8 +8,8 @@ import (
 	"github.com/grantd/grantd/storage/opaque"
 )
 
-// Every minted token parses to what it was minted from, and to nothing after a
-// change anywhere.
+// Every minted token parses to the values that it was minted from, and doesn't
+// parse after a change anywhere.
 func FuzzMintParse(f *testing.F) {
 	f.Add([]byte("0123456789abcdef"), uint32(1), false, uint16(0), byte(1))
 	f.Add([]byte{}, uint32(1<<32-1), true, uint16(79), byte('\n'))
@@ -34,7 +34,7 @@ func FuzzMintParse(f *testing.F) {
 	})
 }
 
-// Whatever parses has one spelling only: that which its bytes encode to.
+// A token that parses has only one spelling: the encoding of its bytes.
 func FuzzParse(f *testing.F) {
 	f.Add(knownRefresh)
 	f.Add("gat_BasAAAAAAAAAAAAAAAAAAM0AAAAHYD3a7gUwv8WVNM4JetaJXYzpiDoNXaSmH7ij0VNrTtk7qt8X")

@@ -115,7 +115,7 @@ func TestKeyIDsGoRound(t *testing.T) {
 			if k := rotate(t, keys); int(k.ID) != want%256 {
 				t.Fatalf("key %d was made, want %d", k.ID, want%256)
 			}
-			if want >= 200 { // keep some
+			if want >= 200 { // begin to delete old keys, but keep many
 				if err := keys.Delete(t.Context(), byte(want-199)); err != nil {
 					t.Fatal(err)
 				}
@@ -125,7 +125,7 @@ func TestKeyIDsGoRound(t *testing.T) {
 		wantMint(t, r, 299%256)
 		mustRefuse(t, r, opaque.Access, first.text, "a token of the first key of that id")
 
-		for { // until there is none left
+		for { // until no id is left
 			time.Sleep(2 * opaque.Activation)
 			if _, err := keys.Rotate(t.Context()); err != nil {
 				if !errors.Is(err, opaque.ErrKeysFull) || len(store.keys) != 256 {
@@ -137,7 +137,8 @@ func TestKeyIDsGoRound(t *testing.T) {
 	})
 }
 
-// Stores that were never rotated have one key, made at any time.
+// A store whose keys were never rotated has one key, which may have no time of
+// creation.
 func TestAStoreOfBefore(t *testing.T) {
 	sealer, key := newSealer(t), opaque.NewKey(1)
 	store := &keyStore{keys: []storage.Key{{ID: 1, Sealed: sealer.Seal(key)}}}
@@ -147,7 +148,8 @@ func TestAStoreOfBefore(t *testing.T) {
 	}
 }
 
-// However often a node is asked, it doesn't mint under a key any more that may be deleted.
+// A node doesn't mint under a key that may be deleted, however often or rarely it is asked
+// for its keyring.
 func TestNoNodeMintsUnderAKeyThatMayBeDeleted(t *testing.T) {
 	for longest := 500 * time.Millisecond; longest <= 40*time.Second; longest += 100 * time.Millisecond {
 		t.Run(longest.String(), func(t *testing.T) {
@@ -170,7 +172,8 @@ func TestNoNodeMintsUnderAKeyThatMayBeDeleted(t *testing.T) {
 	}
 }
 
-// A key may be deleted once no node mints under it any more, be it a bit behind.
+// A key may be deleted once no node mints under it any more, not even one that
+// is a bit behind.
 func TestDeletingAKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, sealer := &keyStore{}, newSealer(t)
@@ -195,7 +198,7 @@ func TestDeletingAKey(t *testing.T) {
 		wantParsed(t, r, old)
 
 		before := listed(t, keys)[0]
-		for range 2 { // again is no error
+		for range 2 { // a repetition is no error
 			if err := keys.Delete(t.Context(), 1); err != nil {
 				t.Fatal(err)
 			}
@@ -209,7 +212,8 @@ func TestDeletingAKey(t *testing.T) {
 	})
 }
 
-// A key that the nodes couldn't open would keep them from taking any other.
+// A key that the nodes can't open would keep them from loading any other new
+// key.
 func TestOnlyTheDeploymentSecretMakesKeys(t *testing.T) {
 	store, sealer := &keyStore{}, newSealer(t)
 	rotate(t, opaque.NewKeys(store, sealer, nil))
@@ -238,7 +242,7 @@ func TestKeysAreNotChangedInAnOutage(t *testing.T) {
 	}
 }
 
-// cluster is nodes on one store, each with a clock of its own.
+// cluster is several nodes on one store, each with a clock of its own.
 type cluster struct {
 	store  *keyStore
 	sealer *opaque.Sealer
@@ -255,7 +259,7 @@ func newCluster(t *testing.T, skews ...time.Duration) *cluster {
 	return c
 }
 
-// cross mints at every node and has every node parse it.
+// cross mints a token at every node, and lets every node parse it.
 func (c *cluster) cross(t *testing.T) {
 	t.Helper()
 	for i, a := range c.nodes {
@@ -268,7 +272,8 @@ func (c *cluster) cross(t *testing.T) {
 	}
 }
 
-// Whatever clocks say, a node mints under a key only when all others know it.
+// A node mints under a key only when all others know the key, whatever the
+// clocks say.
 func TestNodesAgreeThroughoutARotation(t *testing.T) {
 	for name, skews := range map[string][]time.Duration{
 		"two clocks 2 s apart":  {0, 2 * time.Second},
@@ -298,7 +303,7 @@ func TestNodesAgreeThroughoutARotation(t *testing.T) {
 	}
 }
 
-// The store may write a key long after it was told to.
+// The store may write a key long after the call.
 func TestAKeyThatIsWrittenLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 0, 0)
@@ -316,18 +321,19 @@ func TestAKeyThatIsWrittenLate(t *testing.T) {
 	})
 }
 
-// A client that lost an answer repeats its refresh at another node, which minted
-// under the old key when the first one already had the new: same pair.
+// A client that lost an answer may repeat its refresh at another node, which
+// still mints under the old key when the first node already uses the new one.
+// It gets the same pair.
 func TestARetryAcrossARotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 0, 0)
 		spent := mint(t, load(t, c.nodes[0]), opaque.Refresh)
 		time.Sleep(time.Hour)
 		load(t, c.nodes[0])
-		time.Sleep(3 * time.Second) // so much later does the other one learn of a key
+		time.Sleep(3 * time.Second) // node 1 learns of a new key this much later
 		load(t, c.nodes[1])
 		rotate(t, opaque.NewKeys(c.store, c.sealer, nil))
-		met := map[byte]bool{} // the keys that node 0 minted under while node 1 did under key 1
+		met := map[byte]bool{} // the keys of node 0 while node 1 minted under key 1
 		for range 400 {
 			time.Sleep(100 * time.Millisecond)
 			a, b := load(t, c.nodes[0]), load(t, c.nodes[1])
@@ -377,7 +383,8 @@ func TestWaitingForKeysEndsWithTheRequest(t *testing.T) {
 	})
 }
 
-// A store whose answer takes longer than a request waits has a keyring all the same.
+// The keyring is loaded even if the store takes longer to answer than a request
+// waits.
 func TestTheFirstLoadOutlivesItsRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &keyStore{hang: 500 * time.Millisecond} // three calls: it makes its first key
@@ -404,7 +411,8 @@ func (d *deletions) DeleteKey(ctx context.Context, id byte) error {
 	return d.keyStore.DeleteKey(ctx, id)
 }
 
-// What confirms a deletion deletes neither a key that there is nor the next.
+// Confirming a deletion deletes no existing key, and doesn't use the id of the
+// next key.
 func TestConfirmingADeletionDeletesNoKey(t *testing.T) {
 	all := func(but ...byte) (ids []byte) { // from the oldest on
 		for id := range 256 {

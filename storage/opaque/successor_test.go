@@ -85,8 +85,9 @@ func TestSuccessorNeedsTheKey(t *testing.T) {
 	}
 }
 
-// The values were computed by another program, like those of TestKnownTokens: a
-// retry may meet a server of the next version.
+// A retry may reach a server of the next version, so successors must not
+// change. The values were computed by another program, like those of
+// TestKnownTokens.
 func TestKnownSuccessors(t *testing.T) {
 	r := keyring(t, fixedKey(5))
 	spent, err := r.Parse(opaque.Refresh, knownRefresh)

@@ -35,7 +35,8 @@ func keyring(t testing.TB, keys ...opaque.Key) *opaque.Keyring {
 	return r
 }
 
-// fixedKey is the same at every run, for fuzzing and known answers.
+// fixedKey returns a key that is the same in every run, for fuzzing and known
+// answers.
 func fixedKey(id byte) opaque.Key {
 	k := opaque.Key{ID: id}
 	for i := range k.Data {
@@ -147,9 +148,10 @@ func TestMintedTokensAreDistinct(t *testing.T) {
 	})
 }
 
-// uniformCharacters looks at the 32 characters that spell the secret. Of 100,000
-// each of the 64 letters should come 1,562 times at every place, and strays from
-// that by 39 (one standard deviation) as a rule, and by seven times as much never.
+// uniformCharacters checks the 32 characters that spell the secret. In 100,000
+// tokens each of the 64 letters should come about 1,562 times at every place.
+// The standard deviation is 39, and a deviation of seven times that practically
+// never occurs.
 func uniformCharacters(t *testing.T) {
 	const n, letters, first, last = 100_000, 64, 4 + 28, 4 + 60
 	r, id := newKeyring(t, 1), storage.NewGrantID("user")
@@ -170,8 +172,8 @@ func uniformCharacters(t *testing.T) {
 	}
 }
 
-// randomBits counts the bits, tag apart, that take both values among tokens of
-// one grant and generation.
+// randomBits counts the bits, without the tag, that take both values among
+// tokens of one grant and generation.
 func randomBits(t *testing.T) int {
 	const tagBytes = 12
 	r, id := newKeyring(t, 1), storage.NewGrantID("user")
@@ -203,7 +205,7 @@ func rawOf(t testing.TB, text string) []byte {
 }
 
 func TestNoFlippedBitSurvives(t *testing.T) {
-	r := newKeyring(t, 1, 0, 3) // neighbours of key id 1 by one bit exist
+	r := newKeyring(t, 1, 0, 3) // ids that differ from key id 1 in one bit exist
 	for _, kind := range kinds {
 		for range 4 {
 			text := mint(t, r, kind).text
@@ -239,8 +241,8 @@ func TestNoChangedCharacterSurvives(t *testing.T) {
 			}
 		}
 	})
-	// To a decoder that skips line breaks, such a text lacks one byte, and a
-	// missing zero looks like a zero.
+	// A decoder that skips line breaks would find one byte missing in such a
+	// text, and could take the missing byte for a zero.
 	t.Run("the last character by a line break, in a token that ends in a zero byte", func(t *testing.T) {
 		text := mint(t, r, opaque.Refresh).text
 		for rawOf(t, text)[56] != 0 {
@@ -317,7 +319,7 @@ func TestNewKeyring(t *testing.T) {
 	}
 }
 
-// Tokens must go on parsing after an upgrade. The expected values were computed
+// Tokens must still parse after an upgrade. The expected values were computed
 // from the package comment by another program, in another language.
 func TestKnownTokens(t *testing.T) {
 	r := keyring(t, fixedKey(5))
