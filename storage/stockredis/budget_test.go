@@ -9,8 +9,8 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-// Looking up a stock token takes from the time that a request may wait for the store,
-// and what it left isn't exceeded.
+// The look-up of a stock token is counted in the request's budget, and doesn't
+// wait longer than the rest of it.
 func TestLookupsAreWithinTheBudgetOfTheRequest(t *testing.T) {
 	b := newBench(t)
 	token := b.issue(nil)
@@ -34,7 +34,7 @@ func TestLookupsAreWithinTheBudgetOfTheRequest(t *testing.T) {
 		t.Error("the wait wasn't counted")
 	}
 	b.redis.Cont()
-	if _, err := b.AccessGrant(t.Context(), token.Access); err != nil { // at once: no circuit is open
+	if _, err := b.AccessGrant(t.Context(), token.Access); err != nil { // succeeds at once, since no circuit is open
 		t.Errorf("another request: %v", err)
 	}
 }

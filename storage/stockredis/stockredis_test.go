@@ -18,7 +18,7 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// bench is a Redis that the stock store writes to, and a store of grantd's.
+// bench is a Redis that the stock store writes to, and a store of grantd.
 type bench struct {
 	*Store
 	t     *testing.T
@@ -64,7 +64,7 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// issue has the stock store keep a sign-in of alice's at web, changed.
+// issue stores a sign-in of alice at web, edited by change, in the stock store.
 func (b *bench) issue(change func(*models.Token)) *models.Token {
 	b.t.Helper()
 	b.n++
@@ -96,7 +96,7 @@ func (b *bench) keep(text string) storage.Grant {
 	return g
 }
 
-// left are the keys of the stock store that are there.
+// left returns the keys of the stock store that still exist.
 func (b *bench) left() (keys []string) {
 	b.t.Helper()
 	all, err := b.redis.Client().Keys(b.t.Context(), "*").Result()
@@ -162,7 +162,7 @@ func TestLivesOfStockTokens(t *testing.T) {
 	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
 	for name, test := range map[string]struct {
 		change          func(*models.Token)
-		access, refresh time.Duration // from creation to expiry; 0: refused
+		access, refresh time.Duration // from creation to expiry; 0 if the token is refused
 	}{
 		"as usual":         {nil, time.Hour, day},
 		"no expiry":        {func(t *models.Token) { t.AccessExpiresIn, t.RefreshExpiresIn = 0, 0 }, absolute, absolute},
@@ -176,7 +176,7 @@ func TestLivesOfStockTokens(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			token := b.issue(test.change)
-			for _, key := range b.left() { // what Redis has forgotten itself shows nothing
+			for _, key := range b.left() { // or Redis would delete them by itself, and the test would show nothing
 				b.redis.Client().Persist(t.Context(), key)
 			}
 			g, err := b.AccessGrant(t.Context(), token.Access)
@@ -204,7 +204,7 @@ func TestWhoMayHaveStockTokens(t *testing.T) {
 	b := newBench(t)
 	for name, test := range map[string]struct {
 		change func(*models.Token)
-		scope  string // empty: refused
+		scope  string // empty if the token is refused
 	}{
 		"an admin":                  {func(t *models.Token) { t.UserID, t.Scope = "root", "admin" }, "admin"},
 		"a user who is none":        {func(t *models.Token) { t.Scope = "admin" }, ""},
@@ -230,7 +230,7 @@ func TestSettle(t *testing.T) {
 		b := newBench(t)
 		token := b.issue(nil)
 		g := b.keep(token.Refresh)
-		for range 2 { // the answer may be lost
+		for range 2 { // twice, since the first answer may be lost
 			if err := b.Settle(t.Context(), token.Refresh, g.ID, pair); err != nil {
 				t.Fatal(err)
 			}
@@ -294,8 +294,8 @@ func TestSettle(t *testing.T) {
 	})
 }
 
-// A grant whose sign-in was ended between its beginning and its keeping is not
-// kept, whichever of the two stores was first.
+// If a sign-in is revoked after its grant was read and before the grant is
+// created, the grant is not created.
 func TestRevocationComesBetween(t *testing.T) {
 	b := newBench(t)
 	covered := b.Cover(b.inner)
@@ -315,7 +315,7 @@ func TestRevocationComesBetween(t *testing.T) {
 	}
 }
 
-// Ending access needs no memory.
+// A revocation works when Redis has no memory left.
 func TestRevocationWhenMemoryIsFull(t *testing.T) {
 	b := newBench(t)
 	covered := b.Cover(b.inner)
@@ -336,12 +336,12 @@ func TestRevocationWhenMemoryIsFull(t *testing.T) {
 	}
 }
 
-// A single grant that was ended, by who has no token of it, stays ended, whatever a
-// request does that was under way.
+// A single grant that was ended by its id, without a token, stays ended,
+// whatever a request that was under way does.
 func TestAnEndedGrantDoesNotComeBack(t *testing.T) {
 	b := newBench(t)
 	late, kept, other := b.issue(nil), b.issue(nil), b.issue(nil)
-	g, _, err := b.RefreshGrant(t.Context(), late.Refresh) // a request begins
+	g, _, err := b.RefreshGrant(t.Context(), late.Refresh) // a request begins,
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +350,7 @@ func TestAnEndedGrantDoesNotComeBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := b.inner.CreateGrant(t.Context(), g); err != nil { // it goes on
+	if err := b.inner.CreateGrant(t.Context(), g); err != nil { // and goes on
 		t.Fatal(err)
 	}
 	if err := b.Settle(t.Context(), late.Refresh, g.ID, storage.Digest{1}); !errors.Is(err, storage.ErrNotFound) {
@@ -369,7 +369,7 @@ func TestAnEndedGrantDoesNotComeBack(t *testing.T) {
 	}
 }
 
-// A revocation of what was before an instant spares the tokens made since.
+// A revocation of the tokens from before an instant spares later ones.
 func TestRevocationBefore(t *testing.T) {
 	hour := func(ago int) func(*models.Token) {
 		return func(t *models.Token) {
@@ -415,7 +415,8 @@ func TestRevocationBefore(t *testing.T) {
 	}
 }
 
-// What the stock server took back of a sign-in isn't brought back by moving it.
+// If the stock server revoked one token of a sign-in, moving the sign-in
+// doesn't bring that token back.
 func TestMoveWhatIsLeftOfASignIn(t *testing.T) {
 	b := newBench(t)
 	noRefresh, noAccess := b.issue(nil), b.issue(nil)
@@ -446,8 +447,8 @@ func TestMoveWhatIsLeftOfASignIn(t *testing.T) {
 func accessErr(_ storage.Grant, err error) error          { return err }
 func refreshErr(_ storage.Grant, _ bool, err error) error { return err }
 
-// A record is believed only where it names tokens: a made-up one mustn't lead to
-// somebody else's keys.
+// A record is trusted only if it names the tokens that lead to it. A forged one
+// must not lead to other keys.
 func TestRecordsThatLie(t *testing.T) {
 	b := newBench(t)
 	c := b.redis.Client()
@@ -493,7 +494,7 @@ func TestRecordsThatLie(t *testing.T) {
 		t.Errorf("moving one that was made in the future: %+v, %v", moved, err)
 	}
 
-	// The sibling's key leads elsewhere: it is left alone.
+	// The key of the sibling token has another content, so it is left alone.
 	if err := c.RPush(t.Context(), "p:THEIRS", "x").Err(); err != nil {
 		t.Fatal(err)
 	}
