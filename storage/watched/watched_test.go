@@ -15,7 +15,8 @@ import (
 	"github.com/grantd/grantd/storage/watched"
 )
 
-// open is a watched store in memory, and what was told of it since it was asked.
+// open returns a watched store in memory, and a function that returns the calls
+// that were reported since it was last called.
 func open(t *testing.T) (storage.Store, func() []watched.Call) {
 	t.Helper()
 	inner, err := embedded.Open(embedded.Memory)
@@ -81,8 +82,8 @@ func TestNobodyNeedsToBeTold(t *testing.T) {
 	}
 }
 
-// given are arguments that a store doesn't refuse unseen. One after another of a kind
-// is taken.
+// given returns arguments, by type, that a store doesn't refuse without
+// looking. The arguments of a type are used in order.
 func given() map[reflect.Type][]any {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	g := storage.Grant{
@@ -101,9 +102,9 @@ func given() map[reflect.Type][]any {
 	}
 }
 
-// everyMethod are the methods of the interface but Close, those that it gets some day
-// too. Each is called with what is given, and with nothing in its other arguments: the
-// store may refuse that. What comes last of its results is returned, if it is an error.
+// everyMethod yields each method of the interface but Close, including future ones. A
+// method is called with the arguments of given, and with zero values for the others,
+// which the store may refuse. Its last result is returned if that is an error.
 func everyMethod(s storage.Store) iter.Seq2[string, func(context.Context) error] {
 	return func(yield func(string, func(context.Context) error) bool) {
 		for method := range reflect.TypeFor[storage.Store]().Methods() {
@@ -139,8 +140,8 @@ func snake(name string) string {
 	return strings.ToLower(regexp.MustCompile(`([a-z])([A-Z])`).ReplaceAllString(name, "${1}_${2}"))
 }
 
-// A method that handed on the context of its caller would have the store do what
-// there is no time for.
+// A method that passed on the context of its caller would let the store go on
+// when the budget is spent.
 func TestEveryMethodIsBoundedByTheBudget(t *testing.T) {
 	inner, err := embedded.Open(embedded.Memory)
 	if err != nil {
