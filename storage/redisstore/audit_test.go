@@ -8,7 +8,8 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// What failed is no repetition when it is tried again.
+// An append that failed may be tried again, and doesn't count as a repetition
+// then.
 func TestEventsThatFailedCanBeAppendedAgain(t *testing.T) {
 	server := redistest.Single(t)
 	s, _ := open(t, server.URL())
@@ -30,7 +31,7 @@ func TestEventsThatFailedCanBeAppendedAgain(t *testing.T) {
 	}
 }
 
-// The marks of what was appended go by themselves.
+// The marks that recognise repeated appends expire by themselves.
 func TestMarksOfTheTrailExpire(t *testing.T) {
 	server := redistest.Single(t)
 	s, _ := open(t, server.URL())

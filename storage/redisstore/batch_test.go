@@ -67,8 +67,8 @@ func loadsOwn(t *testing.T, s *Store, g storage.Grant) {
 	}
 }
 
-// Who comes late in a crowd that one flight never holds isn't refused for the time that
-// others waited.
+// When a crowd never fits in one flight, a late caller isn't refused because of the
+// time that others have waited.
 func TestACrowdThatOneFlightNeverHoldsIsServed(t *testing.T) {
 	proxy := redistest.Slow(t, redistest.Single(t))
 	s, clock := open(t, proxy.URL())
@@ -86,8 +86,8 @@ func TestACrowdThatOneFlightNeverHoldsIsServed(t *testing.T) {
 	wg.Wait()
 }
 
-// A flight that can't be back in time isn't sent: it would cost its connection. On a busy
-// machine one may be late all the same, so a crowd gets another try.
+// A flight that can't be back in time isn't sent, since that would cost its connection.
+// On a busy machine a flight may be late all the same, so the test has several tries.
 func TestACrowdThatASlowRedisCantServeIsRefusedInTime(t *testing.T) {
 	var err error
 	for range 5 {
@@ -103,7 +103,7 @@ func refuseSlowCrowd(t *testing.T) error {
 	proxy := redistest.Slow(t, redistest.Single(t))
 	s, clock := open(t, proxy.URL())
 	g := mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour))
-	proxy.Delay(callTimeout / 5) // the third flight still leaves in time
+	proxy.Delay(callTimeout / 5) // so that the third flight still leaves in time
 	var served, refused atomic.Int32
 	var other atomic.Pointer[error]
 	var wg sync.WaitGroup
@@ -132,7 +132,7 @@ func refuseSlowCrowd(t *testing.T) error {
 	return nil
 }
 
-// What waits is bounded, however slow the server is.
+// The number of commands that wait is bounded, however slow the server is.
 func TestTheCommandsThatWaitAreBounded(t *testing.T) {
 	b := &batcher{crowd: few + 1, leading: true} // a flight that never lands
 	for i := range maxWaiting {
@@ -162,7 +162,7 @@ func TestAFlightIsDueWhenItsFirstCommandIs(t *testing.T) {
 	}
 }
 
-// batchers are all that there are.
+// batchers returns all batchers of the store.
 func (s *sharing) batchers() []*batcher {
 	if s.one != nil {
 		return []*batcher{s.one}
@@ -174,8 +174,8 @@ func (s *sharing) batchers() []*batcher {
 	return all
 }
 
-// While slots move, a node answers some commands of a pipeline with where to ask, or
-// to try again.
+// While slots move, a node answers some commands of a pipeline with a
+// redirection, or with a request to try again.
 func TestACrowdFollowsTheSlotsOfACluster(t *testing.T) {
 	cluster := redistest.Cluster(t)
 	s, clock := open(t, cluster.URL())
@@ -201,7 +201,7 @@ func TestACrowdFollowsTheSlotsOfACluster(t *testing.T) {
 	wg.Wait()
 }
 
-// One node that stalls holds up who asks for what is there, and nobody else.
+// A stalled node holds up only the callers that ask for its own keys.
 func TestACrowdWaitsForNoOtherNodeOfACluster(t *testing.T) {
 	cluster, s, grants := spread(t)
 	stalled := cluster.Nodes[1]
@@ -239,8 +239,8 @@ func TestACrowdWaitsForNoOtherNodeOfACluster(t *testing.T) {
 	}
 }
 
-// settled waits until the batcher has nothing left to do, and returns how large
-// a crowd it remembers.
+// settled waits until the batcher has nothing left to do, and returns the size
+// of the crowd that it remembers.
 func settled(t *testing.T, b *batcher) (crowd int) {
 	t.Helper()
 	for range 200 {
@@ -257,7 +257,7 @@ func settled(t *testing.T, b *batcher) (crowd int) {
 	return crowd
 }
 
-// A crowd that has gone doesn't make the few who stay wait for each other.
+// When a crowd has gone, the few callers that stay don't wait for each other.
 func TestACrowdIsForgotten(t *testing.T) {
 	s, _ := open(t, redistest.Single(t).URL())
 	b := s.shared.one
@@ -281,7 +281,7 @@ func TestSharedLoadsFailInTimeAndRecover(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 100 {
 		ctx, want := context.Background(), storage.ErrUnavailable
-		if i%2 == 0 { // one that gives up doesn't take the others along
+		if i%2 == 0 { // a caller that gives up must not make the others fail
 			impatient, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 			defer cancel()
 			ctx, want = impatient, context.DeadlineExceeded

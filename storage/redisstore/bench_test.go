@@ -51,8 +51,8 @@ func BenchmarkStore(b *testing.B) {
 	}
 }
 
-// swapper returns a function that refreshes a grant of its own for every
-// caller that is at it.
+// swapper returns a function that refreshes a grant. Concurrent callers each
+// get a grant of their own.
 func swapper(b *testing.B, s *Store, g storage.Grant) func(context.Context) error {
 	free := sync.Pool{New: func() any {
 		g.ID = storage.NewGrantID(g.UserID)
@@ -69,7 +69,7 @@ func swapper(b *testing.B, s *Store, g storage.Grant) func(context.Context) erro
 	}
 }
 
-// together shares b.N calls among the callers.
+// together makes b.N calls, shared among so many concurrent callers.
 func together(b *testing.B, callers int, run func(context.Context) error) {
 	var left atomic.Int64
 	left.Store(int64(b.N))

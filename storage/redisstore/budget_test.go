@@ -13,8 +13,8 @@ import (
 	"github.com/grantd/grantd/storage/watched"
 )
 
-// callsOfSeveralTrips are calls that take three round trips or more, where Redis knows
-// none of the scripts. Each is of a user alice and her grant.
+// callsOfSeveralTrips are calls that take three round trips or more while Redis knows
+// none of the scripts.
 var callsOfSeveralTrips = []struct {
 	name     string
 	replicas int
@@ -33,17 +33,17 @@ var callsOfSeveralTrips = []struct {
 	{"deletion of a client", 0, func(ctx context.Context, s storage.Store, _ storage.Grant) error { return s.DeleteClient(ctx, "web") }},
 }
 
-// swapSecond swaps the grant as if another had been faster.
+// swapSecond swaps the grant as if another swap had been faster.
 func swapSecond(ctx context.Context, s storage.Store, g storage.Grant) error {
 	g.Access = storage.Digest{1}
 	return s.SwapGrant(ctx, g, next(g), storage.Retry{})
 }
 
-// A request whose first calls were answered at once may find Redis slow in the middle.
-// Then a call that takes several round trips ends when a request may wait no longer.
+// Redis may become slow in the middle of a request. Then a call of several round trips
+// ends when the request may wait no longer.
 func TestACallOfSeveralRoundTripsTakesNoLongerThanARequestMay(t *testing.T) {
 	const (
-		delay = 330 * time.Millisecond // three are too many
+		delay = 330 * time.Millisecond // three of them are too many
 		most  = 950*time.Millisecond + 100*time.Millisecond
 	)
 	master := redistest.Single(t)
@@ -53,7 +53,7 @@ func TestACallOfSeveralRoundTripsTakesNoLongerThanARequestMay(t *testing.T) {
 	begin := make(chan struct{})
 	var calls sync.WaitGroup
 	for _, tt := range callsOfSeveralTrips {
-		s, clock := openConfirmed(t, proxy.URL(), tt.replicas) // of its own, so that none shares its trips
+		s, clock := openConfirmed(t, proxy.URL(), tt.replicas) // a store for each call, so that the calls share no round trips
 		expectRecovery(t, 5*time.Second, func() error { return s.DeleteGrant(t.Context(), storage.NewGrantID("")) })
 		g := mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour))
 		calls.Go(func() {

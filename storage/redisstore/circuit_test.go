@@ -18,12 +18,13 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// atOnce is what a call takes that isn't sent.
+// atOnce is the longest time of a call that isn't sent.
 const atOnce = 50 * time.Millisecond
 
 func tripped(s *Store) bool { return s.tripped.Load() > 0 }
 
-// stalledStore is a store whose Redis has stalled, and a call of it has failed.
+// stalledStore returns a store whose Redis has stalled, and one call of which
+// has failed because of that.
 func stalledStore(t *testing.T) (*Store, *redistest.Server, storage.Grant) {
 	t.Helper()
 	server := redistest.Single(t)
@@ -40,8 +41,8 @@ func stalledStore(t *testing.T) (*Store, *redistest.Server, storage.Grant) {
 	return s, server, g
 }
 
-// After the first call that Redis didn't answer no other waits: a request that
-// needs many has its answer within a second.
+// After the first call that Redis doesn't answer, no other call waits. So even
+// a request of many calls is answered within a second.
 func TestAnOpenCircuitFailsEveryCallAtOnceAndClosesByItself(t *testing.T) {
 	s, server, g := stalledStore(t)
 	if got := s.Health(t.Context()); got != (storage.Health{State: storage.Down, Open: true}) {
@@ -63,8 +64,8 @@ func TestAnOpenCircuitFailsEveryCallAtOnceAndClosesByItself(t *testing.T) {
 	}
 }
 
-// Whoever reads the error knows what to look for, also where the call that failed was
-// another's.
+// The error of an open circuit names the cause, even to a caller whose own call
+// wasn't the one that failed.
 func TestAnOpenCircuitTellsWhyItOpened(t *testing.T) {
 	server := redistest.Single(t)
 	s, clock := open(t, server.URL())
@@ -81,7 +82,7 @@ func TestAnOpenCircuitTellsWhyItOpened(t *testing.T) {
 	}
 }
 
-// The circuit needs no calls to close, and nothing of it is left after Close.
+// The circuit closes without further calls, and no probe is left after Close.
 func TestAnOpenCircuitIsProbedOneAtATime(t *testing.T) {
 	s, server, _ := stalledStore(t)
 	server.Restart()
@@ -117,8 +118,8 @@ func await(t *testing.T, what string, done func() bool) {
 	t.Fatalf("%s: not within 20s", what)
 }
 
-// Once Redis is slow a crowd's flights leave with less time than a call may take. That
-// they don't come back is Redis's fault all the same.
+// When Redis is slow, the flights of a crowd leave with less time than a call may
+// take. If they don't come back, that still counts as silence of Redis.
 func TestAStallAfterSlownessOpensTheCircuitOfACrowd(t *testing.T) {
 	proxy := redistest.Slow(t, redistest.Single(t))
 	s, clock := open(t, proxy.URL())
@@ -128,7 +129,7 @@ func TestAStallAfterSlownessOpensTheCircuitOfACrowd(t *testing.T) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	await(t, "an open circuit", func() bool {
-		wg.Go(func() { _, _ = s.LoadGrant(t.Context(), g.ID) }) // what matters is that they come evenly
+		wg.Go(func() { _, _ = s.LoadGrant(t.Context(), g.ID) }) // the results don't matter, only that calls come evenly
 		if time.Since(began) > 2*callTimeout {
 			proxy.Delay(time.Hour)
 		}
@@ -139,7 +140,7 @@ func TestAStallAfterSlownessOpensTheCircuitOfACrowd(t *testing.T) {
 	}
 }
 
-// That a caller gave up says nothing of Redis.
+// A caller that gives up is no sign that Redis is down.
 func TestCallersWhoGiveUpOpenNoCircuit(t *testing.T) {
 	server := redistest.Single(t)
 	s, clock := open(t, server.URL())
@@ -165,12 +166,13 @@ func TestCallersWhoGiveUpOpenNoCircuit(t *testing.T) {
 	}
 }
 
-// unaware is a context that hasn't noticed yet that its deadline is over.
+// unaware is a context whose deadline is over, but which isn't done yet.
 type unaware struct{ context.Context }
 
 func (unaware) Deadline() (time.Time, bool) { return time.Now().Add(-time.Microsecond), true }
 
-// A caller's deadline is one of the connection too, which may notice first.
+// A caller's deadline also applies to the connection, which may notice it
+// first.
 func TestACallersDeadlineOpensNoCircuit(t *testing.T) {
 	client := redis.NewClient(&redis.Options{})
 	defer client.Close()
@@ -185,7 +187,8 @@ func TestACallersDeadlineOpensNoCircuit(t *testing.T) {
 	}
 }
 
-// Connections break for many a reason; while new ones work nobody has to notice.
+// Connections break for many reasons. While new ones work, the circuit stays
+// closed.
 func TestBrokenConnectionsOpenNoCircuit(t *testing.T) {
 	server := redistest.Single(t)
 	s, clock := open(t, server.URL())
@@ -217,7 +220,7 @@ func TestBrokenConnectionsOpenNoCircuit(t *testing.T) {
 	wg.Wait()
 }
 
-// An answer that says no is an answer, however often.
+// A refusal is an answer too, however often it comes.
 func TestRefusalsOpenNoCircuit(t *testing.T) {
 	password := redistest.Single(t, "--requirepass", "hunter2")
 	s, clock := open(t, strings.Replace(password.URL(), "hunter2", "wr0ng", 1))
@@ -234,7 +237,7 @@ func TestRefusalsOpenNoCircuit(t *testing.T) {
 	}
 }
 
-// Many requests during a stall leave behind no more than a second's worth of them.
+// During a stall no more requests pile up than arrive within a second.
 func TestAStallPilesUpNothing(t *testing.T) {
 	server := redistest.Single(t)
 	s, clock := open(t, server.URL())
@@ -244,7 +247,7 @@ func TestAStallPilesUpNothing(t *testing.T) {
 	idle := runtime.NumGoroutine()
 	var wg sync.WaitGroup
 	var slowest atomic.Int64
-	most, late := 0, 0 // goroutines, in all and from the second second on
+	most, late := 0, 0 // goroutines: the maximum over the whole time, and from the second second on
 	tick := time.NewTicker(time.Second / rate)
 	defer tick.Stop()
 	for i := range rate * seconds {
@@ -280,7 +283,7 @@ func TestAStallPilesUpNothing(t *testing.T) {
 	expectRecovery(t, time.Second, func() error { _, err := s.LoadGrant(t.Context(), g.ID); return err })
 }
 
-// What is beyond the bound fails at once, though the circuit is closed.
+// Calls beyond the bound fail at once, though the circuit is closed.
 func TestABoundedNumberOfCallsWaits(t *testing.T) {
 	server := redistest.Single(t)
 	s, clock := open(t, server.URL())
@@ -301,7 +304,7 @@ func TestABoundedNumberOfCallsWaits(t *testing.T) {
 	}
 	close(start)
 	wg.Wait()
-	const greetings = 100 // of new connections, which are calls too
+	const greetings = 100 // of new connections, which count as calls too
 	if n := crowded.Load(); n == 0 || n > maxFlying+greetings {
 		t.Errorf("%d of %d calls failed at once, want about %d", n, 2*maxFlying, maxFlying)
 	}
@@ -309,7 +312,7 @@ func TestABoundedNumberOfCallsWaits(t *testing.T) {
 	expectRecovery(t, time.Second, func() error { _, err := s.LoadRetry(t.Context(), g.ID); return ignore(err) })
 }
 
-// ignore lets pass that there is no such record.
+// ignore returns err, but nil for ErrNotFound.
 func ignore(err error) error {
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil
@@ -341,7 +344,7 @@ func TestAStalledNodeOfAClusterTakesNoOtherAlong(t *testing.T) {
 	if served == 0 || served == 3*len(grants) {
 		t.Errorf("%d of %d served", served, 3*len(grants))
 	}
-	if len(slow) > 3 || slices.Max(append(slow, 0)) > tolerable { // some again, as go-redis asks another node now and then
+	if len(slow) > 3 || slices.Max(append(slow, 0)) > tolerable { // more than one, since go-redis sometimes asks another node
 		t.Errorf("%d calls were slow: %v", len(slow), slow)
 	}
 	if got := s.Health(t.Context()); got != (storage.Health{State: storage.Partial, Open: true}) {
@@ -353,7 +356,7 @@ func TestAStalledNodeOfAClusterTakesNoOtherAlong(t *testing.T) {
 	}
 }
 
-// The probes of an open circuit notice that a replica took the place of its master.
+// The probes of an open circuit notice that a replica has replaced its master.
 func TestAReplicaOfAClusterTakesOver(t *testing.T) {
 	cluster := redistest.Cluster(t)
 	replica := cluster.AddReplica(cluster.Nodes[1])
@@ -364,7 +367,7 @@ func TestAReplicaOfAClusterTakesOver(t *testing.T) {
 	}
 	cluster.Nodes[1].AwaitReplicas(replica)
 	cluster.Nodes[1].Kill()
-	for _, g := range grants { // so that the circuit opens
+	for _, g := range grants { // opens the circuit
 		_, _ = s.LoadGrant(t.Context(), g.ID)
 	}
 	await(t, "the replica is a master", func() bool {
@@ -376,8 +379,8 @@ func TestAReplicaOfAClusterTakesOver(t *testing.T) {
 	}
 }
 
-// A flight whose time is over before it leaves, because this process stood still, says
-// nothing of the server.
+// A flight whose time was over before it left, because this process stood still, is no
+// sign that the server is down.
 func TestAFlightWithoutTimeOpensNoCircuit(t *testing.T) {
 	for name, tt := range map[string]struct {
 		waits time.Duration
@@ -439,7 +442,7 @@ func TestHealthTellsWhatRedisRefuses(t *testing.T) {
 		}
 		replica := redistest.Single(t, "--replicaof", "127.0.0.1 "+port)
 		await(t, "a replica that is enough", func() bool { return s.Health(t.Context()).State == storage.Healthy })
-		replica.Stop() // it is connected for a minute more
+		replica.Stop() // it stays connected for another minute
 		await(t, "a replica that hangs", func() bool { return s.Health(t.Context()).State == storage.Refusing })
 		replica.Cont()
 	})
@@ -453,7 +456,8 @@ func TestHealthTellsWhatRedisRefuses(t *testing.T) {
 	})
 }
 
-// What servers tell of a replica: the lines are those of their releases.
+// The lines are those with which the releases of the servers describe a
+// replica.
 func TestAReplicaIsKnownByItsLine(t *testing.T) {
 	for line, want := range map[string]bool{
 		"slave0:ip=127.0.0.1,port=6380,state=online,offset=42,lag=0":              true, // Redis 7

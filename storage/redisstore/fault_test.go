@@ -14,7 +14,7 @@ import (
 
 const tolerable = time.Second // for an answer when Redis can't give one
 
-// calls is one call of every method.
+// calls has one call of every method.
 func calls(s *Store, g storage.Grant) map[string]func(context.Context) error {
 	user := storage.User{Name: "alice", Revision: 1}
 	client := storage.Client{ID: "demo", Revision: 1}
@@ -55,8 +55,8 @@ func calls(s *Store, g storage.Grant) map[string]func(context.Context) error {
 	}
 }
 
-// expectUnavailable makes every call at once, with a context that has no
-// deadline: each must fail, and in time.
+// expectUnavailable makes all calls at once, with a context that has no
+// deadline. Each must fail in time.
 func expectUnavailable(t *testing.T, s *Store, g storage.Grant) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -75,7 +75,8 @@ func expectUnavailable(t *testing.T, s *Store, g storage.Grant) {
 	wg.Wait()
 }
 
-// expectRecovery tries until a call succeeds.
+// expectRecovery repeats the call until it succeeds, and fails the test after
+// the time within.
 func expectRecovery(t *testing.T, within time.Duration, call func() error) {
 	t.Helper()
 	began := time.Now()
@@ -125,7 +126,7 @@ func TestAStoppedRedisIsUnavailableWithinASecond(t *testing.T) {
 	s, clock := open(t, server.URL())
 	g := mustCreate(t, s, newGrant(clock.Now(), "u1", time.Hour))
 	server.Stop()
-	expectUnavailable(t, s, g) // also of connections that are not made yet
+	expectUnavailable(t, s, g) // includes calls that need a new connection
 	expectUnavailable(t, s, g)
 	server.Cont()
 	expectRecovery(t, time.Second, func() error { return s.Ping(t.Context()) })
@@ -168,12 +169,12 @@ func TestNoAnswerOfRedisPassesForAnAnswerOfTheStore(t *testing.T) {
 		if _, err := s.LoadGrant(t.Context(), g.ID); !errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("load: %v", err)
 		}
-		// Ending grants must work just then.
+		// Ending grants must work even then.
 		revokeAndSweep(t, s, storage.Target{UserID: "u1"})
 		if err := s.DeleteGrant(t.Context(), g.ID); err != nil {
 			t.Errorf("delete: %v", err)
 		}
-		// So must what an admin's act can't do without.
+		// So must the audit trail, which an act of an admin needs.
 		if err := s.AppendAudit(t.Context(), storage.AuditEvent{Action: storage.ActGrantEnd}); err != nil {
 			t.Errorf("append to the audit trail: %v", err)
 		}
@@ -183,8 +184,8 @@ func TestNoAnswerOfRedisPassesForAnAnswerOfTheStore(t *testing.T) {
 	})
 }
 
-// A revocation has its receipt, and a user or a client can be deleted with it, when
-// no node has memory left.
+// When no node has memory left, a revocation still gets its receipt, and a user
+// or a client can be deleted.
 func TestReceiptsWhenMemoryIsFull(t *testing.T) {
 	single, cluster := redistest.Single(t), redistest.Cluster(t)
 	for name, r := range map[string]struct {
@@ -258,7 +259,8 @@ func TestAFailoverOfSentinelIsSurvived(t *testing.T) {
 		trio.Master().AwaitReplicas(trio.Replicas()...)
 		failover()
 		master := trio.Master()
-		// Until the client has heard of it, it may still write to the old one.
+		// Until the client has heard of the new master, it may still write to
+		// the old one.
 		expectRecovery(t, 5*time.Second, func() error {
 			fresh := newGrant(clock.Now(), "u1", time.Hour)
 			if err := s.CreateGrant(t.Context(), fresh); err != nil {
@@ -275,8 +277,8 @@ func TestAFailoverOfSentinelIsSurvived(t *testing.T) {
 	}
 }
 
-// spread is a Cluster that serves what it can when nodes are gone, and grants on all
-// of them.
+// spread returns a Cluster that serves the remaining slots when nodes are gone,
+// and grants on all nodes.
 func spread(t *testing.T) (cluster *redistest.ThreeMasters, s *Store, grants []storage.Grant) {
 	t.Helper()
 	cluster = redistest.Cluster(t)

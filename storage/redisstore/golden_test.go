@@ -17,14 +17,14 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// testdata/stored/redis.jsonl has the keys of a store as they were first written, a
-// command a line. It is never changed: what was stored must be found by every later
-// version.
+// testdata/stored/redis.jsonl has the keys of a store as they were first
+// written, one command a line. It is never changed, because every later version
+// must find what was stored.
 const storedFile = "testdata/stored/redis.jsonl"
 
 var (
 	storedAt  = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	storedEnd = time.Date(2199, 1, 1, 0, 0, 0, 0, time.UTC) // Redis goes by its own clock
+	storedEnd = time.Date(2199, 1, 1, 0, 0, 0, 0, time.UTC) // far ahead, since Redis expires keys by its own clock
 )
 
 func storedGrant(n byte, user string) storage.Grant {
@@ -112,7 +112,7 @@ func TestAStoredRedisIsRead(t *testing.T) {
 	}
 }
 
-// And what is written now is what was written then.
+// This version writes the same as the first one did.
 func TestAStoreIsWrittenAsItWas(t *testing.T) {
 	ctx := t.Context()
 	s, c := openStored(t)
@@ -139,8 +139,8 @@ func TestAStoreIsWrittenAsItWas(t *testing.T) {
 	}
 }
 
-// restoring are commands that bring the keys of the server back, each as a JSON array of
-// texts whose characters are bytes.
+// restoring returns commands that restore the keys of the server, each as a JSON array
+// of texts in which a character stands for a byte.
 func restoring(t *testing.T, c *redis.Client) (lines []string) {
 	ctx := t.Context()
 	add := func(args ...string) {
@@ -181,7 +181,8 @@ func unquote(t *testing.T, line string) (args []string) {
 	return args
 }
 
-// runes makes a character of each byte, and latin1 a byte of each character.
+// runes turns each byte into a character, and latin1 turns each character back
+// into a byte.
 func runes(s string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {

@@ -28,7 +28,7 @@ func TestEveryStepOfAGrantIsOneRoundTrip(t *testing.T) {
 		{"create", func() error { return s.CreateGrant(t.Context(), g) }},
 		{"epoch once known", func() error {
 			_, err := s.Epoch(t.Context(), g.ID)
-			count.n.Add(1) // it makes none
+			count.n.Add(1) // stands for its round trip, since it makes none
 			return err
 		}},
 		{"load", func() error { _, err := s.LoadGrant(t.Context(), g.ID); return err }},
@@ -36,7 +36,7 @@ func TestEveryStepOfAGrantIsOneRoundTrip(t *testing.T) {
 		{"load retry", func() error { _, err := s.LoadRetry(t.Context(), g.ID); return err }},
 		{"revoke a user", func() error { _, err := s.Revoke(t.Context(), storage.Target{UserID: "u2"}); return err }},
 	}
-	for round := range 2 { // the first connects and loads the scripts
+	for round := range 2 { // the first round connects and loads the scripts
 		g = newGrant(clock.Now(), "u1", time.Hour)
 		successor = next(g)
 		if _, err := s.Epoch(t.Context(), g.ID); err != nil {
@@ -54,8 +54,8 @@ func TestEveryStepOfAGrantIsOneRoundTrip(t *testing.T) {
 	}
 }
 
-// go-redis repeats a script whose reply was lost. That must be success, and
-// change nothing.
+// go-redis repeats a script whose reply was lost. The repetition must succeed
+// and change nothing.
 func TestARepeatedWriteSucceedsAndChangesNothing(t *testing.T) {
 	server := redistest.Single(t)
 	s, clock := open(t, server.URL())
@@ -82,7 +82,7 @@ func TestARepeatedWriteSucceedsAndChangesNothing(t *testing.T) {
 		}
 		for key, value := range dumps[0] {
 			if strings.Contains(key, "}r") {
-				continue // retry draws anew in this test
+				continue // retry makes a different random value each time
 			}
 			if dumps[1][key] != value {
 				t.Errorf("%s: the second run changed %q", write.name, key)
@@ -91,7 +91,7 @@ func TestARepeatedWriteSucceedsAndChangesNothing(t *testing.T) {
 	}
 }
 
-// dump is every key with DUMP's serialisation of its value.
+// dump returns DUMP's serialisation of every value, by key.
 func dump(t testing.TB, c *redis.Client) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -119,8 +119,7 @@ func TestARepeatedCreationSucceedsThoughTheEpochWasRaisedSince(t *testing.T) {
 	}
 }
 
-// RFC 6749 sections 10.3 and 10.4: tokens are kept from being read where they
-// are stored.
+// RFC 6749 sections 10.3 and 10.4: tokens must be confidential in storage.
 func TestADumpHoldsNothingThatCanBePresented(t *testing.T) {
 	server := redistest.Single(t)
 	s, clock := open(t, server.URL())
@@ -237,8 +236,8 @@ func revokeAndSweep(t testing.TB, s *Store, target storage.Target) int {
 	return swept.Grants
 }
 
-// An index lives as long as the longest of its grants, whichever came last: a sweep
-// that finds it gone takes the floor away.
+// An index lives as long as its longest grant, whichever grant came last: a
+// sweep that finds no index deletes the floor.
 func TestAnIndexOutlivesAShortGrant(t *testing.T) {
 	s, clock := open(t, redistest.Single(t).URL())
 	long := mustCreate(t, s, newGrant(clock.Now(), userID(), 30*24*time.Hour))
@@ -290,7 +289,8 @@ func TestAGrantTakesAtMost300BytesOfRedis(t *testing.T) {
 			}
 		}
 	}
-	// Tables double: count what they hold at this size.
+	// Redis's hash tables double in size, so the figure includes their share at
+	// this size.
 	each := (info(t, server.Client(), "memory", "used_memory") - before) / count
 	t.Logf("%d bytes a grant without indexes", each)
 	if each > 300 {
@@ -306,12 +306,12 @@ func TestAGrantTakesAtMost300BytesOfRedis(t *testing.T) {
 		(info(t, server.Client(), "memory", "used_memory")-before)/(count/10))
 }
 
-// A Redis that stalled runs a swap long after its caller gave up. The client couldn't
-// get the answer any more, so its token mustn't be spent.
+// A stalled Redis may run a swap long after its caller gave up. The client
+// can't get the answer any more, so the swap must not spend its token.
 func TestASwapThatRedisComesToTooLateSpendsNothing(t *testing.T) {
 	s, clock := open(t, redistest.Single(t).URL())
 	g := mustCreate(t, s, newGrant(clock.Now(), userID(), time.Hour))
-	clock.Advance(-maxLateness - 5*time.Second) // as if it had been sent then
+	clock.Advance(-maxLateness - 5*time.Second) // as if the swap had been sent at that time
 	err := s.SwapGrant(t.Context(), g, next(g), storage.Retry{})
 	if !errors.Is(err, errLate) || !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("%v, want %v", err, errLate)

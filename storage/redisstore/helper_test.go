@@ -34,8 +34,8 @@ func digest() (d storage.Digest) {
 	return d
 }
 
-// newGrant is what the password grant leaves behind for alice at a usual
-// client, living for the lifetime.
+// newGrant returns a grant of the password grant for alice at a usual client,
+// with that lifetime.
 func newGrant(now time.Time, userID string, lifetime time.Duration) storage.Grant {
 	now = now.UTC().Truncate(time.Millisecond)
 	return storage.Grant{
@@ -59,7 +59,7 @@ func retry(g storage.Grant) storage.Retry {
 	return storage.Retry{Generation: g.Generation, Refresh: digest(), Until: g.Issued.Add(10 * time.Second), KeyID: 1}
 }
 
-// userID is as the server makes them: 128 random bits in base64url.
+// userID returns an id as the server makes it: 128 random bits in base64url.
 func userID() string { return storage.NewGrantID("").String() }
 
 func mustCreate(t testing.TB, s *Store, g storage.Grant) storage.Grant {
@@ -94,7 +94,7 @@ func (c *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	}
 }
 
-// info is a number that INFO tells.
+// info returns a number of the output of INFO.
 func info(t testing.TB, c *redis.Client, section, field string) int {
 	t.Helper()
 	text, err := c.Info(t.Context(), section).Result()
@@ -110,7 +110,7 @@ func info(t testing.TB, c *redis.Client, section, field string) int {
 	return n
 }
 
-// keysButFloors are the keys that should be gone once no grant lives.
+// keysButFloors returns the keys that should be gone once no grant lives.
 func keysButFloors(t testing.TB, c *redis.Client) []string {
 	t.Helper()
 	keys, err := c.Keys(t.Context(), "*").Result()

@@ -28,7 +28,7 @@ func TestASweepMakesRoomForOthers(t *testing.T) {
 		}
 		all.Wait()
 	}
-	// share is how much of its time the sweep spends in commands.
+	// share returns the part of its time that a sweep spends in commands.
 	share := func(user string) float64 {
 		fill(user)
 		busy := &stopwatch{}

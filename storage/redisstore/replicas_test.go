@@ -27,7 +27,8 @@ func openConfirmed(t testing.TB, url string, replicas int) (*Store, *storagetest
 	return s, c
 }
 
-// replicated are the deployments, with as many replicas as calls wait for.
+// replicated are the deployments with replicas. replicas is the number that
+// calls wait for.
 var replicated = []struct {
 	name     string
 	replicas int
@@ -54,15 +55,16 @@ var replicated = []struct {
 	}},
 }
 
-// act is a call that is confirmed, and whether it left what it should when it wasn't:
-// it took place, but for a swap, which would be lost to its client.
+// act is a call that waits for replicas. done reports whether the store is as
+// it should be after the call wasn't confirmed: the call took place, except a
+// swap, which would be lost to its client.
 type act struct {
 	name string
 	do   func() error
 	done func() bool
 }
 
-// confirmedActs is each of them, on records of its own.
+// confirmedActs returns every kind of such a call, each on records of its own.
 func confirmedActs(t *testing.T, s *Store, clock *storagetest.Clock) []act {
 	t.Helper()
 	grant := func(user, client string) storage.Grant {
@@ -88,7 +90,7 @@ func confirmedActs(t *testing.T, s *Store, clock *storagetest.Clock) []act {
 		{"revoke a client", func() error { _, err := s.Revoke(t.Context(), storage.Target{ClientID: "other"}); return err }, ended(clients)},
 		{"update of a user", func() error {
 			err := s.UpdateUser(t.Context(), storage.User{Name: "alice", ID: "usr_1", Disabled: true, Revision: 1})
-			if errors.Is(err, storage.ErrConflict) { // done before
+			if errors.Is(err, storage.ErrConflict) { // done by an earlier call
 				return nil
 			}
 			return err
@@ -104,15 +106,16 @@ func confirmedActs(t *testing.T, s *Store, clock *storagetest.Clock) []act {
 	}
 }
 
-// Without its replicas an act takes place, unless it is a swap, and isn't acknowledged,
-// however often it is repeated; once they are back it is.
+// Without replicas an act takes place, unless it is a swap, but isn't acknowledged,
+// however often it is repeated. Once the replicas are back it is acknowledged.
 func TestActsWaitForReplicas(t *testing.T) {
 	for _, tt := range replicated {
 		t.Run(tt.name, func(t *testing.T) {
 			url, replicas := tt.start(t)
 			s, clock := openConfirmed(t, url, tt.replicas)
 			acts := confirmedActs(t, s, clock)
-			// Replicas that follow confirm. One that has just begun to may take a second.
+			// Replicas that follow the master confirm. One that has just begun to follow
+			// may take a second.
 			expectRecovery(t, 5*time.Second, func() error { return s.DeleteGrant(t.Context(), storage.NewGrantID("")) })
 			for _, r := range replicas {
 				r.Stop()
@@ -144,8 +147,9 @@ func TestActsWaitForReplicas(t *testing.T) {
 	}
 }
 
-// However long replicas are missing, a client that goes on repeating a refresh has its
-// answer once they are back; one that doesn't repeat it has no longer than it would have.
+// However long replicas are missing, a client that keeps repeating a refresh gets its
+// answer once they are back. A client that doesn't repeat it gets no more time than
+// usual.
 func TestARefreshThatIsRepeatedOutlivesMissingReplicas(t *testing.T) {
 	for _, tt := range replicated {
 		t.Run(tt.name, func(t *testing.T) {
@@ -192,7 +196,8 @@ func TestARefreshThatIsRepeatedOutlivesMissingReplicas(t *testing.T) {
 	}
 }
 
-// Where so many wait for replicas that a repeat isn't even asked for, it keeps its place too.
+// A refresh keeps its place even when so many calls wait for replicas that its repetition is
+// turned away.
 func TestARefreshThatIsRepeatedInACrowdOutlivesMissingReplicas(t *testing.T) {
 	url, replicas := replicated[0].start(t)
 	s, clock := openConfirmed(t, url, replicated[0].replicas)
@@ -229,7 +234,7 @@ func TestARefreshThatIsRepeatedInACrowdOutlivesMissingReplicas(t *testing.T) {
 	expectRecovery(t, 5*time.Second, func() error { _, err := s.LoadRetry(t.Context(), g.ID); return err })
 }
 
-// A Redis that lets nobody in any more answers no MGET, and no WAIT either.
+// A Redis that no longer accepts the password answers neither MGET nor WAIT.
 func TestARefreshIsNotRepeatedWhereRedisLetsNobodyIn(t *testing.T) {
 	server := redistest.Single(t, "--requirepass", "right")
 	s, _ := openConfirmed(t, "redis://:right@"+server.Addr(), 1)
@@ -247,7 +252,7 @@ func TestARefreshIsNotRepeatedWhereRedisLetsNobodyIn(t *testing.T) {
 	}
 }
 
-// A store that waits for no replicas asks nothing more of Redis.
+// A store that waits for no replicas sends Redis no additional commands.
 func TestNoReplicasCostNothing(t *testing.T) {
 	server := redistest.Single(t)
 	s, clock := open(t, server.URL())
@@ -260,7 +265,7 @@ func TestNoReplicasCostNothing(t *testing.T) {
 	if err := s.DeleteGrant(t.Context(), storage.NewGrantID("")); err != nil {
 		t.Fatal(err)
 	}
-	// A script that isn't known yet takes two.
+	// A script that Redis doesn't know yet takes two round trips.
 	if n := count.n.Load(); n > 3 {
 		t.Errorf("%d round trips", n)
 	}
@@ -269,12 +274,13 @@ func TestNoReplicasCostNothing(t *testing.T) {
 	}
 }
 
-// What was acknowledged survives a failover, though the replicas lagged behind when
-// the master died. Without waiting for them it comes back.
+// An acknowledged revocation survives a failover, though the replicas lagged
+// behind when the master died. Without waiting for replicas, revoked grants
+// come back.
 func TestNoAcknowledgedRevocationComesBackByAFailover(t *testing.T) {
 	for name, tt := range map[string]struct {
 		replicas int
-		back     bool // acknowledged revocations
+		back     bool // whether acknowledged revocations are undone
 	}{"waiting for replicas": {2, false}, "not waiting": {0, true}} {
 		t.Run(name, func(t *testing.T) {
 			trio := redistest.Sentinel(t)
@@ -310,7 +316,7 @@ func TestNoAcknowledgedRevocationComesBackByAFailover(t *testing.T) {
 	}
 }
 
-// cutOff has the replicas run on without the master.
+// cutOff cuts the replicas off from the master; they run on.
 func cutOff(t *testing.T, master *redistest.Server, replicas []*redistest.Server) {
 	t.Helper()
 	for _, r := range replicas {
@@ -319,13 +325,13 @@ func cutOff(t *testing.T, master *redistest.Server, replicas []*redistest.Server
 	if err := master.Client().Do(t.Context(), "CLIENT", "KILL", "TYPE", "replica").Err(); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range replicas { // which they would need after the failover
+	for _, r := range replicas { // they need the right one after the failover
 		t.Cleanup(func() { r.Client().ConfigSet(context.Background(), "masterauth", "") })
 	}
 }
 
-// endAll ends the grants, each second one by its user, and returns those whose end
-// was acknowledged.
+// endAll ends the grants, every second one by revoking its user, and returns
+// those whose end was acknowledged.
 func endAll(t *testing.T, s *Store, grants []storage.Grant) (acknowledged []storage.Grant) {
 	t.Helper()
 	var mu sync.Mutex
@@ -352,8 +358,9 @@ func endAll(t *testing.T, s *Store, grants []storage.Grant) (acknowledged []stor
 	return slices.Clone(acknowledged)
 }
 
-// However many calls wait for replicas in vain, those that wait for none are
-// answered: logouts while a replica is gone must not keep tokens from being checked.
+// Calls that wait for no replicas are answered, however many others wait for
+// replicas in vain. So logouts while a replica is gone don't keep tokens from
+// being checked.
 func TestCallsThatWaitForReplicasLeaveConnectionsToOthers(t *testing.T) {
 	s, clock := openConfirmed(t, redistest.Single(t).URL(), 1) // it has no replica
 	g := mustCreate(t, s, newGrant(clock.Now(), "u", time.Hour))
@@ -379,15 +386,15 @@ func TestCallsThatWaitForReplicasLeaveConnectionsToOthers(t *testing.T) {
 	wg.Wait()
 }
 
-// A master that is slow, and has no replica that confirms, answers all the same, if later
-// than for either alone: the circuit stays closed, and tokens are checked.
+// A slow master without a confirming replica still answers, though later than for either
+// reason alone. So the circuit stays closed, and tokens are checked.
 func TestWaitingForReplicasAtASlowMasterIsNoSilence(t *testing.T) {
 	for name, patience := range map[string]time.Duration{"who waits": time.Minute, "who gives up": 450 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			proxy := redistest.Slow(t, redistest.Single(t)) // it has no replica
 			s, clock := openConfirmed(t, proxy.URL(), 1)
 			g := mustCreate(t, s, newGrant(clock.Now(), "u", time.Hour))
-			_ = s.UpdateUser(t.Context(), storage.User{Name: "nobody"}) // there is a connection for the next
+			_ = s.UpdateUser(t.Context(), storage.User{Name: "nobody"}) // makes the connection for the next call
 			proxy.Delay(250 * time.Millisecond)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()

@@ -56,7 +56,7 @@ func TestFloorsReadBackAndCover(t *testing.T) {
 		{grant(epochs[1], "u9", "c1"), true},
 		{grant(epochs[2], "u9", "c1"), false},
 		{grant(0, "u9", "c9"), false},
-		{grant(0, "c1", "u1"), false}, // the kinds aren't mixed up
+		{grant(0, "c1", "u1"), false}, // users and clients aren't mixed up
 		{grant(0, "", "c9"), false},
 	} {
 		if f.covers(tt.g) != tt.dead {
@@ -65,8 +65,8 @@ func TestFloorsReadBackAndCover(t *testing.T) {
 	}
 }
 
-// What versions that knew no Before wrote is honoured, and a floor that has one
-// stands beside it.
+// Floors of versions that didn't know Before are honoured, also beside a floor
+// that has a Before.
 func TestFloorsOfTheLayoutBeforeAreHonoured(t *testing.T) {
 	server := redistest.Single(t)
 	s, clock := open(t, server.URL())
@@ -203,7 +203,7 @@ func TestASweepThatDiedIsFoundAndFinishedByAnotherStore(t *testing.T) {
 	}
 }
 
-// killer cancels a context after some round trips.
+// killer calls die, which cancels a context, after some round trips.
 type killer struct {
 	trips
 	after int64
@@ -272,8 +272,8 @@ func TestRevokingAClientOrAllReachesEveryPartition(t *testing.T) {
 	}
 }
 
-// What a sweep of all can't find stays dead: SCAN may miss a key that a Cluster
-// moves meanwhile.
+// A grant that a sweep of all grants can't find stays dead: SCAN may miss a key
+// that a Cluster moves meanwhile.
 func TestAGrantThatASweepOfAllMissedStaysDead(t *testing.T) {
 	server := redistest.Single(t)
 	s, clock := open(t, server.URL())

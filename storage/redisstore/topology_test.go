@@ -20,7 +20,7 @@ type deployment interface {
 	Kill()
 }
 
-// topologies are the deployments that a store must work on alike.
+// topologies are the deployments on which a store must work alike.
 var topologies = []struct {
 	name  string
 	start func(testing.TB) deployment
@@ -30,8 +30,9 @@ var topologies = []struct {
 	{"cluster", func(t testing.TB) deployment { return redistest.Cluster(t) }},
 }
 
-// slowTest is how far ahead of Redis a clock that stands still begins, so that no swap
-// is too late for Redis while a check takes less, as it may on a busy machine.
+// slowTest is the time by which the test's clock, which stands still, is ahead of
+// Redis. So no swap is too late for Redis while a check takes less than this, even on
+// a busy machine.
 const slowTest = 30 * time.Second
 
 func TestContract(t *testing.T) {
@@ -58,8 +59,8 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// residue is what the contract calls so: first everything goes that Redis would
-// have dropped by the clock of the test.
+// residue counts what the contract calls residue. First it deletes the keys
+// that Redis would have dropped by the clock of the test.
 func residue(t *testing.T, s *Store) int {
 	t.Helper()
 	left := 0

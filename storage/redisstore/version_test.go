@@ -10,7 +10,8 @@ import (
 	"github.com/grantd/grantd/storage/redisstore/redistest"
 )
 
-// What a newer version wrote is neither accepted nor said to be gone.
+// A record of a newer version is unavailable: neither accepted nor said to be
+// gone.
 func TestRecordsOfANewerVersionAreUnavailable(t *testing.T) {
 	ctx, server := t.Context(), redistest.Single(t)
 	s, clock := open(t, server.URL())
@@ -36,7 +37,7 @@ func TestRecordsOfANewerVersionAreUnavailable(t *testing.T) {
 	calls := map[string]func() error{
 		"LoadGrant":    func() error { _, err := s.LoadGrant(ctx, g.ID); return err },
 		"LoadRetry":    func() error { _, err := s.LoadRetry(ctx, g.ID); return err },
-		"SwapGrant":    func() error { return s.SwapGrant(ctx, g, second, storage.Retry{}) }, // which another was faster at
+		"SwapGrant":    func() error { return s.SwapGrant(ctx, g, second, storage.Retry{}) }, // a swap that comes second
 		"ListGrants":   func() error { _, _, err := s.ListGrants(ctx, storage.Target{UserID: "u1"}, "", 9); return err },
 		"LoadUser":     func() error { _, err := s.LoadUser(ctx, "alice"); return err },
 		"ListUsers":    func() error { _, err := s.ListUsers(ctx, "", 9); return err },
@@ -51,8 +52,8 @@ func TestRecordsOfANewerVersionAreUnavailable(t *testing.T) {
 		}
 	}
 
-	// It can be ended all the same: no sweep of this version takes the floor away
-	// from above it.
+	// The grant can be ended all the same, since no sweep of this version deletes
+	// the floor that ends it.
 	r, err := s.Revoke(ctx, storage.Target{UserID: "u1"})
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +61,7 @@ func TestRecordsOfANewerVersionAreUnavailable(t *testing.T) {
 	if _, err := s.Sweep(ctx, r, nil); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("sweep: %v", err)
 	}
-	c.SetRange(ctx, grantKey(g.ID), 0, "\x01") // as one that knows the record reads it
+	c.SetRange(ctx, grantKey(g.ID), 0, "\x01") // as a version that knows the record would read it
 	if _, err := s.LoadGrant(ctx, g.ID); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("the grant after its revocation: %v", err)
 	}
@@ -69,7 +70,8 @@ func TestRecordsOfANewerVersionAreUnavailable(t *testing.T) {
 	}
 }
 
-// A kind of floor that a newer version brought is overlooked by nothing.
+// A floor of a kind that a newer version brought makes every call fail; none
+// overlooks it.
 func TestAFloorOfANewerKindIsUnavailable(t *testing.T) {
 	ctx, server := t.Context(), redistest.Single(t)
 	s, clock := open(t, server.URL())
