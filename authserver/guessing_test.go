@@ -191,7 +191,7 @@ func TestImportedBcryptHashes(t *testing.T) {
 	}
 	full := strings.Repeat("0123456789ab", 6) // 72 bytes, all that bcrypt reads
 	imported("full", full)
-	imported("longer", full) // others, who cut off at 72 bytes, make this hash also for longer passwords
+	imported("longer", full) // other systems cut longer passwords to this one before they hash
 	t.Run("PW-OWASP-storage-02 who had a longer password where bcrypt cut it off isn't locked out", func(t *testing.T) {
 		wantError(t, f.post(t, passwordForm("longer", full[:71]+"c"), asWeb), http.StatusBadRequest, "invalid_grant")
 		wantToken(t, f.post(t, passwordForm("longer", full+"c"), asWeb))
