@@ -13,7 +13,7 @@ import (
 var ErrHash = errors.New("passhash: password hash not acceptable")
 
 var (
-	errUnknown = fmt.Errorf("%w: in no format that is known here; clear text is never taken", ErrHash)
+	errUnknown = fmt.Errorf("%w: in an unknown format; clear text is never accepted", ErrHash)
 	errDamaged = fmt.Errorf("%w: damaged, or in another version of its format", ErrHash)
 	errCost    = fmt.Errorf("%w: of a cost that is out of bounds", ErrHash)
 	errLong    = fmt.Errorf("%w: longer than %d bytes", ErrHash, maxEncoded)
@@ -87,10 +87,10 @@ var refused = []struct {
 	{"a fast SHA hash, which is guessed billions of times a second", []string{
 		"{SHA}", "{SSHA}", "{SHA256}", "{SSHA256}", "{SHA512}", "{SSHA512}", "{sha256}", "sha1$", "unsalted_sha1$", "sha256$", "sha512$",
 	}},
-	{"made with DES, which reads eight characters", []string{"crypt$", "{DES-CRYPT}"}},
+	{"made with DES, which reads only eight characters", []string{"crypt$", "{DES-CRYPT}"}},
 	{"made with MD4 for Windows, which is guessed billions of times a second", []string{"$3$", "{NT}", "{NTLM}"}},
 	{"clear text", []string{"{noop}", "{PLAIN}", "{CLEARTEXT}", "{CLEAR}", "plain$"}},
-	{"made with yescrypt or crypt's scrypt, which aren't read here", []string{"$y$", "$gy$", "$7$"}},
+	{"made with yescrypt or crypt's scrypt, which aren't supported", []string{"$y$", "$gy$", "$7$"}},
 	{"made with argon2d, which isn't for passwords", []string{"$argon2d$"}},
 	{"made with a broken or unknown version of bcrypt", []string{"$2x$", "$2$"}},
 	{"without its parameters", []string{"{pbkdf2", "{scrypt"}},
@@ -115,7 +115,7 @@ func parse(s string) (digest, error) {
 		}
 	}
 	if isHexSum(s) {
-		return nil, fmt.Errorf("%w: a bare checksum, such as MD5 or SHA make, which is guessed billions of times a second", ErrHash)
+		return nil, fmt.Errorf("%w: a bare checksum, such as one of MD5 or SHA, which is guessed billions of times a second", ErrHash)
 	}
 	return nil, errUnknown
 }

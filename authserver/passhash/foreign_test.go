@@ -80,8 +80,8 @@ func TestHashesThatAreRefused(t *testing.T) {
 	key := func(bytes int) string { return strings.Repeat("00", bytes) }
 	const b64of32 = "ifmQnHnXSTjghonp5iMkJw7eVdgIWtl3MRnig9wYozM"
 	for s, reason := range map[string]string{
-		"":                                      "no format that is known",
-		"secret123":                             "no format that is known",
+		"":                                      "unknown format",
+		"secret123":                             "unknown format",
 		"$1$28772684$iEwNOgGugqO9.bIz5sk8k/":    "MD5",
 		"$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/": "MD5",
 		"$P$9IQRaTwmfeRo7ud9Fh4E2PdI0S3r.L0":    "MD5",
@@ -101,10 +101,10 @@ func TestHashesThatAreRefused(t *testing.T) {
 		"$2x$05$46T/sLwQQznq6OZcFfXRDurradZ/lkoZebIxkv22S04whfexXqmUO":              "broken",
 		"{pbkdf2}" + key(40):                                                                     "parameters",
 		"{scrypt}$e0801$c2FsdA==$" + b64of32:                                                     "parameters",
-		"{bcrypt}$1$28772684$iEwNOgGugqO9.bIz5sk8k/":                                             "no format",
-		"{bcrypt}{bcrypt}$2b$05$46T/sLwQQznq6OZcFfXRDurradZ/lkoZebIxkv22S04whfexXqmUO":           "no format",
+		"{bcrypt}$1$28772684$iEwNOgGugqO9.bIz5sk8k/":                                             "unknown format",
+		"{bcrypt}{bcrypt}$2b$05$46T/sLwQQznq6OZcFfXRDurradZ/lkoZebIxkv22S04whfexXqmUO":           "unknown format",
 		"pbkdf2:sha256$salt$" + key(32):                                                          "another version",
-		"pbkdf2:md5:1000$salt$" + key(16):                                                        "no format",
+		"pbkdf2:md5:1000$salt$" + key(16):                                                        "unknown format",
 		"$2b$12$":                                                                                "damaged",
 		"$2b$12$" + strings.Repeat("!", 53):                                                      "damaged",
 		"pbkdf2_sha256$1000$salt$" + b64of32:                                                     "damaged",

@@ -85,7 +85,7 @@ func New(p Params) (*Hasher, error) {
 		return nil, err
 	}
 	if p.Slots < 0 || p.Queue < 0 {
-		return nil, errors.New("passhash: slots and queue can't be negative")
+		return nil, errors.New("passhash: Slots and Queue must not be negative")
 	}
 	note := p.Note
 	if note == nil {

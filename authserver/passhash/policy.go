@@ -43,9 +43,9 @@ func (p Policy) Check(name, password string) error {
 	case utf8.RuneCountInString(prepared) < least:
 		return fmt.Errorf("%w: shorter than %d characters", ErrPassword, least)
 	case isCommon(lower):
-		return fmt.Errorf("%w: one of those that everybody tries first", ErrPassword)
+		return fmt.Errorf("%w: one of the most common passwords", ErrPassword)
 	case isSequence(lower):
-		return fmt.Errorf("%w: one character over and over, or a plain sequence", ErrPassword)
+		return fmt.Errorf("%w: a repeated character, or a plain sequence such as abcdefgh", ErrPassword)
 	case isName(lower, name):
 		return fmt.Errorf("%w: little more than the user's name", ErrPassword)
 	}

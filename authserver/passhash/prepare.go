@@ -26,7 +26,7 @@ func prepare(password string) (string, error) {
 	}
 	prepared, err := precis.OpaqueString.String(password)
 	if err != nil {
-		return "", fmt.Errorf("%w: empty, or with characters that RFC 8265 disallows", ErrPassword)
+		return "", fmt.Errorf("%w: empty, or contains characters that RFC 8265 disallows", ErrPassword)
 	}
 	return prepared, nil
 }
