@@ -46,7 +46,7 @@ func unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // errUnaudited: an act that can't be kept in the audit isn't done.
-var errUnaudited = errUnavailable.saying("It wasn't done, because it couldn't be written to the audit. Repeat the request.")
+var errUnaudited = errUnavailable.saying("Nothing was changed, because the act couldn't be written to the audit trail. Repeat the request.")
 
 // by fills in the actor and the time.
 func (a *API) by(ctx context.Context, ev storage.AuditEvent) storage.AuditEvent {
@@ -93,4 +93,4 @@ func (a *API) who(ctx context.Context) string {
 	return cmp.Or(who.Username, who.ClientID)
 }
 
-var errUnended = errUnavailable.saying("The record is changed, but its grants may still be good. Repeat the request.")
+var errUnended = errUnavailable.saying("The record was changed, but the grants that end with the change may still be good. Repeat the request.")

@@ -71,7 +71,7 @@ func writeEvents(w http.ResponseWriter, query storage.AuditQuery, page storage.A
 		if query.Before != "" {
 			field = "before"
 		}
-		return wrong(field, "isn't a cursor that this list gave")
+		return wrong(field, "isn't a cursor of this list")
 	case err != nil:
 		return err
 	}
@@ -90,10 +90,10 @@ func auditQueryOf(q url.Values) (storage.AuditQuery, error) {
 		Client: q.Get("client"),
 	}
 	if query.After != "" && query.Before != "" {
-		return query, wrong("before", "can't be there together with after")
+		return query, wrong("before", "can't be combined with after")
 	}
 	if strings.ContainsFunc(string(query.Action), func(r rune) bool { return r != '.' && (r < 'a' || r > 'z') }) {
-		return query, wrong("action", "is no action, such as signin or user.update")
+		return query, wrong("action", "isn't the name of an action, such as signin or user.update")
 	}
 	var err error
 	query.User, err = auditUser(q.Get("user"))
@@ -107,7 +107,7 @@ func auditUser(text string) (string, error) {
 	}
 	name, err := passhash.Username(text)
 	if err != nil {
-		return "", wrong("user", "can't be a user's name or id")
+		return "", wrong("user", "isn't a valid username or user id")
 	}
 	return name, nil
 }
@@ -121,9 +121,9 @@ func waitOf(q url.Values) (time.Duration, error) {
 	wait := time.Duration(seconds) * time.Second
 	switch {
 	case err != nil || wait > maxWait:
-		return 0, wrong("wait", fmt.Sprintf("has to be whole seconds from 0 to %d", maxWait/time.Second))
+		return 0, wrong("wait", fmt.Sprintf("has to be a whole number of seconds from 0 to %d", maxWait/time.Second))
 	case q.Get("after") == "":
-		return 0, wrong("wait", "needs after: there is nothing to wait for")
+		return 0, wrong("wait", "can be used only with after")
 	}
 	return wait, nil
 }

@@ -77,7 +77,7 @@ func (a *API) writeClient(w http.ResponseWriter, c storage.Client) error {
 	return writeJSON(w, http.StatusOK, a.shownClient(c))
 }
 
-var errNoClient = errNotFound.saying("There is no client of that id.")
+var errNoClient = errNotFound.saying("There is no client with that id.")
 
 // client returns the client that the path names.
 func (a *API) client(r *http.Request) (storage.Client, error) {
@@ -172,8 +172,8 @@ func (a *API) createClient(w http.ResponseWriter, r *http.Request) error {
 }
 
 var errClientExists = func() *problem {
-	p := errExists.saying("There is a client of that id.")
-	p.fields = []FieldError{{"client_id", "is taken"}}
+	p := errExists.saying("There is already a client with that id.")
+	p.fields = []FieldError{{"client_id", "is already taken"}}
 	return p
 }()
 
@@ -189,7 +189,7 @@ func (a *API) refuseUsername(ctx context.Context, id string) error {
 		return nil
 	}
 	if err == nil {
-		p := errConflict.saying("A client with the name of a user could be taken for the user (RFC 9700 section 4.15).")
+		p := errConflict.saying("A client with the name of a user could be mistaken for the user (RFC 9700 section 4.15). Choose another id.")
 		p.fields = []FieldError{{"client_id", "is the name of a user"}}
 		err = p
 	}

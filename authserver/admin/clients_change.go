@@ -177,7 +177,7 @@ func (a *API) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if c.Public {
-		return errConflict.saying("It is a public client, which has no secret.")
+		return errConflict.saying("This is a public client, and public clients have no secret.")
 	}
 	if faults := rotationFaults(c, overlap, brought); len(faults) > 0 {
 		return wrongFields(faults)
@@ -243,10 +243,10 @@ func (a *API) keepPrevious(r *http.Request, c storage.Client, overlap int64) err
 }
 
 var (
-	errOverlapping = errConflict.saying("The secret before the current one is still good, and this would end it. Wait until it ends, " +
-		"which the client's previous_secret_expires tells, or rotate without an overlap; with If-Match and the client's ETag it ends now.")
-	errUnknownSecret = errUnavailable.saying("The client may have a new secret, which isn't told any more. Repeating the request ends no " +
-		"secret before its time: with an overlap it is refused as a conflict if the secret is new.")
+	errOverlapping = errConflict.saying("The previous secret is still good, and this request would end it. Wait until previous_secret_expires, " +
+		"or send the client's ETag in If-Match to end it now. A rotation without an overlap ends both secrets and the client's grants.")
+	errUnknownSecret = errUnavailable.saying("The client may have a new secret, which can't be shown again. Repeating the request ends no " +
+		"secret early: with an overlap, it is refused as a conflict if the secret was already replaced.")
 )
 
 // NewSecret is the answer to the rotation of a client's secret.

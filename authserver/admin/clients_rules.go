@@ -43,11 +43,11 @@ func clientIDFaults(id string) []FieldError {
 	case !validClientID(id):
 		fault = fmt.Sprintf("has to be at most %d characters, all visible ASCII (RFC 6749 appendix A.1)", longestClientID)
 	case strings.HasPrefix(id, storage.UserIDPrefix):
-		fault = "begins with " + storage.UserIDPrefix + ", as the id of a user does (RFC 9700 section 4.15)"
+		fault = "can't begin with " + storage.UserIDPrefix + ", as the ids of users do (RFC 9700 section 4.15)"
 	case strings.Contains(id, ":"):
-		fault = "holds a colon, which ends the user-id of Basic credentials (RFC 7617 section 2)"
+		fault = "can't contain a colon, which would end the user-id in Basic credentials (RFC 7617 section 2)"
 	case id == "." || id == "..":
-		fault = "can't be named in a path"
+		fault = "can't be . or .., which the path of a URL can't name"
 	default:
 		return nil
 	}
@@ -58,7 +58,7 @@ func secretFaults(c storage.Client, secret string) []FieldError {
 	fault := ""
 	switch {
 	case c.Public:
-		fault = "is given, but a public client has no secret (RFC 6749 section 2.1)"
+		fault = "has to be left out: a public client has no secret (RFC 6749 section 2.1)"
 	case len(secret) < leastSecret || len(secret) > longestSecret || !visibleASCII(secret):
 		fault = fmt.Sprintf("has to be at least %d characters and at most %d, all visible ASCII", leastSecret, longestSecret)
 	default:
@@ -69,7 +69,7 @@ func secretFaults(c storage.Client, secret string) []FieldError {
 
 func rotationFaults(c storage.Client, overlap int64, brought *string) (faults []FieldError) {
 	if overlap < 0 || overlap > maxOverlap {
-		faults = append(faults, FieldError{"overlap", fmt.Sprintf("has to be seconds from 0 to %d", maxOverlap)})
+		faults = append(faults, FieldError{"overlap", fmt.Sprintf("has to be a number of seconds from 0 to %d", maxOverlap)})
 	}
 	if brought != nil {
 		faults = append(faults, secretFaults(c, *brought)...)
@@ -94,7 +94,7 @@ func (a *API) clientFaults(before, after storage.Client, p clientPatch) []FieldE
 		faults = append(faults, listFaults(l.field, l.before, l.after, l.fault)...)
 	}
 	if s := p.accessLifetime; s != nil && (*s < 0 || *s > int64(maxAccessLifetime/time.Second)) {
-		faults = append(faults, FieldError{"access_lifetime", fmt.Sprintf("has to be whole seconds, at most %d h; 0 is the server's", maxAccessLifetime/time.Hour)})
+		faults = append(faults, FieldError{"access_lifetime", fmt.Sprintf("has to be a number of seconds, at most %d h; 0 means the server's access_lifetime", maxAccessLifetime/time.Hour)})
 	}
 	return append(faults, kindFaults(after)...)
 }
@@ -102,10 +102,10 @@ func (a *API) clientFaults(before, after storage.Client, p clientPatch) []FieldE
 // kindFaults returns what a client of its kind may not have.
 func kindFaults(c storage.Client) (faults []FieldError) {
 	if len(c.Grants) == 0 && !c.Introspect {
-		faults = append(faults, FieldError{"grant_types", "is empty: a client needs one, or introspect"})
+		faults = append(faults, FieldError{"grant_types", "is empty: a client needs a grant type, or introspect"})
 	}
 	if c.Public && slices.Contains(c.Grants, string(storage.ClientCredentials)) {
-		faults = append(faults, FieldError{"grant_types", "holds client_credentials, which a public client may not use (RFC 6749 section 4.4)"})
+		faults = append(faults, FieldError{"grant_types", "contains client_credentials, which a public client may not use (RFC 6749 section 4.4)"})
 	}
 	if c.Public && c.Introspect {
 		faults = append(faults, FieldError{"introspect", "is true, but a public client may not introspect: anybody can use its name (RFC 7662 section 2.1)"})
@@ -121,7 +121,7 @@ func listFaults(field string, before, after []string, fault func(string) string)
 		f := ""
 		switch {
 		case slices.Contains(after[:i], s):
-			f = "is there twice"
+			f = "is given more than once"
 		case !slices.Contains(before, s):
 			f = fault(s)
 		}
@@ -158,13 +158,13 @@ func redirectFault(c storage.Client, s string) string {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || !u.IsAbs() || !visibleASCII(s) || strings.Contains(s, "#"):
-		return "is no absolute URI without a fragment (RFC 6749 section 3.1.2)"
+		return "has to be an absolute URI without a fragment (RFC 6749 section 3.1.2)"
 	case u.Scheme == "http" && (!c.Public || !loopbackIP(u.Hostname())):
-		return "has to be https; plain http is for public clients, at 127.0.0.1 or [::1] (RFC 8252 section 8.3)"
+		return "has to be https; plain http is only for public clients, at 127.0.0.1 or [::1] (RFC 8252 section 8.3)"
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host == "":
 		return "has no host"
 	case u.Scheme != "http" && u.Scheme != "https" && !strings.Contains(u.Scheme, "."):
-		return "has a scheme that is nobody's own: such as com.example.app (RFC 8252 section 7.1)"
+		return "needs a scheme with a dot in it, such as com.example.app (RFC 8252 section 7.1)"
 	}
 	return ""
 }
@@ -178,14 +178,14 @@ func audienceFault(s string) string {
 	if storage.ValidResource(s) {
 		return ""
 	}
-	return fmt.Sprintf("is no absolute URI without a fragment, of at most %d bytes (RFC 8707 section 2)", storage.MaxResource)
+	return fmt.Sprintf("has to be an absolute URI without a fragment, of at most %d bytes (RFC 8707 section 2)", storage.MaxResource)
 }
 
 func originFault(s string) string {
 	if validOrigin(s) {
 		return ""
 	}
-	return "is no origin as browsers spell it: scheme://host, and :port unless it is the scheme's own; http is for loopback hosts only"
+	return "isn't an origin as browsers write it: scheme://host, with :port unless it is the scheme's default; http is only for loopback hosts"
 }
 
 var originForm = regexp.MustCompile(`^([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?$`)

@@ -499,7 +499,7 @@ func TestRotationInDoubt(t *testing.T) {
 	f.store.doubt.Store(true)
 	p := f.send(t, "POST", "/clients/web/secret", `{"overlap":60}`).problem(t, 503, "unavailable")
 	f.store.doubt.Store(false)
-	if !strings.Contains(p.Detail, "refused as a conflict if the secret is new") {
+	if !strings.Contains(p.Detail, "refused as a conflict if the secret was already replaced") {
 		t.Errorf("the answer says %q", p.Detail)
 	}
 	f.send(t, "POST", "/clients/web/secret", `{"overlap":60}`).problem(t, 409, "conflict")

@@ -51,7 +51,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	case errors.As(err, &tooLarge):
 		return nil, errTooLarge
 	case err != nil:
-		return nil, errRequest.saying("The body didn't arrive whole.").because(err)
+		return nil, errRequest.saying("The body didn't arrive completely. Repeat the request.").because(err)
 	}
 	return body, nil
 }
@@ -119,9 +119,12 @@ func setMember(name string, value json.RawMessage, into members, seen map[string
 	to, known := into[name]
 	switch {
 	case !known:
-		return "isn't one of " + strings.Join(slices.Sorted(maps.Keys(into)), ", ")
+		if len(into) == 0 {
+			return "isn't known: the body may have no members"
+		}
+		return "isn't known: the body may have " + strings.Join(slices.Sorted(maps.Keys(into)), ", ")
 	case seen[name]:
-		return "is there twice"
+		return "is given more than once"
 	}
 	seen[name] = true
 	// Package json accepts null for any type, and leaves the value unchanged.
@@ -129,7 +132,7 @@ func setMember(name string, value json.RawMessage, into members, seen map[string
 		return "has to be " + kind(to)
 	}
 	if !cleanTexts(to) {
-		return "holds what is no Unicode character"
+		return "contains half a surrogate pair or U+FFFD"
 	}
 	return ""
 }

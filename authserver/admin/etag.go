@@ -74,7 +74,7 @@ func namesTag(r *http.Request) bool {
 func ifThere(r *http.Request) error {
 	const untagged = "untagged" // without quotes, as no member of a list is
 	if !matches(r, untagged) {
-		return errStale.saying("It has no ETag, so only If-Match: * can hold.")
+		return errStale.saying("This resource has no ETag. Send If-Match: *, or leave If-Match out.")
 	}
 	return precondition(r, untagged)
 }
@@ -104,7 +104,7 @@ func precondition(r *http.Request, tag string) error {
 		return errStale
 	}
 	if known(r, tag) && !reads(r) {
-		return errStale.saying("It is there, which If-None-Match rules out.")
+		return errStale.saying("The resource exists, and If-None-Match rules that out. Repeat the request without If-None-Match.")
 	}
 	return nil
 }

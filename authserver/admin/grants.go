@@ -52,7 +52,7 @@ func shownGrant(g storage.Grant) Grant {
 	return shown
 }
 
-var errNoGrant = errNotFound.saying("There is no such grant: it never was, has expired or was ended.")
+var errNoGrant = errNotFound.saying("There is no such grant: it never existed, has expired or was ended.")
 
 // grant returns the live grant that the path names, or errNoGrant and a grant that has
 // only the id.

@@ -61,7 +61,7 @@ func (a *API) listGrants(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-var errGrantCursor = wrong("cursor", "isn't one that this list gave")
+var errGrantCursor = wrong("cursor", "isn't a cursor of this list with these filters")
 
 // grantFilter says which grants are listed. A zero field filters nothing.
 type grantFilter struct {

@@ -93,18 +93,18 @@ func keyProblem(err error) error {
 	detail, inUse := "", (*opaque.KeyInUseError)(nil)
 	switch {
 	case errors.Is(err, opaque.ErrRotating):
-		detail = "A new key is waiting already: the list says from when on it mints."
+		detail = "A new key is already waiting. In the list of keys, its mints_from tells when it begins to mint tokens."
 	case errors.Is(err, opaque.ErrKeysFull):
 		detail = "There are 256 keys. Delete old ones first."
 	case errors.As(err, &inUse):
 		seconds := (inUse.Wait + time.Second - 1) / time.Second
-		detail = fmt.Sprintf("Tokens are minted under it, or were a moment ago. It may be deleted in %d s.", seconds)
+		detail = fmt.Sprintf("Tokens are minted under this key, or were a moment ago. It may be deleted in %d s.", seconds)
 	case errors.Is(err, opaque.ErrKeyInUse):
-		detail = "Tokens are minted under it, or are going to be, or were a moment ago. A key may be deleted 30 seconds after a newer one was made."
+		detail = "Tokens are minted under this key, or soon will be, or were a moment ago. A key may be deleted 30 seconds after a newer one was made."
 	case errors.Is(err, opaque.ErrNoSecret):
-		detail = "Keys are made with the deployment secret of this store, and none is given."
+		detail = "Making a key needs the deployment secret of this store, and none is configured."
 	case errors.Is(err, opaque.ErrSealed):
-		detail = "Keys are made with the deployment secret of this store, and the one that is given is another's."
+		detail = "Making a key needs the deployment secret of this store, and the configured one is another store's."
 	default:
 		return err
 	}

@@ -70,6 +70,20 @@ func TestWrongTypesAreToldInTheWordsOfJSON(t *testing.T) {
 	}
 }
 
+// The answer to an unknown member names the members that the body may have.
+func TestUnknownMembersAreToldTheKnownOnes(t *testing.T) {
+	f := newFixture(t)
+	for path, want := range map[string]string{
+		"/tokens/inspect": "isn't known: the body may have token",
+		"/keys":           "isn't known: the body may have no members",
+	} {
+		p := f.send(t, "POST", path, `{"made_up":1}`).problem(t, 400, "invalid_field", "made_up")
+		if p.Errors[0].Detail != want {
+			t.Errorf("%s: %q, want %q", path, p.Errors[0].Detail, want)
+		}
+	}
+}
+
 // A body that is too large is refused before it is sent.
 func TestExpectContinue(t *testing.T) {
 	f := newFixture(t)

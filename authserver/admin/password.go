@@ -52,7 +52,7 @@ func (a *API) changeOwnPassword(w http.ResponseWriter, r *http.Request) error {
 	if errors.As(err, &refused) { // no event: refusals cost nothing, and would push others out of the trail
 		refusal := errThrottled.because(err)
 		if refused.Crowded {
-			refusal = errThrottled.saying("Too many came at once, and nothing was looked at. Wait, and repeat the request.").because(err)
+			refusal = errThrottled.saying("Too many passwords came at the same time. This one wasn't checked. Repeat the request after the time in Retry-After.").because(err)
 		}
 		refusal.retryAfter = int((refused.Wait + time.Second - 1) / time.Second)
 		return refusal
@@ -82,7 +82,7 @@ func (a *API) tell(ctx context.Context, ev storage.AuditEvent, err error) {
 func (a *API) self(ctx context.Context) (storage.User, error) {
 	who := a.cfg.Actor(ctx)
 	if who.UserID == "" {
-		return storage.User{}, errForbidden.saying("A client has no password: only a user's token will do.")
+		return storage.User{}, errForbidden.saying("A client has no password. Use the access token of a user.")
 	}
 	u, err := a.cfg.Store.LoadUser(ctx, who.Username)
 	if errors.Is(err, storage.ErrNotFound) || err == nil && (u.ID != who.UserID || u.Disabled) {
@@ -91,7 +91,7 @@ func (a *API) self(ctx context.Context) (storage.User, error) {
 	return u, err
 }
 
-var errMeanwhile = errConflict.saying("The user was changed meanwhile, and the password wasn't. Sign in again.")
+var errMeanwhile = errConflict.saying("The password wasn't changed, because the user was changed or deleted meanwhile. Sign in again.")
 
 // passwordChange is the body of the request.
 type passwordChange struct{ old, new string }
@@ -114,7 +114,7 @@ func (a *API) passwordChange(w http.ResponseWriter, r *http.Request, u storage.U
 		return passwordChange{}, wrongFields(missing)
 	}
 	if passhash.Same(*older, *newer) {
-		return passwordChange{}, wrong("new_password", "isn't acceptable: the same as the old one")
+		return passwordChange{}, wrong("new_password", "isn't acceptable: it is the same as the old one")
 	}
 	return passwordChange{*older, *newer}, a.checkPassword("new_password", u.Name, *newer)
 }
@@ -179,5 +179,5 @@ func (a *API) verifyHash(ctx context.Context, hash, password string, place *thro
 
 // errHalfDone: repeating the request may not help, because the password may be
 // changed already.
-var errHalfDone = errUnavailable.saying("The password may be changed, while who is signed in may still be so. " +
-	"Sign in anew, with the one that is good, and change it once more.")
+var errHalfDone = errUnavailable.saying("The password may have been changed, while earlier sign-ins may still be good. " +
+	"Sign in with whichever of the two passwords works, and change it once more.")

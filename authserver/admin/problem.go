@@ -49,33 +49,36 @@ type problem struct {
 }
 
 var (
-	errRequest   = &problem{status: http.StatusBadRequest, code: "invalid_request", title: "The request is malformed"}
-	errFields    = &problem{status: http.StatusBadRequest, code: "invalid_field", title: "A field is missing or wrong"}
-	errNotFound  = &problem{status: http.StatusNotFound, code: "not_found", title: "There is no such thing"}
-	errMethod    = &problem{status: http.StatusMethodNotAllowed, code: "method_not_allowed", title: "The method isn't offered here"}
+	errRequest  = &problem{status: http.StatusBadRequest, code: "invalid_request", title: "The request is malformed"}
+	errFields   = &problem{status: http.StatusBadRequest, code: "invalid_field", title: "A field is missing or wrong"}
+	errNotFound = &problem{status: http.StatusNotFound, code: "not_found", title: "The resource doesn't exist"}
+	errMethod   = &problem{
+		status: http.StatusMethodNotAllowed, code: "method_not_allowed", title: "The method isn't allowed here",
+		detail: "Use one of the methods in the header Allow.",
+	}
 	errMediaType = &problem{
-		status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", title: "The body has to be application/json",
+		status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", title: "The body isn't application/json",
 		detail: "Send JSON in UTF-8, uncompressed, with the header Content-Type: application/json.",
 	}
 	errTooLarge = &problem{
 		status: http.StatusRequestEntityTooLarge, code: "too_large", title: "The body is too large",
-		detail: fmt.Sprintf("A body may have %d KiB.", maxBody>>10),
+		detail: fmt.Sprintf("A body may have at most %d KiB.", maxBody>>10),
 	}
-	errExists = &problem{status: http.StatusConflict, code: "already_exists", title: "The name is taken"}
+	errExists = &problem{status: http.StatusConflict, code: "already_exists", title: "The name is already taken"}
 	errStale  = &problem{
-		status: http.StatusPreconditionFailed, code: "stale", title: "It isn't as If-Match or If-None-Match says",
-		detail: "Somebody changed it meanwhile. Read it again, and repeat the request with its new ETag.",
+		status: http.StatusPreconditionFailed, code: "stale", title: "A precondition of the request failed",
+		detail: "The resource doesn't exist, or its ETag isn't the one in If-Match any more. Read it again, and repeat the request with its current ETag.",
 	}
-	errConflict    = &problem{status: http.StatusConflict, code: "conflict", title: "That can't be done as things are"}
+	errConflict    = &problem{status: http.StatusConflict, code: "conflict", title: "The request conflicts with the current state"}
 	errUnavailable = &problem{
 		status: http.StatusServiceUnavailable, code: "unavailable", title: "The server can't answer now", retryAfter: 1,
-		detail: "It may or may not have been done. Repeating the request is safe.",
+		detail: "The request may or may not have been carried out. Repeating it is safe.",
 	}
-	errForbidden     = &problem{status: http.StatusForbidden, code: "forbidden", title: "Whoever asks may not do that"}
+	errForbidden     = &problem{status: http.StatusForbidden, code: "forbidden", title: "The token doesn't allow this"}
 	errWrongPassword = &problem{status: http.StatusForbidden, code: "wrong_password", title: "The old password is wrong"}
 	errThrottled     = &problem{
-		status: http.StatusTooManyRequests, code: "throttled", title: "Too many wrong passwords",
-		detail: "Nothing was looked at. Wait, and repeat the request.",
+		status: http.StatusTooManyRequests, code: "throttled", title: "Too many password attempts",
+		detail: "Too many passwords were wrong. This one wasn't checked. Repeat the request after the time in Retry-After.",
 	}
 	errServer = &problem{status: http.StatusInternalServerError, code: "server_error", title: "The server met an unexpected condition"}
 )
@@ -150,7 +153,7 @@ func asProblem(err error) *problem {
 		return errNotFound.because(err)
 	case errors.Is(err, storage.ErrConflict):
 		// Others were faster each time: see changeUser.
-		return errConflict.saying("Others change it at the same time. Repeat the request.").because(err)
+		return errConflict.saying("Other requests keep changing the same record. Repeat the request.").because(err)
 	}
 	return errServer.because(err)
 }

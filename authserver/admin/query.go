@@ -16,7 +16,7 @@ import (
 func checkQuery(r *http.Request, known []string) error {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return errRequest.saying("The query isn't well-formed.")
+		return errRequest.saying("The query of the URL isn't well-formed.")
 	}
 	var faults []FieldError
 	var madeUp []string
@@ -24,10 +24,10 @@ func checkQuery(r *http.Request, known []string) error {
 		fault := ""
 		switch {
 		case !slices.Contains(known, name):
-			fault = "is no parameter of this"
+			fault = "isn't a parameter of this request"
 			madeUp = append(madeUp, fieldName(name))
 		case len(values) > 1:
-			fault = "is there twice"
+			fault = "is given more than once"
 		case values[0] == "":
 			fault = "is empty: leave it out"
 		case !utf8.ValidString(values[0]):
@@ -72,7 +72,7 @@ func pageOf(q url.Values, list string) (after string, limit int, err error) {
 	}
 	after, ok := parseCursor(list, q.Get("cursor"))
 	if !ok {
-		return "", 0, wrong("cursor", "isn't one that this list gave")
+		return "", 0, wrong("cursor", "isn't a cursor of this list")
 	}
 	return after, limit, nil
 }

@@ -70,10 +70,10 @@ const maxVerify = 20 * time.Second
 
 var (
 	// errVerifying: the verification goes on after its request.
-	errVerifying = later("There are many grants to look at. The receipt will tell what was found.")
+	errVerifying = later("The verification goes on, because there are many grants to look at. Read the receipt later: it will have the result.")
 
 	// errAsked: nothing was begun.
-	errAsked = later("Too many receipts are being verified. Repeat the request.")
+	errAsked = later("Too many receipts are being verified. Nothing was begun. Repeat the request later.")
 )
 
 func later(detail string) *problem {

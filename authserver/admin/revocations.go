@@ -107,11 +107,11 @@ func (q *revocationRequest) check() (before time.Time, err error) {
 	}
 	switch {
 	case len(named) == 0:
-		return before, errRequest.saying("The body has to have one of token, grant, user, client and all.")
+		return before, errRequest.saying("The body needs exactly one of token, grant, user, client and all.")
 	case len(named) > 1:
 		var faults []FieldError
 		for _, name := range named {
-			faults = append(faults, FieldError{name, "goes with none of the others: token, grant, user, client, all"})
+			faults = append(faults, FieldError{name, "can't be combined: give only one of token, grant, user, client and all"})
 		}
 		return before, wrongFields(faults)
 	case q.all != nil && !*q.all:
@@ -119,7 +119,7 @@ func (q *revocationRequest) check() (before time.Time, err error) {
 	case q.issuedBefore == nil:
 		return before, nil
 	case slices.Contains([]string{"grant", "token"}, named[0]):
-		return before, wrong("issued_before", "goes with user, client and all")
+		return before, wrong("issued_before", "can be used only with user, client or all")
 	}
 	before, ok := parseTime(*q.issuedBefore)
 	if !ok {
@@ -232,7 +232,7 @@ func (a *API) named(ctx context.Context, q revocationRequest) (s single, err err
 		return a.living(ctx, s)
 	}
 	if a.cfg.Tokens == nil {
-		return s, errConflict.saying("Tokens can't be read here. Name the grant by its id.")
+		return s, errConflict.saying("Reading a token needs the deployment secret of this store, and none is configured. Name the grant by its id.")
 	}
 	keys, err := a.cfg.Tokens.Keyring(ctx)
 	if err != nil {
@@ -259,7 +259,7 @@ func (a *API) living(ctx context.Context, s single) (single, error) {
 	return s, err
 }
 
-var errNoToken = wrong("token", "is no access or refresh token of this server")
+var errNoToken = wrong("token", "isn't an access or refresh token of this server")
 
 // namedLegacy returns the grant that another server's token stands for. The
 // grant counts as living even if it isn't in the store yet.

@@ -94,7 +94,7 @@ func (a *API) mux() http.Handler {
 // resource returns the handler of one pattern, with a route for each method.
 func (a *API) resource(routes []Route) http.Handler {
 	if len(routes) == 0 {
-		return a.endpoint(func(http.ResponseWriter, *http.Request) error { return errNotFound })
+		return a.endpoint(func(http.ResponseWriter, *http.Request) error { return errNoPath })
 	}
 	var allow []string
 	for _, r := range routes {
@@ -115,6 +115,8 @@ func (a *API) resource(routes []Route) http.Handler {
 		return routes[i].handle(w, r)
 	})
 }
+
+var errNoPath = errNotFound.saying("There is nothing at this path.")
 
 func (r Route) answers(method string) bool {
 	return r.Method == method || r.Method == http.MethodGet && method == http.MethodHead

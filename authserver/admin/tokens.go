@@ -43,7 +43,7 @@ func (a *API) inspectToken(w http.ResponseWriter, r *http.Request) error {
 
 func (a *API) tokenInfo(ctx context.Context, text string) (TokenInfo, error) {
 	if a.cfg.Tokens == nil {
-		return TokenInfo{}, errConflict.saying("Tokens can't be read here, without the deployment secret.")
+		return TokenInfo{}, errConflict.saying("Reading a token needs the deployment secret of this store, and none is configured.")
 	}
 	keys, err := a.cfg.Tokens.Keyring(ctx)
 	if err != nil {

@@ -128,7 +128,7 @@ func (a *API) refuseClientID(ctx context.Context, name string) error {
 		return nil
 	}
 	if err == nil {
-		p := errConflict.saying("A user with the id of a client could be taken for the client (RFC 9700 section 4.15).")
+		p := errConflict.saying("A user with the id of a client could be mistaken for the client (RFC 9700 section 4.15). Choose another name.")
 		p.fields = []FieldError{{"username", "is the id of a client"}}
 		err = p
 	}
@@ -136,8 +136,8 @@ func (a *API) refuseClientID(ctx context.Context, name string) error {
 }
 
 var errUserExists = func() *problem {
-	p := errExists.saying("There is a user of that name; names that differ in case or width are one name.")
-	p.fields = []FieldError{{"username", "is taken"}}
+	p := errExists.saying("There is already a user of that name. Names that differ only in case or width count as the same.")
+	p.fields = []FieldError{{"username", "is already taken"}}
 	return p
 }()
 
@@ -149,7 +149,7 @@ func newUsername(name string) (string, error) {
 	}
 	kept, err := passhash.Username(name)
 	if err != nil || kept == "." || kept == ".." {
-		return "", wrong("username", "can't be a user's name: letters, digits and most ASCII punctuation, no spaces, at most 255 bytes (RFC 8265)")
+		return "", wrong("username", "isn't a valid username: use letters, digits and most ASCII punctuation, no spaces, at most 255 bytes (RFC 8265)")
 	}
 	return kept, nil
 }
@@ -171,7 +171,7 @@ func (a *API) hash(ctx context.Context, password string) (string, error) {
 	return hash, err
 }
 
-var errBusy = errUnavailable.saying("Too many passwords are being hashed. It wasn't done; repeat the request.")
+var errBusy = errUnavailable.saying("Too many passwords are being hashed. Nothing was changed. Repeat the request.")
 
 // aboutUser is the audit event of an act on the user. The detail is a fixed text.
 func aboutUser(action storage.AuditAction, u storage.User, detail string) storage.AuditEvent {

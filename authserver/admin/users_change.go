@@ -127,7 +127,7 @@ func confirmed(err error) error {
 }
 
 // errReplaced: the record was deleted, and another of the same name was made.
-var errReplaced = errConflict.saying("It was deleted and made anew meanwhile.")
+var errReplaced = errConflict.saying("It was deleted meanwhile, and another of the same name was created. Read that one before you repeat the request.")
 
 // setPassword gives the user a new password and ends the user's grants: whoever
 // signed in with the old password is signed out.
@@ -250,4 +250,4 @@ func (a *API) otherAdmin(ctx context.Context, name string) (bool, error) {
 	}
 }
 
-var errLastAdmin = errConflict.saying("It is the last admin who can sign in. Make another one first.")
+var errLastAdmin = errConflict.saying("This is the last admin who can sign in. Make another user an admin first.")

@@ -54,7 +54,7 @@ type userFilter struct {
 func userFilterOf(q url.Values) (f userFilter, err error) {
 	if given := q.Get("prefix"); given != "" {
 		if f.prefix, err = passhash.Username(given); err != nil {
-			return f, wrong("prefix", "can't begin a user's name")
+			return f, wrong("prefix", "isn't valid as the beginning of a username")
 		}
 	}
 	if f.admin, err = queryBool(q, "admin"); err != nil {

@@ -118,7 +118,7 @@ func TestKeysAreMadeWithTheSecretOfTheStoreOnly(t *testing.T) {
 	l := launch{args: []string{"key", "rotate"}, dir: t.TempDir(), env: []string{"GRANTD_DATA=grantd.db"}}
 	must(t, launch{args: []string{"init", "--password-file", writeFile(t, "p", "correct horse battery")}, dir: l.dir, env: append(l.env, "GRANTD_SECRET="+secret32)})
 	must(t, launch{args: l.args, dir: l.dir, env: append(l.env, "GRANTD_SECRET="+secret32)})
-	for secret, want := range map[string]string{"": "none is given", "GRANTD_SECRET=another " + secret32: "the one that is given is another's"} {
+	for secret, want := range map[string]string{"": "none is configured", "GRANTD_SECRET=another " + secret32: "the configured one is another store's"} {
 		l := launch{args: l.args, dir: l.dir, env: l.env}
 		if secret != "" {
 			l.env = append(l.env[:1:1], secret)
