@@ -159,7 +159,7 @@ func (s *Server) readCredentials(h http.Header, form params) ([]credentials, err
 	authorization := h.Values("Authorization")
 	switch {
 	case len(authorization) > 1:
-		return nil, ErrInvalidRequest.telling("two Authorization headers")
+		return nil, ErrInvalidRequest.telling("there is more than one Authorization header")
 	case s.namesNoClient(h, form):
 		return []credentials{{id: s.cfg.DefaultClient}}, nil
 	case len(authorization) == 1:
@@ -197,7 +197,7 @@ func basicCredentials(header string, form params) ([]credentials, error) {
 		return nil, ErrInvalidClient.reason("the Authorization scheme is not Basic")
 	}
 	if form["client_secret"] != "" || form["client_assertion"] != "" {
-		return nil, ErrInvalidRequest.telling("two client authentication methods")
+		return nil, ErrInvalidRequest.telling("the client authenticates in two ways; use either the Authorization header or the body")
 	}
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimLeft(encoded, " "))
 	if err != nil {
@@ -236,7 +236,7 @@ func matchClientID(readings []credentials, bodyID string) ([]credentials, error)
 		}
 	}
 	if len(agreeing) == 0 {
-		return nil, ErrInvalidRequest.telling("client_id differs from the Basic credentials")
+		return nil, ErrInvalidRequest.telling("client_id is not the client id in the Authorization header")
 	}
 	return agreeing, nil
 }

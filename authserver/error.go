@@ -58,7 +58,7 @@ var (
 // ErrInvalidTarget is the error of RFC 8707 section 2.
 var ErrInvalidTarget = &Error{
 	Status: http.StatusBadRequest, Code: "invalid_target",
-	Description: "A resource is malformed, unknown or more than may be granted.",
+	Description: "A resource is malformed or unknown, or this client or grant may not use it.",
 }
 
 // Errors of HTTP in the form of RFC 6749 section 5.2, so that clients need to
@@ -66,15 +66,15 @@ var ErrInvalidTarget = &Error{
 var (
 	errMethod = &Error{
 		Status: http.StatusMethodNotAllowed, Code: "invalid_request", allow: http.MethodPost,
-		Description: "The endpoint takes POST only.",
+		Description: "Only POST is allowed here.",
 	}
 	errReadOnly = &Error{
 		Status: http.StatusMethodNotAllowed, Code: "invalid_request", allow: "GET, HEAD",
-		Description: "The metadata can only be read.",
+		Description: "Only GET and HEAD are allowed here.",
 	}
 	errMediaType = &Error{
 		Status: http.StatusUnsupportedMediaType, Code: "invalid_request",
-		Description: "The body has to be application/x-www-form-urlencoded in UTF-8.",
+		Description: "The body has to be application/x-www-form-urlencoded in UTF-8, uncompressed.",
 	}
 	errTooLarge = &Error{
 		Status: http.StatusRequestEntityTooLarge, Code: "invalid_request",
@@ -82,7 +82,7 @@ var (
 	}
 	errUnavailable = &Error{
 		Status: http.StatusServiceUnavailable, Code: "temporarily_unavailable", retryAfter: 1,
-		Description: "The server can not answer now. Repeating the request is safe.",
+		Description: "The server cannot answer now. Repeating the request is safe.",
 	}
 	errServer = &Error{
 		Status: http.StatusInternalServerError, Code: "server_error",

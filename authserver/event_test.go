@@ -100,7 +100,7 @@ func TestWhatIsNoAct(t *testing.T) {
 	f.wantActs(t, []one{
 		{name: "no password", form: passwordForm("alice", ""), client: asWeb, want: none("web", "username or password is missing")},
 		{name: "no such grant type", form: form("grant_type", "x"), client: asWeb, want: none("web", authserver.ErrUnsupportedGrantType.Description)},
-		{name: "not a form", form: form("grant_type", "\x00"), client: asWeb, want: none("", "a parameter is not UTF-8, or holds a NUL")},
+		{name: "not a form", form: form("grant_type", "\x00"), client: asWeb, want: none("", "a parameter is not UTF-8, or contains a NUL")},
 		{name: "a public client that may not", form: form("grant_type", "client_credentials", "client_id", "spa"),
 			want: none("spa", authserver.ErrUnauthorizedClient.Description)},
 		{name: "a scope at a public client", form: passwordForm("alice", "secret123", "client_id", "spa", "scope", "x"),
@@ -116,7 +116,7 @@ func TestWhatIsNoAct(t *testing.T) {
 	f.store.set(func(s *faultyStore) { s.fault = storage.ErrUnavailable })
 	f.wantActs(t, []one{
 		{name: "while the store is down", form: passwordForm("alice", "secret123"), client: asWeb,
-			want: none("", "The server can not answer now. Repeating the request is safe.")},
+			want: none("", "The server cannot answer now. Repeating the request is safe.")},
 	})
 }
 

@@ -32,7 +32,7 @@ var (
 	}
 	errBearerScope = &Error{
 		Status: http.StatusUnauthorized, Code: "insufficient_scope",
-		Description: "The access token may not introspect tokens.",
+		Description: "The access token lacks the scope that introspection needs.",
 		challenge:   `Bearer realm="%s", error="insufficient_scope", scope="` + IntrospectScope + `"`,
 	}
 )
@@ -116,7 +116,7 @@ func (s *Server) introspector(r *http.Request, form params) (storage.Client, err
 // token with an audience has to be for this server (RFC 9700 section 2.3).
 func (s *Server) bearerIntrospector(ctx context.Context, text string, form params) (storage.Client, error) {
 	if form["client_secret"] != "" || form["client_assertion"] != "" {
-		return storage.Client{}, ErrInvalidRequest.telling("a bearer token and client credentials at once")
+		return storage.Client{}, ErrInvalidRequest.telling("the request has both a bearer token and client credentials; send only one of them")
 	}
 	g, err := s.accessGrant(ctx, text)
 	switch {

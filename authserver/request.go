@@ -95,10 +95,10 @@ func parseForm(body string) (params, error) {
 		name, errName := url.QueryUnescape(name)
 		value, errValue := url.QueryUnescape(value)
 		if errName != nil || errValue != nil {
-			return nil, ErrInvalidRequest.telling("a parameter does not decode")
+			return nil, ErrInvalidRequest.telling("a parameter has invalid percent-encoding")
 		}
 		if !cleanText(name) || !cleanText(value) {
-			return nil, ErrInvalidRequest.telling("a parameter is not UTF-8, or holds a NUL")
+			return nil, ErrInvalidRequest.telling("a parameter is not UTF-8, or contains a NUL")
 		}
 		if name == "resource" {
 			resources.WriteString(value)

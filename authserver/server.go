@@ -259,14 +259,14 @@ func validate(c Config) error {
 		{c.Keys == nil, "Keys is missing"},
 		{c.Passwords == nil, "Passwords is missing"},
 		{len(c.Scopes) == 0, "Scopes is empty"},
-		{!every(c.Scopes, storage.ValidScopeToken), "Scopes holds what is not a scope token (RFC 6749 section 3.3)"},
-		{!every(c.DefaultScopes, func(s string) bool { return slices.Contains(c.Scopes, s) }), "DefaultScopes holds a scope that is not in Scopes"},
-		{!every(c.Audiences, storage.ValidResource), "Audiences holds what is not an absolute URI without a fragment (RFC 8707 section 2)"},
-		{c.AccessLifetime < time.Second, "AccessLifetime is under a second"},
-		{c.RefreshIdle < time.Second, "RefreshIdle is under a second"},
-		{c.RefreshAbsolute < c.RefreshIdle, "RefreshAbsolute is less than RefreshIdle"},
+		{!every(c.Scopes, storage.ValidScopeToken), "Scopes contains a value that is not a scope token (RFC 6749 section 3.3)"},
+		{!every(c.DefaultScopes, func(s string) bool { return slices.Contains(c.Scopes, s) }), "DefaultScopes contains a scope that is not in Scopes"},
+		{!every(c.Audiences, storage.ValidResource), "Audiences contains a value that is not an absolute URI without a fragment (RFC 8707 section 2)"},
+		{c.AccessLifetime < time.Second, "AccessLifetime is shorter than a second"},
+		{c.RefreshIdle < time.Second, "RefreshIdle is shorter than a second"},
+		{c.RefreshAbsolute < c.RefreshIdle, "RefreshAbsolute is shorter than RefreshIdle"},
 		{c.RetryWindow < 0 || c.RetryWindow > maxRetryWindow, "RetryWindow is not between 0 and 30s"},
-		{!realmText(c.Realm), "Realm has other than printable ASCII, or a quote or backslash"},
+		{!realmText(c.Realm), "Realm contains a double quote, a backslash, or a character that is not printable ASCII"},
 	}
 	var errs []error
 	for _, f := range faults {

@@ -17,15 +17,15 @@ import (
 var (
 	errThrottled = &Error{
 		Status: http.StatusTooManyRequests, Code: "temporarily_unavailable",
-		Description: "Too many client authentications from this network failed.",
+		Description: "Too many client authentications from this network failed. Repeat the request after the time in Retry-After.",
 	}
 	errGuesses = &Error{
 		Status: http.StatusTooManyRequests, Code: "temporarily_unavailable",
-		Description: "Too many sign-ins failed.",
+		Description: "Too many sign-ins failed. Repeat the request after the time in Retry-After.",
 	}
 	errCrowded = &Error{
 		Status: http.StatusTooManyRequests, Code: "temporarily_unavailable",
-		Description: "Too many sign-ins of one user at once.",
+		Description: "Too many sign-ins of one user at the same time. Repeat the request after the time in Retry-After.",
 	}
 )
 

@@ -332,7 +332,7 @@ func TestACrowdOfGoodSignInsIsNotTakenForGuesses(t *testing.T) {
 	}
 	a := f.post(t, good, asWeb)
 	wantThrottled(t, a, 1)
-	if got := a.text("error_description"); got != "Too many sign-ins of one user at once." {
+	if got := a.text("error_description"); got != "Too many sign-ins of one user at the same time. Repeat the request after the time in Retry-After." {
 		t.Errorf("it is told %q", got)
 	}
 	close(store.let)

@@ -25,7 +25,7 @@ var (
 		"The access token is malformed, unknown, expired, revoked or for another server."}
 
 	insufficientScope = refusal{http.StatusForbidden, "insufficient_scope",
-		"The access token may not do this."}
+		"The access token lacks a scope that this request needs."}
 
 	unavailable = refusal{http.StatusServiceUnavailable, "temporarily_unavailable", ""}
 )
@@ -123,7 +123,7 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 // quoted returns s as a quoted-string of RFC 9110 section 5.6.4.
 func quoted(s string) (string, error) {
 	if strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' }) {
-		return "", errors.New("only visible ASCII characters and spaces can stand in a challenge")
+		return "", errors.New("must have only visible ASCII characters and spaces")
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`, nil
 }

@@ -36,7 +36,7 @@ var (
 
 var (
 	errAudience = fmt.Errorf("%w: for another resource server", ErrInvalidToken)
-	errNobody   = fmt.Errorf("%w: it speaks for nobody", ErrInvalidToken)
+	errNobody   = fmt.Errorf("%w: it has no subject", ErrInvalidToken)
 )
 
 // Validator judges access tokens. The guard calls it only with texts that fit
@@ -132,7 +132,7 @@ func New(c Config) (*Guard, error) {
 	}
 	realm, err := quoted(c.Realm)
 	if err != nil {
-		return nil, fmt.Errorf("resource: Config.Realm: %w", err)
+		return nil, fmt.Errorf("resource: Config.Realm %w", err)
 	}
 	if c.Note == nil {
 		c.Note = func(context.Context, error) {}

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-var errMalformed = errors.New("the answer is not one of RFC 7662 section 2.2")
+var errMalformed = errors.New("the answer is not an introspection response (RFC 7662 section 2.2)")
 
 // introspection is an answer of RFC 7662 section 2.2. Times that are missing in it are
 // zero.

@@ -26,18 +26,18 @@ const (
 
 // The reasons why an introspected token is refused. Only the operator sees them.
 var (
-	errInactive  = fmt.Errorf("%w: inactive, says the authorization server", ErrInvalidToken)
+	errInactive  = fmt.Errorf("%w: the authorization server says that it is inactive", ErrInvalidToken)
 	errTokenType = fmt.Errorf("%w: its token_type is not Bearer", ErrInvalidToken)
-	errLong      = fmt.Errorf("%w: too long to ask about", ErrInvalidToken)
-	errBound     = fmt.Errorf("%w: bound to a key, which nobody checks here", ErrInvalidToken)
-	errIssuer    = fmt.Errorf("%w: of another issuer, or of one that isn't told", ErrInvalidToken)
+	errLong      = fmt.Errorf("%w: too long for an introspection request", ErrInvalidToken)
+	errBound     = fmt.Errorf("%w: bound to a key (cnf), which is not checked here", ErrInvalidToken)
+	errIssuer    = fmt.Errorf("%w: its iss is missing, or is not IntrospectionConfig.Issuer", ErrInvalidToken)
 )
 
 // The faults of an answer. The texts quote nothing of it.
 var (
 	errTooLong   = errors.New("the answer is longer than 64 KiB")
 	errMediaType = errors.New("the answer is not application/json: is Endpoint the introspection endpoint?")
-	errNoAnswer  = errors.New("the connection broke, or what answers is no HTTP server")
+	errNoAnswer  = errors.New("the connection broke, or the answer is not HTTP")
 )
 
 // IntrospectionConfig configures an IntrospectionValidator.
@@ -92,7 +92,7 @@ func NewIntrospectionValidator(c IntrospectionConfig) (*IntrospectionValidator, 
 	case err != nil:
 		return nil, fmt.Errorf("resource: IntrospectionConfig.Endpoint %w", err)
 	case endpoint.Scheme == "http" && !wellknown.Loopback(endpoint.Host):
-		return nil, errors.New("resource: IntrospectionConfig.Endpoint must be https: plain http, which shows the token to the network, is for loopback hosts")
+		return nil, errors.New("resource: IntrospectionConfig.Endpoint must be https: plain http would show tokens to the network, and is only for loopback hosts")
 	case c.ClientID == "" || c.ClientSecret == "":
 		return nil, errors.New("resource: IntrospectionConfig.ClientID or ClientSecret is missing")
 	case c.Timeout < 0:
@@ -210,7 +210,7 @@ func statusFault(status int) error {
 	case status == http.StatusTooManyRequests, status >= http.StatusInternalServerError:
 		advice = "the authorization server is overloaded or faulty"
 	case status >= 300 && status < 400:
-		advice = "a redirect isn't followed, set Endpoint to where it leads if you trust it"
+		advice = "redirects are not followed; set Endpoint to where this one leads, if you trust it"
 	}
 	return fmt.Errorf("status %d: %s", status, advice)
 }

@@ -31,7 +31,7 @@ type metadata struct {
 func (g *Guard) describe(c Config) error {
 	id, err := wellknown.Parse(c.Resource)
 	if err == nil && id.Path != "" && strings.HasSuffix(c.Resource, "/") {
-		err = errors.New("must not end with a slash, with which there are two readings of where its metadata is")
+		err = errors.New("must not end with a slash, which would make the place of its metadata ambiguous")
 	}
 	if err != nil {
 		return fmt.Errorf("resource: Config.Resource %w", err)
@@ -42,7 +42,7 @@ func (g *Guard) describe(c Config) error {
 		}
 	}
 	if u, err := url.Parse(c.Documentation); c.Documentation != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
-		return errors.New("resource: Config.Documentation is no https URL")
+		return errors.New("resource: Config.Documentation must be an absolute https or http URL")
 	}
 	g.place = id.Place(metadataName)
 	g.protection += `, resource_metadata="` + id.URL(metadataName) + `"` // the URL needs no escaping

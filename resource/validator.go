@@ -28,8 +28,8 @@ type LegacyTokens interface {
 
 // The reasons why a token is refused. Only the operator sees them.
 var (
-	errForged   = fmt.Errorf("%w: not made here", ErrInvalidToken)
-	errGone     = fmt.Errorf("%w: its grant is gone", ErrInvalidToken)
+	errForged   = fmt.Errorf("%w: not made under this server's keys", ErrInvalidToken)
+	errGone     = fmt.Errorf("%w: its grant has ended", ErrInvalidToken)
 	errReplaced = fmt.Errorf("%w: replaced by a refresh", ErrInvalidToken)
 	errExpired  = fmt.Errorf("%w: expired", ErrInvalidToken)
 )

@@ -262,7 +262,7 @@ func (l *Limiter) count(ctx context.Context, g *gauge, c charge) (emptied bool, 
 }
 
 // errContended: other changes were faster, too many times.
-var errContended = fmt.Errorf("throttle: %w: too many change the same record", storage.ErrUnavailable)
+var errContended = fmt.Errorf("throttle: %w: too many requests change the same record", storage.ErrUnavailable)
 
 // A bucket's record is the time when it will be full, in milliseconds since
 // 1970, and some random bytes, so that two nodes that count at once write

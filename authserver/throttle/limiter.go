@@ -59,7 +59,7 @@ type Refusal struct {
 // Error tells the kind of refusal.
 func (r *Refusal) Error() string {
 	if r.Crowded {
-		return "throttle: too many passwords at once"
+		return "throttle: too many passwords at the same time"
 	}
 	return "throttle: too many wrong passwords"
 }

@@ -114,7 +114,7 @@ func TestPlainHTTPIsRefusedBeforeAnythingIsProcessed(t *testing.T) {
 		if w.Code != tt.want || called != (tt.want == http.StatusOK) {
 			t.Errorf("from %s: %d, handler called: %v", tt.peer, w.Code, called)
 		}
-		if !called && !strings.HasPrefix(w.Body.String(), `{"error":"invalid_request","error_description":"The server is reached by https alone.`) {
+		if !called && !strings.HasPrefix(w.Body.String(), `{"error":"invalid_request","error_description":"The server accepts only https.`) {
 			t.Errorf("body %s", w.Body)
 		}
 	}

@@ -108,7 +108,7 @@ func demandTLS(p proxies) func(http.Handler) http.Handler {
 			if !p.secure(r) {
 				note(r.Context(), errPlainHTTP)
 				writeJSONError(w, http.StatusForbidden, "invalid_request",
-					"The server is reached by https alone. A proxy before it has to be trusted and to send X-Forwarded-Proto.")
+					"The server accepts only https. A proxy in front of it has to be trusted (trusted_proxies) and to send X-Forwarded-Proto.")
 				return
 			}
 			next.ServeHTTP(w, r)
