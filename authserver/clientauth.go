@@ -166,6 +166,8 @@ func (s *Server) readCredentials(h http.Header, form params) ([]credentials, err
 		return basicCredentials(authorization[0], form)
 	case form["client_assertion"] != "" || form["client_assertion_type"] != "":
 		return nil, ErrInvalidClient.reason("client assertions are not offered")
+	case form["client_id"] == "":
+		return nil, ErrInvalidClient.reason("neither a client_id nor Basic credentials were sent")
 	}
 	return []credentials{{form["client_id"], form["client_secret"]}}, nil
 }

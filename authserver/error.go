@@ -35,7 +35,7 @@ var (
 	}
 	ErrInvalidClient = &Error{
 		Status: http.StatusUnauthorized, Code: "invalid_client",
-		Description: "Client authentication failed.",
+		Description: "Client authentication failed: the client_id or its secret is missing or wrong.",
 	}
 	ErrInvalidGrant = &Error{
 		Status: http.StatusBadRequest, Code: "invalid_grant",

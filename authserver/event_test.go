@@ -107,7 +107,7 @@ func TestWhatIsNoAct(t *testing.T) {
 			want: none("spa", "not allowed for the client")},
 		{name: "an invented refresh token of a public client", form: refreshForm("grt_x", "client_id", "spa"),
 			want: none("spa", authserver.ErrInvalidGrant.Description)},
-		{name: "no client", form: passwordForm("alice", "secret123"), want: none("", "unknown client")},
+		{name: "no client", form: passwordForm("alice", "secret123"), want: none("", "neither a client_id nor Basic credentials were sent")},
 		{name: "a client without its secret", form: passwordForm("alice", "secret123", "client_id", "web"), want: none("", "wrong client secret")},
 		{name: "introspection", path: "/introspect", form: form("token", token), client: basic("gateway", "gw-secret"), want: none("gateway", "")},
 		{name: "introspection by who may not", path: "/introspect", form: form("token", token), client: asWeb, want: none("web", "The client may not introspect tokens.")},

@@ -98,7 +98,7 @@ func (f *refusal) challenge(protection string, scopes []string) string {
 func (f *refusal) body() []byte {
 	switch {
 	case f.code == "":
-		return []byte(`{"message":"This resource needs an access token."}`)
+		return []byte(`{"message":"This resource needs an access token: send it as Authorization: Bearer."}`)
 	case f.description == "":
 		return []byte(`{"error":"` + f.code + `"}`)
 	}

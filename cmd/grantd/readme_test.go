@@ -185,7 +185,7 @@ func TestReadmeWorksWith(t *testing.T) {
 		"../../go.mod":                    `\t(golang\.org/x/oauth2) v([0-9.]+)\n`,
 		"testdata/interop/zitadel/go.mod": `\tgithub\.com/(zitadel/oidc)/v3 v([0-9.]+)\n`,
 		"testdata/interop/package.json":   `"(oauth4webapi|openid-client)": "([0-9.]+)"`,
-		"testdata/interop/fastapi.mjs":    `(Swagger UI) sends is that of version ([0-9.]+):`,
+		"testdata/interop/fastapi.mjs":    `forms of (Swagger UI) are those of version ([0-9.]+):`,
 	} {
 		text, err := os.ReadFile(file)
 		if err != nil {

@@ -1,5 +1,5 @@
 // Pages made for FastAPI's OAuth2PasswordRequestForm send these forms; here to grantd dev. A page runs in a
-// browser, so fetch stands for it. Swagger UI's forms are those of version 5.35: it leaves out empty fields of the
+// browser, so fetch stands for it. The forms of Swagger UI are those of version 5.35: it leaves out empty fields of the
 // form, and by default puts its client fields into a Basic header, empty or not.
 import assert from 'node:assert/strict'
 import { url, step } from './grantd.mjs'
