@@ -24,7 +24,7 @@ const (
 
 // ErrSpent means that the request has waited for the store as long as a request may. It
 // wraps ErrUnavailable.
-var ErrSpent = fmt.Errorf("%w: the request has waited for it for too long", ErrUnavailable)
+var ErrSpent = fmt.Errorf("%w: the request has waited too long for it", ErrUnavailable)
 
 // Budget is the time that one request may wait for the store. Each call of a store has
 // a time limit, but one request makes several calls, and the waits for a slow store

@@ -18,11 +18,11 @@ var (
 	ErrExists = errors.New("storage: already exists")
 
 	// ErrConflict: somebody else changed the record first.
-	ErrConflict = errors.New("storage: changed by another")
+	ErrConflict = errors.New("storage: changed by somebody else")
 
 	// ErrRevoked: a revocation came between the beginning of the sign-in and
 	// the creation of its grant. Begin again, from the user's record on.
-	ErrRevoked = errors.New("storage: a revocation came between")
+	ErrRevoked = errors.New("storage: a revocation came in between")
 
 	// ErrUnavailable: the store can't answer now. It says nothing about the
 	// record. A write may or may not have taken place; every write of this

@@ -74,7 +74,7 @@ var plain = strings.NewReplacer(
 	"redisstore: bad URL: ", "",
 	"stockredis: bad URL: ", "",
 	"storage: unavailable: stock tokens: ", "the stock server's Redis can't be reached: stock tokens: ",
-	"redisstore: Redis didn't answer lately, and isn't asked until it does: ", "", // for a command this was the first time
+	"redisstore: Redis stopped answering, and gets no commands until it answers again: ", "", // for a command this was the first time
 	"redisstore: ", "",
 	"opaque: ", "",
 	"storage: unavailable: ", "the store can't be reached: ",

@@ -82,7 +82,7 @@ func TestAServerWhoseFileIsGoneSaysSo(t *testing.T) {
 					t.Errorf("%s: %d, Retry-After %q: %s", a.name, status, retry, body)
 				}
 			}
-			g.awaitLog("its file was moved, deleted or replaced: this process has to be restarted")
+			g.awaitLog("its file was moved, deleted or replaced: restart this process")
 			if code := g.Stop(); code != 0 {
 				t.Errorf("exit %d\n%s", code, g.Stderr())
 			}

@@ -648,12 +648,12 @@ func TestMigratePrintsATable(t *testing.T) {
 func TestMigrateIsCalledWrongly(t *testing.T) {
 	data := t.TempDir() + "/grantd.db"
 	for want, args := range map[string][]string{
-		"either --dry-run or --now":             {"migrate", "--data", data},
-		"--now is needed":                       {"migrate", "--data", data, "--now", "--dry-run"},
-		"migrate_from is missing":               {"migrate", "--data", ":memory:", "--now"},
-		"migrate_from: there is no scheme":      {"migrate", "--data", data, "--now", "--from", "hunter2"},
-		"migrate_from: the stock store's keys ": {"migrate", "--data", data, "--now", "--from", "redis+cluster://h"},
-		"no store at":                           {"migrate", "--data", data, "--now", "--from", "redis://localhost"},
+		"either --dry-run or --now":                {"migrate", "--data", data},
+		"--now is needed":                          {"migrate", "--data", data, "--now", "--dry-run"},
+		"migrate_from is missing":                  {"migrate", "--data", ":memory:", "--now"},
+		"migrate_from: the scheme is missing":      {"migrate", "--data", data, "--now", "--from", "hunter2"},
+		"migrate_from: a Cluster is not supported": {"migrate", "--data", data, "--now", "--from", "redis+cluster://h"},
+		"no store at":                              {"migrate", "--data", data, "--now", "--from", "redis://localhost"},
 	} {
 		err := execute(t.Context(), args)
 		var printed bytes.Buffer

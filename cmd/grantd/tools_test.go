@@ -35,7 +35,7 @@ func TestCommandsTellOfARedisThatIsDown(t *testing.T) {
 		var printed bytes.Buffer
 		code := report(&printed, execute(t.Context(), args))
 		if told := printed.String(); code != exitFailed || !strings.Contains(told, "the store can't be reached: ") || !strings.Contains(told, "dial tcp "+down) ||
-			strings.Contains(told, "lately") || !strings.Contains(told, "\nhint: is Redis running") {
+			strings.Contains(told, "stopped answering") || !strings.Contains(told, "\nhint: is Redis running") {
 			t.Errorf("%s: exit %d, %s", args[0], code, told)
 		}
 	}

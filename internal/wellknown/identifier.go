@@ -24,7 +24,7 @@ type Identifier struct {
 
 // The faults of an identifier. The texts complete "The issuer …".
 var (
-	errURL   = errors.New("must be an absolute https URL, or an http one for trials")
+	errURL   = errors.New("must be an absolute https URL, or for tests an http URL of a loopback host")
 	errParts = errors.New("must have no user, query or fragment (RFC 8414 section 2, RFC 9728 section 1.2)")
 	errPath  = errors.New("must have a path without empty, . and .. segments and without characters that need escaping")
 )

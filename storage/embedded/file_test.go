@@ -69,7 +69,7 @@ func TestOpenRefusesWhatIsNotItsOwn(t *testing.T) {
 	}
 	for name, prepare := range map[string]func(t *testing.T, path string){
 		"a newer grantd":    change(fmt.Sprintf("PRAGMA user_version = %d", len(steps)+1)),
-		"not of grantd":     change("PRAGMA user_version = 0"),
+		"not one of grantd": change("PRAGMA user_version = 0"),
 		"not a database":    func(t *testing.T, path string) { overwrite(t, path, strings.Repeat("no database ", 1000)) },
 		"is a directory":    func(t *testing.T, path string) { os.Mkdir(path, 0o700) },
 		"not a directory":   func(t *testing.T, path string) { overwrite(t, filepath.Dir(path)+"/x", "") },

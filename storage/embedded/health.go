@@ -10,7 +10,7 @@ import (
 	"github.com/grantd/grantd/storage"
 )
 
-var errStalled = errors.New("a write that began before has not come to its end")
+var errStalled = errors.New("an earlier write has not finished")
 
 // Health returns the state of the store: whether it can be read, and whether
 // the last write succeeded; see storage.Store.

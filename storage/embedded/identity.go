@@ -16,7 +16,7 @@ import (
 const lookEvery = 1000
 
 // errMoved is the error of a process whose file isn't where it was.
-var errMoved = fmt.Errorf("%w: its file was moved, deleted or replaced: this process has to be restarted", storage.ErrUnavailable)
+var errMoved = fmt.Errorf("%w: its file was moved, deleted or replaced: restart this process", storage.ErrUnavailable)
 
 // identity tells whether the files at the path of a store (with its log and the log's
 // index) are still those that the process has open. SQLite goes on with the open files

@@ -199,7 +199,7 @@ func makeTables(c *conn) error {
 	case err != nil:
 		return err
 	case version > len(steps):
-		return fmt.Errorf("a newer grantd wrote it: its schema is %d, and this one knows up to %d", version, len(steps))
+		return fmt.Errorf("a newer grantd wrote it: its schema is %d, and this grantd knows schemas up to %d", version, len(steps))
 	case version == len(steps):
 		return nil
 	case version < 0 || version == 0 && tables != 0:
@@ -217,7 +217,7 @@ func makeTables(c *conn) error {
 	return err
 }
 
-var errForeign = errors.New("it is a database, but not of grantd")
+var errForeign = errors.New("the file is a database, but not one of grantd")
 
 func (s step) take(c *conn) error {
 	for _, statement := range s.statements {

@@ -35,7 +35,7 @@ func mark(c *conn, before, now int) error {
 const marked = `NOT EXISTS (SELECT 1 FROM schema_5 WHERE mark = 1)`
 
 // errOutdated is the error of a process whose file a newer grantd has changed.
-var errOutdated = fmt.Errorf("%w: a newer grantd has changed the tables: this process has to be replaced by it", storage.ErrUnavailable)
+var errOutdated = fmt.Errorf("%w: a newer grantd has changed the tables: run that version here too", storage.ErrUnavailable)
 
 // current returns errOutdated unless the file is still of this schema.
 func (c *conn) current() error {

@@ -19,7 +19,7 @@ const (
 // SQLite has begun runs to its end, but reads are short.
 const callTimeout = 800 * time.Millisecond
 
-var errSlow = errors.New("no answer of the store in time")
+var errSlow = errors.New("the store gave no answer in time")
 
 // write is one call that waits for the writer. do may run more than once, so it
 // must set its results, not add to them. An error of do that doesn't wrap

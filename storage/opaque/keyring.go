@@ -114,7 +114,7 @@ func (k *key) tagged(kind Kind, raw *[rawLen]byte) bool {
 }
 
 // errOutdated: a newer key may have made the token.
-var errOutdated = fmt.Errorf("%w: the deployment keys are out of date, and the token's isn't among them", storage.ErrUnavailable)
+var errOutdated = fmt.Errorf("%w: this process has outdated deployment keys, and the token's key isn't among them", storage.ErrUnavailable)
 
 // outdated returns a copy of r for when the current keys aren't known.
 func (r *Keyring) outdated() *Keyring {

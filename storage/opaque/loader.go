@@ -34,7 +34,7 @@ var ErrLost = errors.New("opaque: the store lost its deployment keys")
 
 // ErrNoKey is the error of a loader that is ReadOnly while the store has no deployment
 // key yet. It wraps storage.ErrUnavailable.
-var ErrNoKey = fmt.Errorf("%w: opaque: it has no deployment key yet, which the authorization server makes", storage.ErrUnavailable)
+var ErrNoKey = fmt.Errorf("%w: opaque: there is no deployment key yet; the authorization server makes it", storage.ErrUnavailable)
 
 // Loader is a Source that loads the keyring from a store. The first call loads
 // it, and so does every further call until one succeeds, so a server may start
@@ -200,7 +200,7 @@ func (l *Loader) reload(ctx context.Context) {
 		l.told = ""
 		return
 	}
-	l.tell(fmt.Errorf("loading the deployment keys anew: %w", err))
+	l.tell(fmt.Errorf("reloading the deployment keys: %w", err))
 	have := l.have.Load()
 	kept := &loaded{ring: have.ring, stored: have.stored, mints: have.mints, at: have.at, failed: l.now()}
 	if kept.old(l.now()) {
@@ -268,7 +268,7 @@ func (l *Loader) furnish(ctx context.Context, had *loaded) ([]storage.Key, error
 		}
 	}
 	if had != nil {
-		l.note(fmt.Errorf("%w; those that this process has are put back", ErrLost))
+		l.note(fmt.Errorf("%w; this process stores the ones that it has again", ErrLost))
 	}
 	stored, err := l.keys.ListKeys(ctx)
 	if err == nil && len(stored) == 0 {

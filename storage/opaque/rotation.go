@@ -13,16 +13,16 @@ import (
 // The reasons why keys can't be changed now. Compare with errors.Is.
 var (
 	// ErrRotating: a key was made already and doesn't mint yet.
-	ErrRotating = errors.New("opaque: a new key is waiting to mint already")
+	ErrRotating = errors.New("opaque: another new key is already waiting to mint")
 
 	// ErrKeysFull: every id is taken.
 	ErrKeysFull = errors.New("opaque: there is no free id for a key")
 
 	// ErrKeyInUse: tokens are, will be, or a moment ago were minted under the key.
-	ErrKeyInUse = errors.New("opaque: the key mints, or did a moment ago, or is going to")
+	ErrKeyInUse = errors.New("opaque: the key is minting, minted a moment ago or is going to mint")
 
 	// ErrNoSecret: keys can't be made without the deployment secret.
-	ErrNoSecret = errors.New("opaque: without the deployment secret no key can be made")
+	ErrNoSecret = errors.New("opaque: a key can't be made without the deployment secret")
 )
 
 // KeyState is the stage in the life of a deployment key.

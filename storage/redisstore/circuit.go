@@ -35,7 +35,7 @@ const (
 	maxBroken = 8
 )
 
-var errOpen = errors.New("redisstore: Redis didn't answer lately, and isn't asked until it does")
+var errOpen = errors.New("redisstore: Redis stopped answering, and gets no commands until it answers again")
 
 // circuit is a hook around all commands to one Redis server. In a Cluster every
 // node has its own circuit, so that a dead node doesn't affect the others. A

@@ -36,7 +36,7 @@ const (
 // differ.
 const maxLateness = 10 * time.Second
 
-var errLate = errors.New("redisstore: Redis came to the swap too late")
+var errLate = errors.New("redisstore: Redis executed the swap too late")
 
 // CreateGrant implements storage.Grants in one round trip.
 //

@@ -63,7 +63,7 @@ func readURL(raw string) (*redis.UniversalOptions, error) {
 	case "redis+cluster":
 		err = l.cluster(o)
 	default:
-		err = errors.New("the scheme is none of redis, rediss, unix, redis+sentinel, rediss+sentinel, redis+cluster, rediss+cluster")
+		err = errors.New("the scheme must be redis, rediss, unix, redis+sentinel, rediss+sentinel, redis+cluster or rediss+cluster")
 	}
 	return o, err
 }
@@ -73,13 +73,13 @@ func readURL(raw string) (*redis.UniversalOptions, error) {
 func split(raw string) (location, error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {
-		return location{}, errors.New("there is no scheme; it looks like redis://host:6379/0")
+		return location{}, errors.New("the scheme is missing; a URL looks like redis://host:6379/0")
 	}
 	l := location{scheme: strings.ToLower(scheme)}
 	rest, query, _ := strings.Cut(rest, "?")
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return location{}, errors.New("the query isn't percent-encoded well")
+		return location{}, errors.New("the query is not correctly percent-encoded")
 	}
 	l.query = values
 	l.authority, l.path, _ = strings.Cut(rest, "/")
@@ -94,7 +94,7 @@ func credentials(userinfo string) (user, password string, err error) {
 	user, errUser := url.PathUnescape(user)
 	password, errPassword := url.PathUnescape(password)
 	if errors.Join(errUser, errPassword) != nil {
-		return "", "", errors.New("user or password isn't percent-encoded well")
+		return "", "", errors.New("user or password is not correctly percent-encoded")
 	}
 	return user, password, nil
 }
@@ -118,7 +118,7 @@ func (l location) socket(o *redis.UniversalOptions) (err error) {
 	}
 	path, err := url.PathUnescape(l.path)
 	if err != nil {
-		return errors.New("the path isn't percent-encoded well")
+		return errors.New("the path is not correctly percent-encoded")
 	}
 	o.Addrs = []string{"/" + path}
 	if o.DB, err = database(l.query.Get("db")); err != nil {
@@ -145,7 +145,7 @@ func (l location) sentinel(o *redis.UniversalOptions) (err error) {
 
 func (l location) cluster(o *redis.UniversalOptions) (err error) {
 	if l.path != "" {
-		return errors.New("a cluster has no path: its only database is 0")
+		return errors.New("the URL of a cluster must have no path: its only database is 0")
 	}
 	o.IsClusterMode = true
 	if o.Addrs, err = addresses(l.authority, redisPort); err != nil {
@@ -165,7 +165,7 @@ func (l location) knows(names ...string) error {
 		}
 	}
 	if known != len(l.query) {
-		return fmt.Errorf("there is an unknown parameter; known here: %s", cmp.Or(strings.Join(names, ", "), "none"))
+		return fmt.Errorf("there is an unknown parameter; known for this scheme: %s", cmp.Or(strings.Join(names, ", "), "none"))
 	}
 	return nil
 }

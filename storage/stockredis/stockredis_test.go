@@ -543,8 +543,8 @@ func TestShaped(t *testing.T) {
 
 func TestOpenNamesFaultsOfTheURL(t *testing.T) {
 	for address, want := range map[string]string{
-		"hunter2":                      "there is no scheme",
-		"redis://h/0?prefix=a&prefix=": "two prefixes",
+		"hunter2":                      "the scheme is missing",
+		"redis://h/0?prefix=a&prefix=": "the parameter prefix twice",
 		"redis://h/0?prefix=%zz":       "percent-encoded",
 		"redis+cluster://h":            "Cluster",
 	} {

@@ -68,7 +68,7 @@ func Open(c Config) (*Store, error) {
 	}
 	if _, cluster := client.(*redis.ClusterClient); cluster {
 		_ = client.Close() // it has not connected
-		return nil, errors.New("stockredis: bad URL: the stock store's keys are spread over a Cluster, which can't move them in one step")
+		return nil, errors.New("stockredis: bad URL: a Cluster is not supported, because it can't move the keys of a stock sign-in in one step")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -84,7 +84,7 @@ func cutPrefix(address string) (rest, prefix string, err error) {
 	}
 	values, err := url.ParseQuery(query)
 	if err != nil || len(values["prefix"]) > 1 {
-		return "", "", errors.New("stockredis: bad URL: the query isn't percent-encoded well, or has two prefixes")
+		return "", "", errors.New("stockredis: bad URL: the query is not correctly percent-encoded, or has the parameter prefix twice")
 	}
 	prefix = values.Get("prefix")
 	values.Del("prefix")
