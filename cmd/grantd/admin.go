@@ -109,7 +109,7 @@ func actor(ctx context.Context) admin.Actor {
 // after the request, gets a log line of its own.
 func (p *process) noteAdmin(ctx context.Context, err error) {
 	if recordOf(ctx) == nil {
-		p.log.WarnContext(ctx, "the admin API, in the background", "error", err.Error())
+		p.log.WarnContext(ctx, "background work of the admin API failed", "error", err.Error())
 		return
 	}
 	note(ctx, err)

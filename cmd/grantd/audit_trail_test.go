@@ -439,7 +439,7 @@ func TestSignInsGoOnWithoutTheTrail(t *testing.T) {
 		}
 		want = append(want, id)
 	}
-	await(t, 5*time.Second, "in the log", func() bool { return strings.Contains(r.Stderr(), "audit events can't be kept") })
+	await(t, 5*time.Second, "in the log", func() bool { return strings.Contains(r.Stderr(), "audit events can't be stored") })
 	server.Client().Del(t.Context(), "grantd:{audit}")
 	store := s.open(t)
 	await(t, 5*time.Second, "in the trail", func() bool { return len(trailOf(t, store)) == len(want) })

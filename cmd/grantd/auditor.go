@@ -181,9 +181,9 @@ func (a *auditor) flush(ctx context.Context) {
 func (a *auditor) report(err error) {
 	switch {
 	case err != nil && !a.failing:
-		a.log.Warn("audit events can't be kept, and are held back as long as there is room", "error", printable(err.Error(), 300))
+		a.log.Warn("audit events can't be stored; they wait in memory as long as there is room", "error", printable(err.Error(), 300))
 	case err == nil && a.failing:
-		a.log.Info("audit events are kept again")
+		a.log.Info("audit events are stored again")
 	}
 	a.failing = err != nil
 }
@@ -195,14 +195,14 @@ func (a *auditor) tellLost(pause time.Duration) {
 	}
 	if n := a.lost.Swap(0); n > 0 {
 		a.told = time.Now()
-		a.log.Error("audit events are lost: they aren't in the store, or not in the log either", "events", n)
+		a.log.Error("audit events are lost: they are missing from the store, and perhaps from the log too", "events", n)
 	}
 }
 
 // trim deletes the events that are too old or too many.
 func (a *auditor) trim(ctx context.Context) {
 	if err := a.store.TrimAudit(ctx, time.Now().Add(-a.retention), a.most); err != nil && ctx.Err() == nil {
-		a.log.Warn("trimming the audit trail", "error", printable(err.Error(), 300))
+		a.log.Warn("the audit trail couldn't be trimmed", "error", printable(err.Error(), 300))
 	}
 }
 

@@ -128,7 +128,7 @@ func TestAStoreThatIsDown(t *testing.T) {
 	await(t, 5*time.Second, "kept", func() bool { return len(kept.names()) == auditQueue })
 	wantNames(t, kept.names(), first)
 	stop()
-	for text, times := range map[string]int{"can't be kept": 1, "s?ick": 1, "are kept again": 1, "are lost": 0} {
+	for text, times := range map[string]int{"can't be stored": 1, "s?ick": 1, "are stored again": 1, "are lost": 0} {
 		if n := strings.Count(log.String(), text); n != times {
 			t.Errorf("the log says %q %d times, want %d", text, n, times)
 		}

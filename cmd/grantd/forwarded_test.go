@@ -154,7 +154,7 @@ func TestAnUnnamedProxyDoesNotSayWhereARequestComesFrom(t *testing.T) {
 			t.Errorf("believed: %v", line)
 		}
 	}
-	if n := strings.Count(s.Stderr(), "no proxy is named in trusted_proxies"); n != 1 {
+	if n := strings.Count(s.Stderr(), "trusted_proxies names no proxy"); n != 1 {
 		t.Errorf("the log tells %d times that all are one network, want once: metrics have no clients", n)
 	}
 }

@@ -32,9 +32,9 @@ func (p *process) tidyEvery(ctx context.Context, pause time.Duration) {
 
 func (p *process) sweep(ctx context.Context, s *admin.Sweeper) {
 	if err := s.Resume(ctx); err != nil && ctx.Err() == nil {
-		p.log.Warn("unfinished revocations", "error", err.Error())
+		p.log.Warn("unfinished revocations couldn't be completed", "error", err.Error())
 	}
 	if _, err := s.Expire(ctx, time.Now().Add(-keepReceipts)); err != nil && ctx.Err() == nil {
-		p.log.Warn("old receipts", "error", err.Error())
+		p.log.Warn("old receipts couldn't be deleted", "error", err.Error())
 	}
 }

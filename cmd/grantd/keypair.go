@@ -58,13 +58,13 @@ func (k *keyPair) renew() {
 	if err := k.load(files); err != nil {
 		if k.fault != err.Error() {
 			k.fault = err.Error()
-			k.log.Warn("the certificate can't be renewed, and the one before stays in use",
+			k.log.Warn("the new certificate can't be loaded; the previous one stays in use",
 				"tls_cert", k.certFile, "tls_key", k.keyFile, "error", printable(k.fault, 300))
 		}
 		return
 	}
 	k.fault = ""
-	k.log.Info("the certificate was loaded anew", "tls_cert", k.certFile, "not_after", k.notAfter())
+	k.log.Info("the new certificate was loaded", "tls_cert", k.certFile, "not_after", k.notAfter())
 }
 
 // notAfter returns the time when the certificate in use expires.

@@ -117,8 +117,8 @@ func served(addr string) (string, error) {
 }
 
 const (
-	toldRenewed = `level=INFO msg="the certificate was loaded anew"`
-	toldBroken  = `level=WARN msg="the certificate can't be renewed`
+	toldRenewed = `level=INFO msg="the new certificate was loaded"`
+	toldBroken  = `level=WARN msg="the new certificate can't be loaded`
 )
 
 func putFile(t *testing.T, path, text string) {

@@ -114,11 +114,11 @@ func TestOwnPasswordIsAuditedLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	changePassword(t, g.URL, access, "secret123", "battery staple").want(t, http.StatusNoContent)
-	g.awaitLog("audit events can't be kept")
+	g.awaitLog("audit events can't be stored")
 	if err := redis.Del(t.Context(), stream).Err(); err != nil {
 		t.Fatal(err)
 	}
-	g.awaitLog("audit events are kept again")
+	g.awaitLog("audit events are stored again")
 	if a := auditOf(t, g.URL, adminToken(t, g.URL), "?action=password.change"); len(a.Events) != 1 {
 		t.Errorf("the trail has %d changes of passwords, want 1", len(a.Events))
 	}

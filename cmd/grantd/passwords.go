@@ -21,7 +21,7 @@ func (p *process) warnOfPasswords(ctx context.Context) {
 	looked := 0
 	err := eachClient(ctx, p.store, func(c storage.Client) bool {
 		if looked == mostClients {
-			p.log.Warn("not every client was looked at for the password grant", "looked_at", looked)
+			p.log.Warn("only the first clients were checked for the password grant", "looked_at", looked)
 			return false
 		}
 		looked++
@@ -31,6 +31,6 @@ func (p *process) warnOfPasswords(ctx context.Context) {
 		return true
 	})
 	if err != nil && ctx.Err() == nil {
-		p.log.Warn("looking for clients with the password grant", "error", err.Error())
+		p.log.Warn("clients couldn't be checked for the password grant", "error", err.Error())
 	}
 }

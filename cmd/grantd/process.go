@@ -75,7 +75,7 @@ const ballastSize = 24 << 20
 func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.LoaderOption) (p *process, err error) {
 	lines := newLineWriter(logTo, func(n int) []byte {
 		var line bytes.Buffer
-		newLogger(&line, c.Log).Error("lines of the log are lost: nobody read it", "lines", n)
+		newLogger(&line, c.Log).Error("log lines are lost: nobody read the log", "lines", n)
 		return line.Bytes()
 	})
 	defer func() {
@@ -85,7 +85,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.
 	}()
 	log := newLogger(lines, c.Log)
 	if len(c.Unknown) > 0 {
-		log.Warn("unknown variables", "names", c.Unknown)
+		log.Warn("unknown environment variables are ignored", "names", c.Unknown)
 	}
 	p = &process{config: c, log: log, flush: lines.flush}
 	if p.tracer, err = tracing.New(ctx, tracing.Read(os.Getenv), versionText(), log); err != nil {

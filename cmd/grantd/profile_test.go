@@ -92,8 +92,8 @@ func TestWarningsOfThePasswordGrantAreBounded(t *testing.T) {
 	}{
 		{"a few", manyClients{n: 3}, 3, ""},
 		{"as many as are looked at", manyClients{n: mostClients}, mostClients, ""},
-		{"more", manyClients{n: mostClients + 1}, mostClients, "not every client was looked at"},
-		{"a store that fails", manyClients{n: pageSize, err: errors.New("down")}, pageSize, "looking for clients"},
+		{"more", manyClients{n: mostClients + 1}, mostClients, "only the first clients were checked"},
+		{"a store that fails", manyClients{n: pageSize, err: errors.New("down")}, pageSize, "clients couldn't be checked"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var log strings.Builder

@@ -92,7 +92,7 @@ func TestAResourceServerThatComesFirstWaitsForTheKeys(t *testing.T) {
 	early := launch{args: []string{"resource"}, dir: dir, env: env}.start(t)
 	wrong := launch{args: []string{"resource"}, dir: dir, env: append(env, "GRANTD_SECRET=another-"+secret32)}.start(t)
 	for _, g := range []*running{early, wrong} {
-		g.awaitLog("hint\":\"grantd serve makes it: is this the store that its configuration names?")
+		g.awaitLog("hint\":\"grantd serve makes the key: check that this is the store that serve's configuration names")
 		if status, body := get(t, g.URL+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "starting") {
 			t.Errorf("/readyz before serve was there: %d %s", status, body)
 		}

@@ -32,7 +32,7 @@ func (p *process) services(ctx context.Context, addr string, ln net.Listener, h 
 		if err != nil {
 			return nil, errors.Join(err, closeListeners(all[1:])) // ln is the caller's
 		}
-		p.log.Info("listening besides", "for", own.whom, "addr", another.ln.Addr().String())
+		p.log.Info("also listening", "for", own.whom, "addr", another.ln.Addr().String())
 		all = append(all, another)
 	}
 	return all, nil
@@ -86,7 +86,7 @@ func (p *process) tlsProxies(addr string, trusted proxies) proxies {
 	if len(trusted) > 0 || !loopbackAddr(addr) {
 		return trusted
 	}
-	p.log.Warn("no proxy is named in trusted_proxies: all clients behind a proxy count as one network", "addr", addr)
+	p.log.Warn("trusted_proxies names no proxy: all clients behind a proxy count as one network", "addr", addr)
 	return loopbackProxies
 }
 
@@ -94,7 +94,7 @@ func (p *process) tlsProxies(addr string, trusted proxies) proxies {
 // machine, as in a container whose port is published on loopback.
 func (p *process) warnExposed(addr string) {
 	if p.config.TLSCert == "" && strings.HasPrefix(p.config.Issuer, "http:") && !loopbackAddr(addr) {
-		p.log.Warn("plain http on an address that other machines may reach, though the issuer is on this one",
+		p.log.Warn("plain http on an address that other machines may reach, although the issuer is a loopback URL",
 			"addr", addr, "issuer", p.config.Issuer)
 	}
 }

@@ -81,7 +81,7 @@ func (p *process) keepStarting(ctx context.Context, fatal context.CancelCauseFun
 // warnEvicting warns of a Redis that may forget revocations.
 func (p *process) warnEvicting(ctx context.Context) {
 	if p.health.storeHealth(ctx).State == storage.Evicting {
-		p.log.Warn("Redis forgets keys when its memory is full, and revoked tokens would live again", "hint", "set its maxmemory-policy to noeviction")
+		p.log.Warn("Redis may forget keys when its memory is full, and revoked tokens would become valid again", "hint", "set its maxmemory-policy to noeviction")
 	}
 }
 
@@ -90,7 +90,7 @@ func (p *process) warnWaiting(err error) {
 	var why *failure
 	switch {
 	case errors.Is(err, opaque.ErrNoKey):
-		args = append(args, "hint", "grantd serve makes it: is this the store that its configuration names?")
+		args = append(args, "hint", "grantd serve makes the key: check that this is the store that serve's configuration names")
 	case p.config.Redis.URL != "" && errors.As(hintRedis(p.config.Redis.URL, err), &why) && why.hint != "":
 		args = append(args, "hint", why.hint)
 	}
