@@ -428,11 +428,11 @@ func TestLoginClient(t *testing.T) {
 func TestFaultsOfAdminAddr(t *testing.T) {
 	for name, c := range map[string]struct{ yaml, fault string }{
 		"no address":                   {"admin_addr: here", "admin_addr must be host:port"},
-		"the server's own":             {"admin_addr: 127.0.0.1:8080", "admin_addr must not be the address of addr"},
-		"that of the metrics":          {"admin_addr: 127.0.0.1:9000\nmetrics_addr: 127.0.0.1:9000", "admin_addr must not be the address of metrics_addr"},
-		"metrics at the server's own":  {"admin_addr: 127.0.0.1:9000\nmetrics_addr: 127.0.0.1:8080", "metrics_addr must not be the address of addr"},
+		"the server's own":             {"admin_addr: 127.0.0.1:8080", "admin_addr must not be the same address as addr"},
+		"that of the metrics":          {"admin_addr: 127.0.0.1:9000\nmetrics_addr: 127.0.0.1:9000", "admin_addr must not be the same address as metrics_addr"},
+		"metrics at the server's own":  {"admin_addr: 127.0.0.1:9000\nmetrics_addr: 127.0.0.1:8080", "metrics_addr must not be the same address as addr"},
 		"the system chooses the ports": {"admin_addr: 127.0.0.1:0\nmetrics_addr: 127.0.0.1:0", ""},
-		"others reach it, by no proxy": {"admin_addr: :9000", "tls_cert is missing: behind an https issuer, admin_addr :9000"},
+		"others reach it, by no proxy": {"admin_addr: :9000", "tls_cert is missing: with an https issuer, admin_addr :9000"},
 		"only this machine reaches it": {"admin_addr: 127.0.0.1:9000", ""},
 		"behind a proxy":               {"admin_addr: :9000\ntrusted_proxies: [10.0.0.0/8]", ""},
 	} {

@@ -70,7 +70,7 @@ func (c *config) checkResource(f *faults) {
 		f.addf("resource", "must not end with a slash")
 	}
 	if issuer, err := wellknown.Parse(c.Issuer); err == nil && !strings.HasPrefix(c.Resource, issuer.Scheme+":") {
-		f.addf("resource", "must begin with %s: as the issuer does", issuer.Scheme)
+		f.addf("resource", "must begin with \"%s:\", as the issuer does", issuer.Scheme)
 	}
 }
 
@@ -102,7 +102,7 @@ func checkAddr(f *faults, key, addr string) {
 // chooses the port.
 func checkApart(f *faults, key, addr, otherKey, other string) {
 	if addr == other && !strings.HasSuffix(addr, ":0") {
-		f.addf(key, "must not be the address of %s", otherKey)
+		f.addf(key, "must not be the same address as %s", otherKey)
 	}
 }
 
@@ -114,11 +114,11 @@ func (c *config) checkStore(f *faults) {
 	case c.Data == "" && c.Redis.URL == "":
 		f.missing("data", "; name a file here, or a Redis in redis.url")
 	case c.Data != "" && c.Redis.URL != "":
-		f.addf("data", "excludes redis.url: name one of them")
+		f.addf("data", "can't be combined with redis.url: remove one of them")
 	case c.Redis.URL == "" && !c.Redis.Password.IsZero() && !f.unread:
-		f.addf("redis.password", "is of no use without redis.url")
+		f.addf("redis.password", "has no effect without redis.url")
 	case c.Redis.URL == "" && c.Redis.WaitReplicas != 0 && !f.unread:
-		f.addf("redis.wait_replicas", "is of no use without redis.url")
+		f.addf("redis.wait_replicas", "has no effect without redis.url")
 	case c.Redis.WaitReplicas < 0 || c.Redis.WaitReplicas > maxReplicas:
 		f.addf("redis.wait_replicas", "must be 0 to %d", maxReplicas)
 	case c.Redis.URL != "":
@@ -166,10 +166,10 @@ func (c *config) checkProfile(f *faults) {
 
 func (c *config) checkScopes(f *faults) {
 	if len(c.Scopes) == 0 {
-		f.addf("scopes", "must name one scope at least")
+		f.addf("scopes", "must name at least one scope")
 	}
 	if i := slices.IndexFunc(c.Scopes, func(s string) bool { return !storage.ValidScopeToken(s) }); i >= 0 {
-		f.addf("scopes", "number %d is not a scope token (RFC 6749 section 3.3)", i+1)
+		f.addf("scopes", "entry %d is not a scope token (RFC 6749 section 3.3)", i+1)
 	}
 	for _, s := range c.DefaultScopes {
 		if !slices.Contains(c.Scopes, s) {
@@ -229,7 +229,7 @@ func (c *config) exposed(addr string) bool {
 
 func (c *config) checkExposed(f *faults, addrKey, addr string) {
 	if !f.unread {
-		f.addf("tls_cert", "is missing: behind an https issuer, %s %s needs tls_cert and tls_key, or a proxy named in trusted_proxies (RFC 6749 section 2.3.1)", addrKey, addr)
+		f.addf("tls_cert", "is missing: with an https issuer, %s %s needs tls_cert and tls_key, or a proxy named in trusted_proxies (RFC 6749 section 2.3.1)", addrKey, addr)
 	}
 }
 

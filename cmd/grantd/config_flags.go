@@ -69,7 +69,7 @@ func readLayers(cmd *cobra.Command, f *faults) *config {
 	flags := cmd.Flags()
 	environ := environment()
 	if flags.Changed("data") && flags.Changed("redis") {
-		f.addf("--data", "excludes --redis: name one of them")
+		f.addf("--data", "can't be combined with --redis: name one of them")
 	}
 	c := layers{file: configFile(cmd), environ: environ, flags: func(c *config) {
 		for name, o := range overrides {

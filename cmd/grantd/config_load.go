@@ -164,7 +164,7 @@ func overlayFile(c *config, path string, f *faults) {
 		return
 	}
 	if d.Decode(&yaml.Node{}) == nil {
-		f.addf(path, "holds more than one document")
+		f.addf(path, "contains more than one YAML document")
 	}
 }
 
@@ -173,14 +173,18 @@ func overlayFile(c *config, path string, f *faults) {
 func syntaxFault(file []byte, err error) string {
 	if tab := yamlTab.FindIndex(file); tab != nil && yamlAtTab.MatchString(err.Error()) {
 		line := 1 + bytes.Count(file[:tab[0]], []byte("\n"))
-		return fmt.Sprintf("is not YAML: line %d is indented with a tab, where only spaces may be", line)
+		return fmt.Sprintf("is not YAML: line %d is indented with a tab; use spaces", line)
 	}
 	line := yamlSyntax.FindStringSubmatch(err.Error())
 	if line == nil {
-		return "is not YAML; an alias (*) or a tab may be where a quoted text was meant"
+		return "is not YAML; " + quoteYAML
 	}
-	return "is not YAML near line " + line[1] + "; a value that ends in a colon, or holds one and a space, has to stand in quotes"
+	return "is not YAML near line " + line[1] + "; " + quoteYAML
 }
+
+// quoteYAML names the usual reasons why a value breaks the syntax. The parser often
+// doesn't tell which it was.
+const quoteYAML = "put a value in quotes if it contains a colon and a space, ends in a colon or begins with an asterisk"
 
 var (
 	yamlSyntax  = regexp.MustCompile(`^yaml: line (\d+): `)
@@ -215,7 +219,7 @@ func yamlFault(path, text string, keys map[int]string) fault {
 		return fault{key, text}
 	}
 	if twice := yamlTwice.FindStringSubmatch(at[2]); twice != nil {
-		return fault{key, "is there twice (lines " + twice[1] + " and " + at[1] + ")"}
+		return fault{key, "appears twice (lines " + twice[1] + " and " + at[1] + ")"}
 	}
 	return fault{key, at[2] + " (line " + at[1] + ")"}
 }
@@ -249,7 +253,7 @@ func kindOf(goType string) string {
 	case goType == "time.Duration":
 		return `a duration such as "15m"`
 	case strings.HasPrefix(goType, "uint"), goType == "int":
-		return "a whole number that fits"
+		return "a whole number in the allowed range"
 	case goType == "main.list", goType == "[]string":
 		return "a list"
 	case strings.HasPrefix(goType, "main."):

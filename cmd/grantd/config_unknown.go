@@ -35,6 +35,6 @@ func unknownVariables(environ map[string]string) []string {
 // warnUnknown prints a warning of unknown variables, for commands without a log.
 func (c *config) warnUnknown(w io.Writer) {
 	if len(c.Unknown) > 0 {
-		fmt.Fprintf(w, "grantd: warning: unknown variables: %s\n", strings.Join(c.Unknown, ", "))
+		fmt.Fprintf(w, "grantd: warning: unknown environment variables are ignored: %s\n", strings.Join(c.Unknown, ", "))
 	}
 }

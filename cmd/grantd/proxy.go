@@ -23,7 +23,7 @@ func parseProxies(texts []string) (proxies, error) {
 		}
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
-			return nil, fmt.Errorf("number %d is no address and no range such as 10.0.0.0/8", i+1)
+			return nil, fmt.Errorf("entry %d is neither an address nor a range such as 10.0.0.0/8", i+1)
 		}
 		p = append(p, prefix.Masked())
 	}
