@@ -26,6 +26,9 @@ type api struct {
 	local  *local // of an API in this process, else nil
 }
 
+// hintVersion is the hint for an answer that no server of this version gives.
+const hintVersion = "check that it is a grantd server of the same version as this command"
+
 // mostAnswer is the size of the largest answer that is read, in bytes.
 const mostAnswer = 64 << 20
 
@@ -103,8 +106,8 @@ func (a *api) do(req *http.Request, out any) (status int, err error) {
 		return resp.StatusCode, nil
 	}
 	if err := json.NewDecoder(answer).Decode(out); err != nil {
-		return resp.StatusCode, failedf("the server at %s answers what is no JSON, or not all of it", a.base).
-			withHint("is it a grantd server, of this version?")
+		return resp.StatusCode, failedf("the answer of the server at %s is not JSON, or is cut off", a.base).
+			withHint(hintVersion)
 	}
 	return resp.StatusCode, nil
 }
@@ -183,23 +186,23 @@ func (a *api) explain(err error) error {
 	switch {
 	case p.Status == http.StatusUnauthorized:
 		return failedf("the server at %s doesn't accept the token", a.base).
-			withHint("grantd login signs in again; a token in GRANTD_TOKEN may have expired")
+			withHint("sign in again with grantd login, or put a token that is still valid into GRANTD_TOKEN")
 	case p.Status == http.StatusForbidden && p.bearer == "insufficient_scope":
-		return failedf("the token is good at %s, but not for this: it lacks the scope admin", a.base).
-			withHint("grantd login, as an admin")
+		return failedf("the server at %s accepts the token, but the token lacks the scope admin", a.base).
+			withHint("sign in as an admin: grantd login --username NAME")
 	case p.Status == http.StatusNotFound && p.Type == "":
 		return failedf("there is no admin API at %s", a.base).
-			withHint("is it a grantd server of this version? With admin_addr set, the API is there: grantd login --admin-server URL")
+			withHint("check the URL; if the server has admin_addr, name that address too: grantd login --admin-server URL")
 	case p.code() == "invalid_field", p.code() == "invalid_request":
 		return usagef("%w", err)
 	case p.Type == "" && p.bearer == "" && p.Status != http.StatusServiceUnavailable:
-		return failedf("%w", err).withHint("is it a grantd server, of this version, at " + a.base + "?")
+		return failedf("%w", err).withHint("check that there is a grantd server of the same version as this command at " + a.base)
 	case p.Status == http.StatusServiceUnavailable:
-		return failedf("%w", err).withHint("try again in a moment; grantd's log says what ails it")
+		return failedf("%w", err).withHint("try again in a moment; the server's log says what is wrong")
 	case p.wait > 0:
 		return failedf("%w", err).withHint(fmt.Sprintf("try again in %s", p.wait))
 	case p.Status >= http.StatusInternalServerError && p.RequestID != "":
-		return failedf("%w", err).withHint("the server's log says why, at request_id " + printable(p.RequestID, longestCell))
+		return failedf("%w", err).withHint("the server's log says why: look for request_id " + printable(p.RequestID, longestCell))
 	}
 	return err
 }

@@ -43,7 +43,7 @@ func (f *auditFilter) addTo(c *cobra.Command) {
 func (f auditFilter) query() (url.Values, error) {
 	query := url.Values{}
 	if f.action != "" && !slices.Contains(auditActions, f.action) {
-		return nil, usagef("there is no action %q", f.action).withHint("one of " + strings.Join(auditActions, ", "))
+		return nil, usagef("there is no action %q", f.action).withHint("the actions are " + strings.Join(auditActions, ", "))
 	}
 	if f.user != "" {
 		name, err := username(f.user)
@@ -129,7 +129,7 @@ func auditListCommand() *cobra.Command {
 				return err
 			}
 			if limit < 1 {
-				return usagef("--limit must be 1 at least")
+				return usagef("--limit must be at least 1")
 			}
 			events, _, err := auditTrail{a, query}.newest(cmd.Context(), limit)
 			if err != nil {
@@ -196,7 +196,7 @@ func auditTailCommand() *cobra.Command {
 				return err
 			}
 			if lines < 1 {
-				return usagef("--lines must be 1 at least")
+				return usagef("--lines must be at least 1")
 			}
 			t := auditTrail{a, query}
 			events, next, err := t.newest(cmd.Context(), lines)

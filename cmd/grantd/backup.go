@@ -43,7 +43,7 @@ Redis has its own means of backup: cmd/grantd/OPERATIONS.md has the steps.`,
 			if err := embedded.Backup(cmd.Context(), path, args[0]); err != nil {
 				return explainCopy(args[0], err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the store %s is copied to %s\n", path, args[0])
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the store %s was copied to %s\n", path, args[0])
 			return err
 		},
 	}
@@ -78,7 +78,7 @@ the backup was made.`,
 			path, ctx := c.Data, cmd.Context()
 			end, told := endAll, "all its sign-ins are ended"
 			if keep {
-				end, told = func(context.Context, *embedded.Store) error { return nil }, "its sign-ins live on, also those that were revoked since"
+				end, told = func(context.Context, *embedded.Store) error { return nil }, "its sign-ins stay valid, including those that were revoked after the backup"
 			}
 			opens := true
 			prepare := func(s *embedded.Store) error {
@@ -90,17 +90,17 @@ the backup was made.`,
 			}
 			if err := embedded.Restore(ctx, args[0], path, prepare); err != nil {
 				if errors.Is(err, fs.ErrExist) {
-					return failedf("%w", err).withHint("stop every server on it first, and move it away with the files beside it; or choose another name")
+					return failedf("%w", err).withHint("stop every server on the store, then move " + path + " away together with its -wal and -shm files; or name another file with --data")
 				}
 				if strings.Contains(err.Error(), "file is not a database") {
-					return failedf("%s", ofFile(err)).withHint("a backup is a file that grantd backup made")
+					return failedf("%s", ofFile(err)).withHint("name a file that grantd backup made")
 				}
 				return explainCopy(path, err)
 			}
 			if !opens {
-				fmt.Fprintln(cmd.ErrOrStderr(), "grantd: warning: the configuration has another deployment secret than the backup was made under: no server starts on the store with it")
+				fmt.Fprintln(cmd.ErrOrStderr(), "grantd: warning: the deployment secret in the configuration is not the one that the backup was made under: no server can start on the store with it")
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the store %s is made of %s; %s\n", path, args[0], told)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the store %s was made from %s; %s\n", path, args[0], told)
 			return err
 		},
 	}
@@ -148,10 +148,10 @@ func embeddedConfig(cmd *cobra.Command) (*config, error) {
 	c.warnUnknown(cmd.ErrOrStderr())
 	switch c.Data {
 	case "":
-		return nil, usagef("%s is for the embedded store, and the configuration names a Redis", cmd.Name()).
+		return nil, usagef("%s works on the embedded store only, and the configuration names a Redis", cmd.CommandPath()).
 			withHint("cmd/grantd/OPERATIONS.md has the steps for Redis")
 	case embedded.Memory:
-		return nil, usagef("a store in memory is in no file")
+		return nil, usagef("a store in memory has no file").withHint("name the file of a store in data, GRANTD_DATA or --data")
 	}
 	return c, nil
 }
@@ -162,7 +162,7 @@ func explainCopy(path string, err error) error {
 	var in *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return failedf("%w", err).withHint("choose another name, or move it away first")
+		return failedf("%w", err).withHint("choose another name, or move that file away first")
 	case errors.As(err, &in):
 		return failedf("writing %s: %w", path, in.Err)
 	}

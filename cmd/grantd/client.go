@@ -63,7 +63,7 @@ func clientPath(id string) string { return "/clients/" + segment(id) }
 // loadClient returns the client, and the JSON document of it.
 func loadClient(a *api, cmd *cobra.Command, id string) (c admin.Client, document json.RawMessage, err error) {
 	if !visibleASCII(id) {
-		return c, nil, usagef("%q can't be a client's id: all its characters are visible ASCII", id)
+		return c, nil, usagef("%q can't be a client's id: an id consists of visible ASCII characters", id)
 	}
 	err = a.get(cmd.Context(), clientPath(id), nil, &document)
 	if isProblem(err, "not_found") {
@@ -80,7 +80,7 @@ func visibleASCII(s string) bool {
 }
 
 func noClient(id string) error {
-	return failedf("%w", none(fmt.Sprintf("there is no client %q", id))).withHint("grantd client list shows which there are")
+	return failedf("%w", none(fmt.Sprintf("there is no client %q", id))).withHint("grantd client list shows the clients")
 }
 
 func clientListCommand() *cobra.Command {

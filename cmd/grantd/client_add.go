@@ -186,7 +186,7 @@ func showSecret(cmd *cobra.Command, id string, document json.RawMessage, made bo
 	err := showOne(cmd, document, fields)
 	if err != nil && made {
 		return failedf("client %s has a new secret, which couldn't be printed: %w", id, err).
-			withHint("the client is there: grantd client rotate-secret " + id + " gives it another secret")
+			withHint("grantd client rotate-secret " + id + " gives the client another secret and prints it")
 	}
 	if err != nil || !made {
 		return err
@@ -216,7 +216,7 @@ func clientUpdateCommand() *cobra.Command {
 		}
 		ended := ""
 		if anyChanged(cmd, "grant", "scope", "audience") {
-			ended = "; if that took a right away, its grants are ended"
+			ended = "; if it lost a right, its grants are ended"
 		}
 		return say(cmd, document, "client %s is changed%s", printable(id, longestCell), ended)
 	})

@@ -56,7 +56,7 @@ func TestClientsThatAreRefused(t *testing.T) {
 		})
 	}
 	none := launch{args: []string{"client", "list"}, dir: dir, env: []string{"GRANTD_DATA=grantd.db"}}
-	if code, stdout, stderr := none.run(t); code != 1 || !strings.Contains(stderr, "nothing was ever put into the store") {
+	if code, stdout, stderr := none.run(t); code != 1 || !strings.Contains(stderr, "the store is empty") {
 		t.Errorf("kept all the same: %s%s", stdout, stderr)
 	}
 }

@@ -75,8 +75,8 @@ func openAPI(cmd *cobra.Command) (*api, error) {
 	byFlag := anyChanged(cmd, "config", "data", "redis")
 	switch {
 	case server != "" && byFlag:
-		return nil, usagef("--server and --config, --data or --redis exclude each other").
-			withHint("a server acts on its own store")
+		return nil, usagef("--server can't be combined with --config, --data or --redis").
+			withHint("--server acts through a server; the others act on a store without one")
 	case server != "":
 		return onServer("--server", server)
 	case byFlag:
@@ -138,7 +138,7 @@ func onServer(from, server string) (*api, error) {
 
 func notSignedIn(server string) error {
 	if server == "" {
-		return failedf("%w", errNoSession).withHint("grantd login signs in at a server; --data or --redis names a store to act on without one")
+		return failedf("%w", errNoSession).withHint("sign in at a server with grantd login, or act on a store without one: --config, --data or --redis")
 	}
 	return failedf("%w at %s", errNoSession, server).withHint("grantd login --server " + server)
 }

@@ -148,6 +148,6 @@ func refuseDemo(ctx context.Context, s storage.Store, h *passhash.Hasher) error 
 }
 
 func demoFound(kind, name string) error {
-	return failedf("the store holds the demo %s %q of grantd dev, whose password is public", kind, name).
-		withHint(fmt.Sprintf("use a store of its own for serve, or remove it: grantd %s delete %s, with the same --config, --data or --redis", kind, name))
+	return failedf("the store contains the demo %s %q of grantd dev, which anybody can use", kind, name).
+		withHint(fmt.Sprintf("use another store for serve, or delete this %[1]s: grantd %[1]s delete %[2]s, with the same --config, --data or --redis", kind, name))
 }

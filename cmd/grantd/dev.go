@@ -60,15 +60,15 @@ func (f devFlags) check() error {
 	_, _, err := net.SplitHostPort(f.addr)
 	switch {
 	case err != nil:
-		return usagef("--addr must be host:port, and the host loopback, not %q", f.addr).
+		return usagef("--addr must be a loopback host and a port, not %q", f.addr).
 			withHint("use --addr 127.0.0.1:8080")
 	case !loopbackAddr(f.addr):
 		return usagef("dev listens on loopback only, not on %q: its passwords are public", f.addr).
 			withHint("use --addr 127.0.0.1:8080, or grantd serve for others to reach")
 	case f.memory && f.redis != "":
-		return usagef("--memory and --redis exclude each other")
+		return usagef("--memory can't be combined with --redis")
 	case f.throttle != throttleOn && f.throttle != throttleOff:
-		return usagef("--throttle is on or off, not %q", f.throttle)
+		return usagef("--throttle must be on or off, not %q", f.throttle)
 	}
 	return nil
 }
@@ -94,7 +94,7 @@ func (f devFlags) config() (_ *config, madeSecret bool, err error) {
 	// The secret is kept for Redis too, so that the next run can read the keys that
 	// this one leaves there.
 	if err := os.MkdirAll(devDir, 0o700); err != nil {
-		return nil, false, failedf("making the directory of dev: %w", err)
+		return nil, false, failedf("making the directory %s: %w", devDir, err)
 	}
 	if madeSecret, err = createFile(devSecret, 0o600, randomText(32)+"\n"); err != nil {
 		return nil, false, failedf("writing the deployment secret: %w", err)
@@ -114,9 +114,9 @@ func (f devFlags) config() (_ *config, madeSecret bool, err error) {
 func (f devFlags) lostSecret() string {
 	anew := "delete " + devDir
 	if f.redis != "" {
-		anew = "name another database, or an empty one, in --redis"
+		anew = "name an empty database in --redis"
 	}
-	return "put " + devSecret + " back as it was when the store was first used; or begin anew: " + anew
+	return "put back the " + devSecret + " that the store was first used with; or begin anew: " + anew
 }
 
 func dev(ctx context.Context, f devFlags, out io.Writer) error {
@@ -136,7 +136,7 @@ func dev(ctx context.Context, f devFlags, out io.Writer) error {
 	p.announce = func(net.Addr) {
 		printDev(out, c.Issuer)
 		if !p.health.started.Load() {
-			fmt.Fprintln(out, "\nThe store can't be reached yet: until it is, requests are answered with 503, and the users are made then.")
+			fmt.Fprintln(out, "\nThe store can't be reached yet. Until it can, requests are answered with 503. Then the users and clients are made.")
 		}
 	}
 	err = p.run(ctx, c.Addr, func(a net.Addr) (handlers, error) {
@@ -183,7 +183,7 @@ func printDev(w io.Writer, url string) {
 		}
 		fmt.Fprintf(w, "  %-12s %s\n", c.id, secret)
 	}
-	fmt.Fprintf(w, "\nThe scope admin is given by client_credentials, to who asks for it, to %s.\n", strings.Join(selfAdmins(), ", "))
+	fmt.Fprintf(w, "\nThe clients %s get the scope admin with client_credentials if they ask for it.\n", strings.Join(selfAdmins(), ", "))
 	fmt.Fprintln(w, "Clients with the password grant see passwords, which RFC 9700 section 2.4 advises against.")
 	fmt.Fprintf(w, `
 try

@@ -95,8 +95,8 @@ func TestDevServesTheDemoSet(t *testing.T) {
 	if status, answer := tokenFor(t, g.URL, "demo-admin", "demo-admin-secret", adminForm); status != 200 || answer["scope"] != "admin" {
 		t.Errorf("demo-admin: %d %v", status, answer)
 	}
-	_, told, _ := strings.Cut(g.Stdout(), "client_credentials, to who asks for it, to ")
-	told, _, _ = strings.Cut(told, ".\n")
+	_, told, _ := strings.Cut(g.Stdout(), "\nThe clients ")
+	told, _, _ = strings.Cut(told, " get the scope admin with client_credentials")
 	for _, c := range demoClients {
 		_, answer := tokenFor(t, g.URL, c.id, c.secret, adminForm)
 		if isTold := slices.Contains(strings.Split(told, ", "), c.id); isTold != (answer["scope"] == "admin") {
@@ -157,7 +157,7 @@ func TestDevKeepsItsStoreAndItsKeys(t *testing.T) {
 func TestDevTellsWhatToDoAboutALostSecret(t *testing.T) {
 	for _, tt := range []struct{ store, anew string }{
 		{"", "delete .grantd"},
-		{redistest.Single(t).URL(), "name another database, or an empty one, in --redis"},
+		{redistest.Single(t).URL(), "name an empty database in --redis"},
 	} {
 		l := launch{args: []string{"dev", "--addr", "127.0.0.1:0"}, dir: t.TempDir()}
 		if tt.store != "" {
@@ -177,7 +177,7 @@ func TestDevTellsWhatToDoAboutALostSecret(t *testing.T) {
 			if err := spoil(); err != nil {
 				t.Fatal(err)
 			}
-			hint := "\nhint: put .grantd/secret back as it was when the store was first used; or begin anew: " + tt.anew + "\n"
+			hint := "\nhint: put back the .grantd/secret that the store was first used with; or begin anew: " + tt.anew + "\n"
 			if code, _, stderr := l.run(t); code != exitFailed || !strings.Contains(stderr, hint) {
 				t.Errorf("%s: exit %d\n%s", name, code, stderr)
 			}

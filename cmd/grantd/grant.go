@@ -76,7 +76,7 @@ func (f grantFilter) query(cmd *cobra.Command) (url.Values, error) {
 	}
 	if cmd.Flags().Changed("client") {
 		if !visibleASCII(f.client) {
-			return nil, usagef("%q can't be a client's id", f.client)
+			return nil, usagef("%q can't be a client's id: an id consists of visible ASCII characters", f.client)
 		}
 		query.Set("client", f.client)
 	}
@@ -124,7 +124,7 @@ func grantShowCommand() *cobra.Command {
 }
 
 func noGrant() error {
-	return failedf("there is no such grant, or it has ended").withHint("grantd grant list shows which there are")
+	return failedf("there is no such grant, or it has ended").withHint("grantd grant list shows the grants")
 }
 
 type revokeFlags struct {
@@ -175,7 +175,7 @@ func (f revokeFlags) body(cmd *cobra.Command, args []string) (map[string]any, er
 	body := map[string]any{}
 	if len(args) > 0 {
 		if tokenText(args[0]) {
-			return nil, tokenArgument()
+			return nil, tokenArgument().withHint("grantd token revoke --token-file FILE ends the sign-in that a token belongs to")
 		}
 		body["grant"] = args[0]
 	}
@@ -193,15 +193,15 @@ func (f revokeFlags) body(cmd *cobra.Command, args []string) (map[string]any, er
 		body["all"] = true
 	}
 	if len(body) != 1 {
-		return nil, usagef("whose grants? One of GRANT-ID, --user, --client and --all").
-			withHint("grantd grant list shows which there are")
+		return nil, usagef("exactly one of GRANT-ID, --user, --client and --all is needed").
+			withHint("grantd grant list shows the grants")
 	}
 	if f.before == "" {
 		return body, nil
 	}
 	before, err := time.Parse(time.RFC3339, f.before)
 	if err != nil || len(args) > 0 {
-		return nil, usagef("--issued-before takes a time such as 2026-01-31T12:00:00Z, and goes with --user, --client or --all")
+		return nil, usagef("--issued-before must be a time such as 2026-01-31T12:00:00Z, together with --user, --client or --all")
 	}
 	body["issued_before"] = before.UTC().Format(time.RFC3339Nano)
 	return body, nil
@@ -220,7 +220,7 @@ func revoke(a *api, cmd *cobra.Command, body map[string]any, wait bool) error {
 	case isProblem(err, "not_found") && body["grant"] != nil:
 		return noGrant()
 	case isProblem(err, "invalid_field") && body["grant"] != nil:
-		return usagef("%q isn't the id of a grant", body["grant"]).withHint("grantd grant list shows which there are")
+		return usagef("%q isn't the id of a grant", body["grant"]).withHint("grantd grant list shows the grants")
 	case err != nil:
 		return err
 	}

@@ -25,7 +25,7 @@ health checks in containers that have no other HTTP client.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asked := cmd.Flags().Lookup("url").Value.String(); asked != "" {
 				if cmd.Flags().Changed("addr") {
-					return usagef("--addr and --url exclude each other")
+					return usagef("--addr can't be combined with --url")
 				}
 				u, err := url.Parse(asked)
 				if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {

@@ -46,7 +46,7 @@ func listen(ctx context.Context, addr string, pair *keyPair) (net.Listener, erro
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, failedf("listening on %s: %w", addr, err).withHint("is another process using the address? choose another one, as with --addr")
+		return nil, failedf("listening on %s: %w", addr, err).withHint("if another process uses the address, stop it, or choose another address, for example with --addr")
 	}
 	if pair == nil {
 		return ln, nil

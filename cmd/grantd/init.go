@@ -64,7 +64,7 @@ func runInit(t *tools, cmd *cobra.Command, name, file string) error {
 	if !made {
 		text := "user " + who + " is an admin already\n"
 		if who != name && cmd.Flags().Changed("name") {
-			text += "user " + name + " was not made: grantd user add " + name + " --admin does that\n"
+			text += "user " + name + " was not made; to make this admin too: grantd user add " + name + " --admin\n"
 		}
 		_, err = fmt.Fprint(cmd.OutOrStdout(), text)
 		return err
@@ -118,7 +118,7 @@ func ensureAdmin(ctx context.Context, s storage.Store, a newAdmin) (string, bool
 	if errors.Is(err, storage.ErrExists) {
 		u, err := s.LoadUser(ctx, a.name)
 		if err == nil && !u.CanAdmin() {
-			err = failedf("user %s exists and is no admin who can sign in", a.name).withHint("choose another name: grantd init --name NAME")
+			err = failedf("user %s exists already, and isn't an admin who can sign in", a.name).withHint("choose another name: grantd init --name NAME")
 		}
 		return a.name, false, err
 	}

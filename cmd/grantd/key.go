@@ -78,7 +78,7 @@ read it. Tokens that were made under other keys stay valid.`,
 			if err != nil {
 				return err
 			}
-			return say(cmd, document, "key %d is made, and mints from %s on", k.ID, cellText(k.MintsFrom))
+			return say(cmd, document, "key %d is made; new tokens are made under it from %s on", k.ID, cellText(k.MintsFrom))
 		}),
 	}))
 }
@@ -92,7 +92,7 @@ func keyDeleteCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := strconv.ParseUint(args[0], 10, 31)
 			if err != nil {
-				return usagef("%q isn't the id of a key", args[0]).withHint("grantd key list shows which there are")
+				return usagef("%q isn't the id of a key", args[0]).withHint("grantd key list shows the keys")
 			}
 			return withAPI(func(a *api, cmd *cobra.Command, _ []string) error {
 				return deleteKey(a, cmd, int(id))
@@ -110,10 +110,10 @@ func deleteKey(a *api, cmd *cobra.Command, id int) error {
 	}
 	name := strconv.Itoa(id)
 	if !slices.ContainsFunc(keys, func(k admin.Key) bool { return k.ID == id }) {
-		err := failedf("%w", none("there is no key "+name)).withHint("grantd key list shows which there are")
+		err := failedf("%w", none("there is no key "+name)).withHint("grantd key list shows the keys")
 		return a.surely(cmd.Context(), err, "/keys/"+name)
 	}
-	if err := confirm(cmd, "Delete key "+name+", and with it all tokens made under it?"); err != nil {
+	if err := confirm(cmd, "Delete key "+name+" and end all tokens that were made under it?"); err != nil {
 		return err
 	}
 	if err := a.send(cmd.Context(), http.MethodDelete, "/keys/"+name, nil, nil); err != nil {

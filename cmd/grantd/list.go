@@ -44,7 +44,7 @@ func (l listing[T]) show(a *api, cmd *cobra.Command) error {
 		for _, document := range page {
 			var record T
 			if err := json.Unmarshal(document, &record); err != nil {
-				return failedf("the server's list holds what this grantd doesn't understand")
+				return failedf("the server's list has a record that this command doesn't understand").withHint(hintVersion)
 			}
 			rows = append(rows, l.row(record))
 		}
@@ -78,11 +78,11 @@ func (l listing[T]) each(ctx context.Context, a *api, f func([]json.RawMessage) 
 		var page []json.RawMessage
 		var next string
 		if err := json.Unmarshal(answer[l.member], &page); err != nil {
-			return failedf("the server's answer has no %s", l.member).withHint("is it a grantd server, of this version?")
+			return failedf("the server's answer has no member %q", l.member).withHint(hintVersion)
 		}
 		if answer["next"] != nil {
 			if err := json.Unmarshal(answer["next"], &next); err != nil {
-				return failedf("the server's list can't be gone on with")
+				return failedf("the server's list has a cursor that this command doesn't understand").withHint(hintVersion)
 			}
 		}
 		if err := f(page); err != nil {
@@ -145,7 +145,7 @@ func say(cmd *cobra.Command, document any, format string, args ...any) error {
 // understand decodes a record of an answer.
 func understand(document json.RawMessage, record any) error {
 	if err := json.Unmarshal(document, record); err != nil {
-		return failedf("the server's answer isn't what this grantd understands").withHint("is it a grantd server, of this version?")
+		return failedf("this command doesn't understand the server's answer").withHint(hintVersion)
 	}
 	return nil
 }

@@ -104,7 +104,7 @@ func (c *causes) explain(err error) error {
 		return failedf("%w", opaque.ErrSealed).withHint(ownSecret)
 	}
 	if errors.Is(c.last, opaque.ErrNoKey) {
-		return failedf("the store has no deployment key yet: no server has used it").withHint("grantd serve makes the key")
+		return failedf("the store has no deployment key yet: no server has used it").withHint("start a server on the store: grantd serve makes the key")
 	}
 	cause := errors.Unwrap(c.last)
 	if cause == nil {

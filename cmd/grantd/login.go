@@ -137,7 +137,7 @@ func askUsername(cmd *cobra.Command) (string, error) {
 	fmt.Fprint(cmd.ErrOrStderr(), "Username: ")
 	name, err := readAnswer(cmd.Context(), cmd.InOrStdin())
 	if err == nil && name == "" {
-		err = failedf("nobody signs in without a name")
+		err = failedf("the username is empty")
 	}
 	return name, err
 }
@@ -147,7 +147,7 @@ func askUsername(cmd *cobra.Command) (string, error) {
 func (f *loginFlags) password(cmd *cobra.Command, s session) (string, error) {
 	switch {
 	case s.Username == "" && f.passwordFile != "":
-		return "", usagef("--password-file is of no use without --username")
+		return "", usagef("--password-file needs --username")
 	case s.Username == "":
 		return "", nil
 	case f.passwordFile == "" && !isTerminal(os.Stdin):
@@ -192,8 +192,8 @@ func logout(cmd *cobra.Command) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), patience)
 	defer cancel()
 	if err := s.end(ctx, newAPIClient()); err != nil {
-		return failedf("the session is forgotten here, but goes on at %s: %w", s.Server, plainNetwork(err)).
-			withHint("grantd grant revoke ends it, by another admin")
+		return failedf("the session is deleted here, but could not be ended at %s: %w", s.Server, plainNetwork(err)).
+			withHint("another admin can end it there: grantd grant revoke")
 	}
 	return say(cmd, s.where(), "signed out at %s", s.Server)
 }

@@ -69,7 +69,6 @@ func (f *failure) withHint(hint string) *failure {
 var plain = strings.NewReplacer(
 	"passhash: password not acceptable: ", "the password is ",
 	"passhash: password hash not acceptable: ", "the password hash is ",
-	"passhash: username not acceptable", "not acceptable",
 	"passhash: ", "",
 	"redisstore: bad URL: ", "",
 	"stockredis: bad URL: ", "",

@@ -53,7 +53,7 @@ expired.`,
 
 func migrate(t *tools, cmd *cobra.Command, _ []string) error {
 	if t.stock == nil {
-		return usagef("migrate_from is missing").withHint("name the Redis of the stock server there, in GRANTD_MIGRATE_FROM or by --from")
+		return usagef("migrate_from is missing").withHint("name the stock server's Redis in migrate_from, GRANTD_MIGRATE_FROM or --from")
 	}
 	if err := t.store.Ping(cmd.Context()); err != nil { // so that it fails before the work begins
 		return err
@@ -123,15 +123,15 @@ func printTally(w io.Writer, t stockredis.Tally) error {
 	}{
 		{t.NoUser, "sign-ins of users who don't exist here, or are disabled"},
 		{t.NoClient, "sign-ins of clients that don't exist here"},
-		{t.NoScope, "sign-ins whose client may have nothing of their scope"},
-		{t.Ended, "sign-ins whose user's or client's were all ended"},
-		{t.Expired, "sign-ins expired, or older than refresh_absolute"},
-		{t.Future, "sign-ins made in the future, by the clock of this machine"},
+		{t.NoScope, "sign-ins whose client may have none of their scopes"},
+		{t.Ended, "sign-ins of users or clients whose sign-ins were all ended"},
+		{t.Expired, "sign-ins that have expired, or are older than refresh_absolute"},
+		{t.Future, "sign-ins dated in the future, by the clock of this machine"},
 		{t.Eternal, "keys without an expiry"},
 		{t.Codes, "authorization codes, which are not honoured"},
 		{t.Malformed, "records that can't be read"},
 		{t.Foreign, "keys that aren't the stock server's"},
-		{t.Markers, "tokens that moved before"},
+		{t.Markers, "tokens that were moved earlier"},
 		{t.Moved, "sign-ins moved now"},
 		{t.Deleted, "sign-ins deleted now"},
 	} {

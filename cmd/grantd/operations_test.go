@@ -310,7 +310,7 @@ func TestABackupHoldsNoSecretAndIsOfNoUseWithoutIt(t *testing.T) {
 		m.node.Stop()
 		m.write("etc/secret", "another secret, of 32 bytes or more")
 		code, _, stderr := launch{args: []string{"serve", "--config", m.path("etc/grantd.yaml")}}.run(t)
-		if code != 1 || !strings.Contains(stderr, "hint: give the deployment secret") {
+		if code != 1 || !strings.Contains(stderr, "hint: the deployment secret") {
 			t.Errorf("with another secret: exit %d\n%s", code, stderr)
 		}
 	})

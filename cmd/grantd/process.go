@@ -89,7 +89,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.
 	}
 	p = &process{config: c, log: log, flush: lines.flush}
 	if p.tracer, err = tracing.New(ctx, tracing.Read(os.Getenv), versionText(), log); err != nil {
-		return nil, usagef("%w", err).withHint("the environment variables that begin with OTEL_ say where traces go")
+		return nil, usagef("%w", err).withHint("check the environment variables that begin with OTEL_")
 	}
 	hashing := c.PasswordHash.params()
 	hashing.Note = p.noteHash
@@ -191,7 +191,7 @@ func (p *process) finishBackground(deadline time.Time) error {
 	defer cancel()
 	_ = p.keys.loader.Wait(late) // nobody needs the keys any more
 	if p.auth != nil && p.auth.Wait(late) != nil {
-		return failedf("what some requests began, as ending a sign-in, took longer than shutdown_timeout and was cut off")
+		return failedf("background work of some requests, such as ending a sign-in, took longer than shutdown_timeout and was cut off")
 	}
 	return nil
 }

@@ -87,8 +87,8 @@ func awaitSweep(a *api, cmd *cobra.Command, document json.RawMessage) (json.RawM
 			err = a.get(cmd.Context(), revocationPath(r.ID), nil, &document)
 		}
 		if err != nil {
-			return nil, failedf("the grants are ended, but it isn't known whether their records are cleared away: %w", err).
-				withHint("grantd revocation show " + printable(r.ID, longestCell))
+			return nil, failedf("the grants are ended, but it isn't known whether their records are deleted yet: %w", err).
+				withHint("grantd revocation show " + printable(r.ID, longestCell) + " tells")
 		}
 	}
 }
@@ -135,7 +135,7 @@ deleted. --verify looks for grants that survived; there must be none.`,
 		RunE: withAPI(func(a *api, cmd *cobra.Command, args []string) error {
 			document, err := getReceipt(a, cmd, args[0], verify)
 			if isProblem(err, "not_found") {
-				return failedf("there is no such receipt").withHint("grantd revocation list shows which there are")
+				return failedf("there is no such receipt").withHint("grantd revocation list shows the receipts")
 			}
 			if err != nil {
 				return err

@@ -97,7 +97,7 @@ func TestAnEmptyRedisIsNotTakenForTheStore(t *testing.T) {
 	env := append([]string{"GRANTD_REDIS_URL=" + redis.URL()}, serveEnv...)
 	for _, args := range [][]string{{"grant", "revoke", "--all", "--yes"}, {"user", "list"}, {"audit", "list"}, {"key", "rotate"}} {
 		code, stdout, stderr := launch{args: args, env: env}.run(t)
-		if code != 1 || stdout != "" || !strings.Contains(stderr, "grantd: nothing was ever put into the store\nhint: ") {
+		if code != 1 || stdout != "" || !strings.Contains(stderr, "grantd: the store is empty\nhint: ") {
 			t.Errorf("%q: exit %d\n%s%s", args, code, stdout, stderr)
 		}
 	}

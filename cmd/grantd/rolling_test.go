@@ -57,7 +57,7 @@ func TestARotationOfKeysOnRealNodesFailsNoRequest(t *testing.T) {
 				traffic.run(ctx, 20*time.Millisecond, traffic.signsInAndOut, traffic.refreshes, traffic.forItself, func() { traffic.valid(old.access) })
 			}()
 			began := time.Now()
-			if out := f.grantd("key", "rotate"); !regexp.MustCompile(`^key 2 is made, and mints from `).MatchString(out) {
+			if out := f.grantd("key", "rotate"); !regexp.MustCompile(`^key 2 is made; new tokens are made under it from `).MatchString(out) {
 				t.Errorf("key rotate printed %q", out)
 			}
 			for madeUnder(traffic.signIn().access) != 2 && time.Since(began) < 2*opaque.Activation {

@@ -64,7 +64,7 @@ func addHelpCommand(root *cobra.Command) {
 func explainFlag(c *cobra.Command, err error) error {
 	hint := inHours(err.Error())
 	if hint == "" {
-		hint = c.CommandPath() + " --help lists them"
+		hint = c.CommandPath() + " --help lists the flags"
 	}
 	var wrong *pflag.InvalidValueError
 	if errors.As(err, &wrong) {
@@ -127,7 +127,7 @@ func noun(use, short string, verbs ...*cobra.Command) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usagef("a command is missing").
-					withHint(c.CommandPath() + " --help lists them")
+					withHint(c.CommandPath() + " --help lists the commands")
 			}
 			unknown := usagef("unknown command %q for %q", args[0], c.CommandPath())
 			if near := c.SuggestionsFor(args[0]); len(near) > 0 {

@@ -74,8 +74,8 @@ func (s secretWriter) writeRedis() error {
 	_, err := os.Stat(conf)
 	_, errPassword := os.Stat(filepath.Join(s.redisDir, "redis_password"))
 	if err == nil && errors.Is(errPassword, fs.ErrNotExist) {
-		return failedf("%s holds redis.conf but no redis_password", s.redisDir).
-			withHint("choose a directory of its own; or, if redis.conf is yours to keep, write the password that it requires to redis_password there")
+		return failedf("%s contains redis.conf but no redis_password", s.redisDir).
+			withHint("choose another directory with --redis-dir; or write the password that redis.conf requires to redis_password beside it")
 	}
 	password, err := s.writeSecret(s.redisDir, "redis_password")
 	if err != nil {
@@ -89,8 +89,8 @@ func (s secretWriter) writeRedis() error {
 		return failedf("reading redis.conf: %w", err)
 	}
 	if required, found := requirepass(string(text)); found && required != password {
-		return failedf("redis.conf requires another password than the one in redis_password").
-			withHint("write the one that Redis has to require into both, in " + s.redisDir)
+		return failedf("the password that redis.conf requires is not the one in redis_password").
+			withHint("write the same password to both files, in " + s.redisDir)
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func (s secretWriter) writeSecret(dir, name string) (string, error) {
 		return "", failedf("reading %s: %w", name, err)
 	}
 	if text == "" {
-		return "", failedf("the file %s is empty", path).withHint("without it another one is made")
+		return "", failedf("the file %s is empty", path).withHint("delete the file and run the command again: it makes a new one")
 	}
 	return text, nil
 }

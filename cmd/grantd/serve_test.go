@@ -99,7 +99,7 @@ func TestAResourceServerThatComesFirstWaitsForTheKeys(t *testing.T) {
 	}
 	launch{args: []string{"serve"}, dir: dir, env: env}.start(t).awaitReady()
 	early.awaitReady()
-	if wrong.Wait(20*time.Second) != 1 || !strings.Contains(wrong.Stderr(), "give the deployment secret that the store was first used with") {
+	if wrong.Wait(20*time.Second) != 1 || !strings.Contains(wrong.Stderr(), "must be the one that the store was first used with") {
 		t.Errorf("with another secret:\n%s", wrong.Stderr())
 	}
 }

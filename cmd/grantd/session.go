@@ -84,7 +84,7 @@ func (s session) save(path string) error {
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".session-*") // of mode 0600
 	if err != nil {
-		return failedf("keeping the session: %w", err)
+		return failedf("saving the session: %w", err)
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }() // it is still there if something failed
 	_, err = tmp.Write(append(b, '\n'))
@@ -93,7 +93,7 @@ func (s session) save(path string) error {
 		err = os.Rename(tmp.Name(), path)
 	}
 	if err != nil {
-		return failedf("keeping the session: %w", err)
+		return failedf("saving the session: %w", err)
 	}
 	return nil
 }
@@ -111,7 +111,7 @@ func lockSession(path string) (unlock func(), err error) {
 		unlock, err = lockedfile.MutexAt(filepath.Join(dir, "session.lock")).Lock()
 	}
 	if err != nil {
-		return nil, failedf("keeping the session: %w", err)
+		return nil, failedf("saving the session: %w", err)
 	}
 	return unlock, nil
 }
@@ -119,7 +119,7 @@ func lockSession(path string) (unlock func(), err error) {
 // forgetSession removes the file.
 func forgetSession(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return failedf("forgetting the session: %w", err)
+		return failedf("deleting the session: %w", err)
 	}
 	return nil
 }

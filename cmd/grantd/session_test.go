@@ -166,7 +166,7 @@ func TestTokensAreNotSentOn(t *testing.T) {
 	here := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
 	defer here.Close()
 	code, _, stderr := launch{args: []string{"user", "list"}, env: []string{"GRANTD_SERVER=" + here.URL, "GRANTD_TOKEN=gat_x"}}.run(t)
-	if code != exitFailed || !strings.HasPrefix(stderr, "grantd: the server answers 307\nhint: is it a grantd server") {
+	if code != exitFailed || !strings.HasPrefix(stderr, "grantd: the server answers 307\nhint: check that there is a grantd server") {
 		t.Errorf("exit %d, %s", code, stderr)
 	}
 	mu.Lock()

@@ -45,7 +45,7 @@ func serverURL(from, text string) (wellknown.Identifier, error) {
 	id, err := wellknown.Parse(text)
 	switch {
 	case err != nil:
-		return id, usagef("%s %w", from, err).withHint("such as https://auth.example.com")
+		return id, usagef("%s %w", from, err).withHint("it looks like https://auth.example.com")
 	case id.Scheme == "http" && !wellknown.Loopback(id.Host):
 		return id, usagef("%s must be https: plain http would show the password and the token to the network", from).
 			withHint("plain http is for loopback hosts only, such as http://127.0.0.1:8080")
@@ -70,10 +70,10 @@ func readMetadata(ctx context.Context, c *http.Client, server wellknown.Identifi
 	// RFC 8414 section 3.3: with metadata of another issuer, passwords could go there.
 	if strings.TrimSuffix(told.Issuer, "/") != server.Base {
 		return told, failedf("the server at %s calls itself %s", server.Base, printable(told.Issuer, longestCell)).
-			withHint("grantd login --server with that URL, if it is the one you mean")
+			withHint("if that is the server you mean, give its URL: grantd login --server URL")
 	}
 	if !protected(told.TokenEndpoint) || told.RevocationEndpoint != "" && !protected(told.RevocationEndpoint) {
-		return told, failedf("the metadata of %s names no endpoint that is safe to use", server.Base)
+		return told, failedf("an endpoint in the metadata of %s is missing or doesn't use https", server.Base)
 	}
 	return told, nil
 }
@@ -97,10 +97,10 @@ func getJSON(ctx context.Context, c *http.Client, address string, v any) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return failedf("%s answers %d", address, resp.StatusCode).withHint("is it a grantd server?")
+		return failedf("%s answers with status %d", address, resp.StatusCode).withHint("check that the URL is that of a grantd server")
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, mostMetadata)).Decode(v); err != nil {
-		return failedf("%s answers no JSON", address).withHint("is it a grantd server?")
+		return failedf("the answer of %s is not JSON", address).withHint("check that the URL is that of a grantd server")
 	}
 	return nil
 }
@@ -222,7 +222,7 @@ func (s *session) end(ctx context.Context, c *http.Client) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server answers %d", resp.StatusCode)
+		return fmt.Errorf("the server answers with status %d", resp.StatusCode)
 	}
 	return nil
 }
@@ -236,13 +236,13 @@ func (s *session) explainSignIn(err error) error {
 	f := failedf("signing in at %s: %s", s.Server, s.refusal(refused))
 	switch refused.ErrorCode {
 	case "invalid_client":
-		return f.withHint(fmt.Sprintf("is there a client %s, and is its secret right? See grantd login --help", s.ClientID))
+		return f.withHint(fmt.Sprintf("check that the client %s exists and that its secret is right; see grantd login --help", s.ClientID))
 	case "invalid_grant":
-		return f.withHint("is the password right, and the user not disabled?")
+		return f.withHint("check the name and the password, and that the user isn't disabled")
 	case "invalid_scope":
-		return f.withHint("only admins get the scope admin, by clients that have it: grantd user update NAME --admin=true makes one")
+		return f.withHint("only admins get the scope admin, and only from clients that have it; grantd user update NAME --admin makes a user an admin")
 	case "unauthorized_client", "unsupported_grant_type":
-		return f.withHint("use a client that may: --client-id, or --client-secret-file without --username for client_credentials")
+		return f.withHint("choose a client that may with --client-id; for client_credentials also give --client-secret-file, and no --username")
 	}
 	if wait, err := strconv.ParseUint(refused.Response.Header.Get("Retry-After"), 10, 31); err == nil {
 		return f.withHint(fmt.Sprintf("try again in %s", time.Duration(wait)*time.Second))
@@ -290,7 +290,7 @@ func unreachable(server string, err error) error {
 // hintCA returns the hint for a certificate of an unknown CA, or "" for other errors.
 func hintCA(err error) string {
 	if errors.As(err, new(x509.UnknownAuthorityError)) {
-		return "SSL_CERT_FILE names the file of a CA of your own"
+		return "if the CA is your own, name its file in SSL_CERT_FILE"
 	}
 	return ""
 }

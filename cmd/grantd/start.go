@@ -41,7 +41,7 @@ func (p *process) start(ctx context.Context) error {
 }
 
 // ownSecret is the usual hint for a store that another deployment secret sealed.
-const ownSecret = "give the deployment secret that the store was first used with"
+const ownSecret = "the deployment secret (secret_file or secret) must be the one that the store was first used with"
 
 func retriable(err error) bool {
 	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, passhash.ErrBusy)

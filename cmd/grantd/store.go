@@ -19,7 +19,7 @@ func openStore(c *config) (storage.Store, error) {
 		if err != nil {
 			told := failedf("%s", ofFile(err))
 			if text := err.Error(); strings.Contains(text, "file is not a database") || strings.Contains(text, "unable to open database file") {
-				told = told.withHint("is " + c.Data + " a file of grantd's, and in a directory that this user may write to?")
+				told = told.withHint("check that " + c.Data + " is a store of grantd, and that this user may write to its directory")
 			}
 			return nil, told
 		}
@@ -57,11 +57,11 @@ func (c *config) redisURL() (string, error) {
 		user, authority = authority[:i], authority[i+1:]
 	}
 	if strings.Contains(user, ":") {
-		return "", errors.New("redis.url holds a password already")
+		return "", errors.New("redis.url contains a password already: remove one of them")
 	}
 	name, err := url.PathUnescape(user)
 	if err != nil {
-		return "", errors.New("the user of redis.url isn't percent-encoded well")
+		return "", errors.New("the user in redis.url is not correctly percent-encoded")
 	}
 	return scheme + "://" + url.UserPassword(name, c.Redis.Password.Reveal()).String() + "@" + authority + tail, nil
 }

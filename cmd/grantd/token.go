@@ -21,9 +21,9 @@ var tokenShape = regexp.MustCompile(`^g(at|rt|ac)_`)
 func tokenText(s string) bool { return tokenShape.MatchString(s) }
 
 // tokenArgument refuses a token as an argument, without repeating it.
-func tokenArgument() error {
-	return usagef("a token is no argument: others on this machine see those, and shells keep them").
-		withHint("use --token-file FILE, or pipe it in: -")
+func tokenArgument() *failure {
+	return usagef("a token must not be an argument: others on this machine can see arguments, and shells save them").
+		withHint("use --token-file FILE, or - for standard input")
 }
 
 // tokenVerb returns a command on a token. The token is never an argument.
@@ -39,7 +39,7 @@ func tokenVerb(verb, short string, run func(a *api, cmd *cobra.Command, token st
 			case len(args) > 1 || args[0] != "-":
 				return tokenArgument()
 			case file != "":
-				return usagef("--token-file and - exclude each other")
+				return usagef("--token-file can't be combined with -")
 			}
 			file = "-" // standard input
 			return nil

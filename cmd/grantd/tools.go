@@ -59,7 +59,7 @@ func openTools(cmd *cobra.Command, mayCreate bool) (*tools, error) {
 		return nil, err
 	}
 	if c.Data != embedded.Memory && !mayCreate && !adds && !wasUsed(cmd.Context(), store) {
-		none := failedf("nothing was ever put into the store").withHint("is it the one that the server uses? grantd init makes the first admin of a new one")
+		none := failedf("the store is empty").withHint("check that it is the store that the server uses; in a new store, grantd init makes the first admin")
 		return nil, errors.Join(none, store.Close())
 	}
 	return &tools{config: c, store: store, stock: stock, hasher: hasher}, nil
@@ -71,7 +71,7 @@ func storeExists(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) || path == embedded.Memory {
 		return nil // other errors of the file show when it is opened
 	}
-	return failedf("no store at %s", path).withHint("grantd init makes one")
+	return failedf("there is no store at %s", path).withHint("check the path; grantd init makes a new store")
 }
 
 // wasUsed reports whether there is anything in the store. In an empty Redis, or in a wrong
@@ -125,7 +125,7 @@ func withStore(f toolFunc, mayCreate bool) func(*cobra.Command, []string) error 
 func locally(ctx context.Context, s storage.Audit, e storage.AuditEvent, do func() error) error {
 	e.Local, e.Time, e.Outcome = true, time.Now().UTC(), storage.Accepted
 	if err := s.AppendAudit(ctx, e); err != nil {
-		return fmt.Errorf("keeping the audit event, without which nothing is done: %w", err)
+		return fmt.Errorf("nothing was done, because the audit event couldn't be stored: %w", err)
 	}
 	err := do()
 	if err != nil {
@@ -147,14 +147,14 @@ func (t *tools) explain(err error) error {
 // redisHints are the hints for error answers of Redis that contain a text.
 var redisHints = []struct{ answer, hint string }{
 	{"NOAUTH", "give the password of Redis in redis.password_file or GRANTD_REDIS_PASSWORD_FILE; to grantd dev, in the URL"},
-	{"WRONGPASS", "that password isn't Redis's. It comes from redis.password_file, GRANTD_REDIS_PASSWORD_FILE or the URL"},
+	{"WRONGPASS", "Redis has another password; the wrong one comes from redis.password_file, GRANTD_REDIS_PASSWORD_FILE or the URL"},
 	{"NOPERM", "the ACL of Redis has to let this user read and write the keys grantd:*"},
-	{"OOM command not allowed", "Redis has reached maxmemory: raise that, or make room"},
-	{"READONLY", "it is a replica: name its master"},
-	{"DB index is out of range", "Redis has no database of that number: it is the end of the URL"},
-	{"cluster support disabled", "it is no node of a Cluster: its URL begins with redis://"},
-	{"redis: nil", "the Sentinels know no master of that name: it is the path of the URL"},
-	{"unknown command 'sentinel'", "it is no Sentinel: the URL of Redis itself begins with redis://"},
+	{"OOM command not allowed", "Redis has reached its maxmemory: raise it, or free memory"},
+	{"READONLY", "this Redis is a replica: name its master in the URL"},
+	{"DB index is out of range", "Redis has no database with the number at the end of the URL"},
+	{"cluster support disabled", "this Redis is not a node of a Cluster: its URL begins with redis://"},
+	{"redis: nil", "the Sentinels know no master with the name in the path of the URL"},
+	{"unknown command 'sentinel'", "this server is not a Sentinel: if it is Redis itself, its URL begins with redis://"},
 }
 
 // hintRedis adds a hint to an error of the Redis at the URL: that it can't be reached, or

@@ -15,7 +15,7 @@ func TestCommandsAskForThePasswordOfRedis(t *testing.T) {
 	r := redistest.Single(t, "--requirepass", "right")
 	for url, hint := range map[string]string{
 		"redis://" + r.Addr():        "give the password of Redis",
-		"redis://:wrong@" + r.Addr(): "that password isn't Redis's",
+		"redis://:wrong@" + r.Addr(): "Redis has another password",
 	} {
 		err := execute(t.Context(), []string{"user", "list", "--redis", url})
 		var printed bytes.Buffer
@@ -48,7 +48,7 @@ func TestCommandsTellOfACAThatIsNotKnown(t *testing.T) {
 		{"login", "--server", server.URL, "--username", "admin", "--password-file", writeFile(t, "p", "secret")},
 		{"healthcheck", "--url", server.URL + "/readyz"},
 	} {
-		if code, _, stderr := (launch{dir: t.TempDir(), args: args}).run(t); code != exitFailed || !strings.Contains(stderr, "\nhint: SSL_CERT_FILE names") {
+		if code, _, stderr := (launch{dir: t.TempDir(), args: args}).run(t); code != exitFailed || !strings.Contains(stderr, "\nhint: if the CA is your own, name its file in SSL_CERT_FILE") {
 			t.Errorf("%s: exit %d, %s", args[0], code, stderr)
 		}
 	}
@@ -58,7 +58,7 @@ func TestCommandsTellWhatIsWrongWithTheFile(t *testing.T) {
 	for name, path := range map[string]string{"no store": writeFile(t, "notes.txt", strings.Repeat("text ", 1000)), "a directory": t.TempDir()} {
 		err := execute(t.Context(), []string{"user", "list", "--data", path})
 		var printed bytes.Buffer
-		if code := report(&printed, err); code != exitFailed || !strings.Contains(printed.String(), "\nhint: is "+path+" a file of grantd's") {
+		if code := report(&printed, err); code != exitFailed || !strings.Contains(printed.String(), "\nhint: check that "+path+" is a store of grantd") {
 			t.Errorf("%s: exit %d, %s", name, code, &printed)
 		}
 	}
@@ -74,15 +74,15 @@ func TestCommandsTellWhatRedisAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	hints := map[string]struct{ command, answer, hint string }{
-		"maxmemory":   {add + redistest.Single(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction").URL(), "OOM ", "Redis has reached maxmemory"},
-		"a replica":   {add + redistest.Single(t, "--replicaof", "127.0.0.1 1").URL(), "READONLY ", "it is a replica"},
+		"maxmemory":   {add + redistest.Single(t, "--maxmemory", "1", "--maxmemory-policy", "noeviction").URL(), "OOM ", "Redis has reached its maxmemory"},
+		"a replica":   {add + redistest.Single(t, "--replicaof", "127.0.0.1 1").URL(), "READONLY ", "this Redis is a replica"},
 		"no replicas": {add + redistest.Single(t, "--min-replicas-to-write", "1").URL(), "NOREPLICAS ", ""},
 		"the ACL":     {add + "redis://reader:pw@" + r.Addr(), "NOPERM ", "the ACL of Redis"},
 		"other keys":  {"user list --redis " + r.URL(), "WRONGTYPE ", ""},
-		"database":    {"user list --redis redis://" + r.Addr() + "/99", "ERR DB index", "Redis has no database of that number"},
-		"no Cluster":  {"user list --redis redis+cluster://" + r.Addr(), "ERR This instance has cluster", "it is no node of a Cluster"},
-		"no Sentinel": {"user list --redis redis+sentinel://" + r.Addr() + "/mymaster", "ERR unknown command 'sentinel'", "it is no Sentinel"},
-		"no master":   {"user list --redis " + redistest.Sentinel(t).URL() + "s", "redis: nil", "the Sentinels know no master of that name"},
+		"database":    {"user list --redis redis://" + r.Addr() + "/99", "ERR DB index", "Redis has no database with the number"},
+		"no Cluster":  {"user list --redis redis+cluster://" + r.Addr(), "ERR This instance has cluster", "this Redis is not a node of a Cluster"},
+		"no Sentinel": {"user list --redis redis+sentinel://" + r.Addr() + "/mymaster", "ERR unknown command 'sentinel'", "this server is not a Sentinel"},
+		"no master":   {"user list --redis " + redistest.Sentinel(t).URL() + "s", "redis: nil", "the Sentinels know no master with the name"},
 		"stock":       {"migrate --dry-run --redis " + r.URL() + " --from redis://" + r.Addr() + "/99", "the stock server's Redis answers: ERR DB index", ""},
 		"no TLS":      {"user list --redis rediss://" + r.Addr(), "", "is Redis running, does it speak TLS there"},
 	}
@@ -158,7 +158,7 @@ func TestCommandsMakeNoFirstKey(t *testing.T) {
 	for _, command := range []string{"token inspect --token-file " + password, "token revoke --token-file " + password, "user unlock admin"} {
 		l.args = strings.Fields(command)
 		code, _, stderr := l.run(t)
-		if want := "grantd: the store has no deployment key yet: no server has used it\nhint: grantd serve makes the key\n"; code != exitFailed || stderr != want {
+		if want := "grantd: the store has no deployment key yet: no server has used it\nhint: start a server on the store: grantd serve makes the key\n"; code != exitFailed || stderr != want {
 			t.Errorf("%s: exit %d\n%s", command, code, stderr)
 		}
 	}
@@ -184,7 +184,7 @@ func TestCommandsOnRedis(t *testing.T) {
 		{"grant revoke --user alice", "complete"},
 		{"grant revoke --all --yes", "complete"},
 		{"revocation list", "user alice"},
-		{"key rotate", "mints from"},
+		{"key rotate", "new tokens are made under it from"},
 		{"key list", "MINTS FROM"},
 		{"user unlock alice", "wasn't slowed down"},
 		{"user delete alice --yes", "user alice is deleted"},

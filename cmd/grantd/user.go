@@ -37,8 +37,8 @@ func userVerb(verb, short string, run apiFunc) *cobra.Command {
 func username(name string) (string, error) {
 	stored, err := passhash.Username(name)
 	if err != nil {
-		return "", usagef("%q can't be a user's name: %w", name, err).
-			withHint("letters, digits and most ASCII punctuation, no spaces (RFC 8265)")
+		return "", usagef("%q can't be a user's name", name).
+			withHint("a name may have letters, digits and most ASCII punctuation, but no spaces (RFC 8265)")
 	}
 	return stored, nil
 }
@@ -62,7 +62,7 @@ func loadUser(a *api, cmd *cobra.Command, arg string) (u admin.User, document js
 func userPath(name string) string { return "/users/" + segment(name) }
 
 func noUser(name string) error {
-	return failedf("%w", none("there is no user "+name)).withHint("grantd user list shows who there is")
+	return failedf("%w", none("there is no user "+name)).withHint("grantd user list shows the users")
 }
 
 func userListCommand() *cobra.Command {

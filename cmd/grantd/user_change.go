@@ -14,7 +14,7 @@ func userUpdateCommand() *cobra.Command {
 	var asAdmin bool
 	c := userVerb("update", "Make a user an admin, or no longer an admin", func(a *api, cmd *cobra.Command, args []string) error {
 		if !cmd.Flags().Changed("admin") {
-			return usagef("nothing to change").withHint("--admin, or --admin=false")
+			return usagef("nothing to change").withHint("give --admin or --admin=false")
 		}
 		what := "is no admin any more, and all grants are ended"
 		if asAdmin {
@@ -89,8 +89,8 @@ func userUnlockCommand() *cobra.Command {
 // unlockUser shows the networks that it unlocks: an admin should know of guessing.
 func unlockUser(a *api, cmd *cobra.Command, args []string) error {
 	if a.local != nil && a.local.tools.config.Secret.IsZero() {
-		return failedf("wrong passwords are kept under the deployment secret, and it isn't given").
-			withHint("name it in the configuration, or act through the server: grantd login")
+		return failedf("the deployment secret is missing: without it the records of wrong passwords can't be found").
+			withHint("name it in the configuration (secret_file), or act through a server: grantd login")
 	}
 	u, _, err := loadUser(a, cmd, args[0])
 	if err != nil {

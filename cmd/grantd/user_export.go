@@ -35,7 +35,7 @@ server.`,
 			if err := absent(output); err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.ErrOrStderr(), "This holds the password hashes of all users: keep it as you keep the store.")
+			fmt.Fprintln(cmd.ErrOrStderr(), "The export contains the password hashes of all users: protect it as you protect the store.")
 			n := 0
 			fill := func(w io.Writer) error {
 				return locally(cmd.Context(), t.store, storage.AuditEvent{Action: storage.ActUserExport}, func() (err error) {
@@ -68,7 +68,7 @@ func absent(path string) error {
 }
 
 func existsAlready(path string) error {
-	return failedf("%s is there already", path).withHint("choose another name, or remove it first")
+	return failedf("%s exists already", path).withHint("choose another name, or remove it first")
 }
 
 // fillNew makes a new file of mode 0600.

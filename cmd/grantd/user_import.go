@@ -229,10 +229,10 @@ func (im *importer) check(ctx context.Context, decode decoder, l userLine) (cand
 	}
 	name := c.user.Name
 	if earlier, twice := im.names[name]; twice {
-		return c, fmt.Errorf("user %s is in line %d already", name, earlier)
+		return c, fmt.Errorf("user %s is on line %d already", name, earlier)
 	}
 	if im.clients[name] {
-		return c, fmt.Errorf("%s is the id of a client, whom the user could be taken for", name)
+		return c, fmt.Errorf("%s is the id of a client: a user of that name could be mistaken for it", name)
 	}
 	if c.source.ID != "" {
 		if err := im.claim(ctx, c.user.ID, name); err != nil {
@@ -268,7 +268,7 @@ func (im *importer) claim(ctx context.Context, id, name string) error {
 		im.ids = ids
 	}
 	if other, taken := im.ids[id]; taken && other != name {
-		return fmt.Errorf("the id %s is that of user %s", id, other)
+		return fmt.Errorf("the id %s belongs to user %s", id, other)
 	}
 	im.ids[id] = name
 	return nil
@@ -291,7 +291,7 @@ func (im *importer) take(ctx context.Context, c candidate) error {
 	case c.is(*there):
 		im.count(c.line, nil, func(t *tally) { t.present++ })
 	default:
-		im.count(c.line, fmt.Errorf("there is another user %s, or one whose password has changed: left as it is", there.Name), func(*tally) {})
+		im.count(c.line, fmt.Errorf("user %s exists already and differs from this line (another user, or a changed password): left unchanged", there.Name), func(*tally) {})
 	}
 	return nil
 }
@@ -342,20 +342,20 @@ func (im *importer) count(number int, why error, how func(*tally)) {
 
 // summary says how many users were taken and how many weren't.
 func (im *importer) summary() string {
-	t, verb := im.tally, "taken"
+	t, verb := im.tally, "imported"
 	if im.dryRun {
-		verb = "would be taken"
+		verb = "would be imported"
 	}
 	text := fmt.Sprintf("%s %s", counted(t.taken, "user"), verb)
 	if t.admins > 0 {
 		text += fmt.Sprintf(" (%s)", counted(t.admins, "admin"))
 	}
-	return fmt.Sprintf("%s, %d there already, %s bad", text, t.present, counted(t.bad, "line"))
+	return fmt.Sprintf("%s, %d existed already, %s bad", text, t.present, counted(t.bad, "line"))
 }
 
 // verdict returns the error of the command: what stopped it, or that lines were bad.
 func (im *importer) verdict(stopped error) error {
-	const again = "users that are there stay as they are: run it again, and it takes what is missing"
+	const again = "run the command again: it imports the missing users, and leaves existing ones as they are"
 	var known *failure
 	switch {
 	case errors.As(stopped, &known):
@@ -363,7 +363,7 @@ func (im *importer) verdict(stopped error) error {
 	case stopped != nil:
 		return failedf("stopped before the end: %w", stopped).withHint(again)
 	case im.tally.bad > 0:
-		return failedf("%s can't be taken", counted(im.tally.bad, "line")).withHint("correct them; " + again)
+		return failedf("%s couldn't be imported", counted(im.tally.bad, "line")).withHint("correct these lines, and " + again)
 	}
 	return nil
 }

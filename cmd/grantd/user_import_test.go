@@ -115,7 +115,7 @@ func TestExportAndImportLoseNothing(t *testing.T) {
 				}
 				args, target := openTo(t)
 				out := must(t, launch{args: append([]string{"user", "import", file}, args...)})
-				if want := "1204 users taken (2 admins), 0 there already, 0 lines bad\n"; out != want {
+				if want := "1204 users imported (2 admins), 0 existed already, 0 lines bad\n"; out != want {
 					t.Errorf("said %q, want %q", out, want)
 				}
 				if d := cmp.Diff(users, allUsers(t, target)); d != "" {
@@ -178,10 +178,10 @@ func TestImportThatStopsSaysWhatItTook(t *testing.T) {
 	im, _ := importing(b)
 	err := im.verdict(im.run(t.Context(), strings.NewReader(jsonLines(n))))
 	var f *failure
-	if !errors.As(err, &f) || f.code != exitFailed || !strings.Contains(f.hint, "takes what is missing") || !errors.Is(err, storage.ErrUnavailable) {
+	if !errors.As(err, &f) || f.code != exitFailed || !strings.Contains(f.hint, "imports the missing users") || !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("%v, want a failure with a hint", err)
 	}
-	if got := len(allUsers(t, s)); got != 1000 || im.summary() != "1000 users taken, 0 there already, 0 lines bad" {
+	if got := len(allUsers(t, s)); got != 1000 || im.summary() != "1000 users imported, 0 existed already, 0 lines bad" {
 		t.Errorf("%d users are there, and it says %q", got, im.summary())
 	}
 
@@ -248,7 +248,7 @@ func TestLinesAreBounded(t *testing.T) {
 		{"a terminal's commands in a name", `{"username":"\u001b[2J"}` + "\n", "line 1: \"?[2J\" can't be a user's name\n", 0},
 		{"a list on a line", `{"username":"a"}` + "\n[]\n", "line 2: must be a JSON object\n", 1},
 		{"other values on lines", `{"username":"a"}` + "\nnull\n\"b\"\n", "line 2: must be a JSON object\nline 3: must be a JSON object\n", 1},
-		{"a name twice", `{"username":"a","admin":false,"admin":true}` + "\n", "line 1: admin is there twice\n", 0},
+		{"a name twice", `{"username":"a","admin":false,"admin":true}` + "\n", "line 1: admin appears twice\n", 0},
 		{"another case", `{"username":"a","Admin":true}` + "\n", "line 1: unknown field \"Admin\"\n", 0},
 		{"two objects", `{"username":"a"} {"username":"b"}` + "\n", "line 1: more than one JSON object\n", 0},
 	} {

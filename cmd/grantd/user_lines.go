@@ -96,7 +96,7 @@ func newDecoder(format, first string) (d decoder, header bool, err error) {
 	case format == "json", format == "" && strings.HasPrefix(strings.TrimSpace(first), "{"):
 		return decodeJSON, false, nil
 	case format == "" && strings.HasPrefix(strings.TrimSpace(first), "["):
-		return nil, false, failedf("the file is one JSON array").withHint("one object a line is wanted: jq -c '.[]' makes it so")
+		return nil, false, failedf("the file is one JSON array").withHint("the file must have one JSON object per line: jq -c '.[]' FILE converts it")
 	}
 	d, err = newCSVDecoder(first)
 	return d, true, err
@@ -145,7 +145,7 @@ func checkNames(text string) error {
 			return fmt.Errorf("unknown field %q", printable(name, 80))
 		}
 		if seen[name] {
-			return fmt.Errorf("%s is there twice", name)
+			return fmt.Errorf("%s appears twice", name)
 		}
 		seen[name] = true
 		var value json.RawMessage
@@ -167,13 +167,13 @@ func newCSVDecoder(header string) (decoder, error) {
 	for i, name := range names {
 		name = strings.ToLower(strings.TrimSpace(name))
 		if _, twice := at[name]; twice || !slices.Contains(columns, name) {
-			return nil, failedf("the column %q of the CSV is unknown, or there twice", name).
+			return nil, failedf("the column %q of the CSV is unknown or appears twice", name).
 				withHint("the columns are " + strings.Join(columns, ", ") + ", in any order")
 		}
 		at[name] = i
 	}
 	if _, named := at["username"]; !named {
-		return nil, failedf("the CSV has no column username").withHint("its first line has to name the columns")
+		return nil, failedf("the CSV has no column username").withHint("the first line of the file has to name the columns")
 	}
 	return func(text string) (p portableUser, err error) {
 		fields, err := csvFields(text, len(names))
@@ -247,7 +247,7 @@ func (p portableUser) user() (storage.User, error) {
 	}
 	if p.ID != "" {
 		if !ownID.MatchString(p.ID) {
-			return storage.User{}, errors.New("the id isn't one of grantd's: leave it out, and the user gets a new one")
+			return storage.User{}, errors.New("the id wasn't made by grantd: leave it out, and the user gets a new one")
 		}
 		u.ID = p.ID
 	}
@@ -277,5 +277,5 @@ func parseCreated(text string) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, errors.New("created is no time, such as 2026-01-31T12:00:00Z, from 1970 to now")
+	return time.Time{}, errors.New("created must be a time such as 2026-01-31T12:00:00Z, from 1970 to now")
 }
