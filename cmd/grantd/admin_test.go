@@ -325,7 +325,7 @@ func TestAdminAddr(t *testing.T) {
 		t.Errorf("resource answers %d", a.status)
 	}
 	other := launch{args: []string{"serve", "--admin-addr", strings.TrimPrefix(rs.URL, "http://")}, dir: dir, env: env}
-	if code, _, stderr := other.run(t); code != 1 || !strings.Contains(stderr, "hint: if another process uses the address, stop it") {
+	if code, _, stderr := other.run(t); code != 1 || !strings.Contains(stderr, "hint: if another process uses the address, stop it, or choose another address with admin_addr") {
 		t.Errorf("an address that is taken: exit %d\n%s", code, stderr)
 	}
 }

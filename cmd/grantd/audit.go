@@ -195,13 +195,16 @@ func auditTailCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if lines < 1 {
-				return usagef("--lines must be at least 1")
+			if lines < 0 || lines == 0 && !follow {
+				return usagef("--lines must be at least 1, or 0 with --follow")
 			}
 			t := auditTrail{a, query}
-			events, next, err := t.newest(cmd.Context(), lines)
+			events, next, err := t.newest(cmd.Context(), max(lines, 1))
 			if err != nil {
 				return err
+			}
+			if lines == 0 {
+				events = nil
 			}
 			show := eventPrinter(cmd)
 			if err := show(events); err != nil || !follow {

@@ -41,12 +41,13 @@ func newHTTPServer(handler http.Handler, l limits, log *slog.Logger) *http.Serve
 	}
 }
 
-// listen opens the address, with TLS unless pair is nil.
-func listen(ctx context.Context, addr string, pair *keyPair) (net.Listener, error) {
+// listen opens the address, with TLS unless pair is nil. setting is the flag or key
+// that names another address.
+func listen(ctx context.Context, setting, addr string, pair *keyPair) (net.Listener, error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, failedf("listening on %s: %w", addr, err).withHint("if another process uses the address, stop it, or choose another address, for example with --addr")
+		return nil, failedf("listening on %s: %w", addr, err).withHint("if another process uses the address, stop it, or choose another address with " + setting)
 	}
 	if pair == nil {
 		return ln, nil

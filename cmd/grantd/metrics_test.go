@@ -201,7 +201,7 @@ func TestMetricsAddr(t *testing.T) {
 				t.Errorf("exit %d\n%s", code, g.Stderr())
 			}
 			taken := launch{args: []string{command, "--metrics-addr", startDev(t, "--memory").URL[len("http://"):]}, env: env}
-			if code, _, stderr := taken.run(t); code != 1 || !strings.Contains(stderr, "hint: if another process uses the address, stop it") {
+			if code, _, stderr := taken.run(t); code != 1 || !strings.Contains(stderr, "hint: if another process uses the address, stop it, or choose another address with metrics_addr") {
 				t.Errorf("an address that is taken: exit %d\n%s", code, stderr)
 			}
 		})

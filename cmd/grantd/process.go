@@ -138,7 +138,7 @@ func (p *process) run(ctx context.Context, addr string, offer func(net.Addr) (ha
 		p.flush()
 		runtime.KeepAlive(p.ballast)
 	}()
-	ln, err := listen(ctx, addr, p.keyPair)
+	ln, err := listen(ctx, "--addr", addr, p.keyPair)
 	if err != nil {
 		return err
 	}

@@ -18,17 +18,17 @@ func (p *process) services(ctx context.Context, addr string, ln net.Listener, h 
 	}
 	all := []service{first}
 	for _, own := range []struct {
-		addr, whom string
-		handlers   handlers
-		offered    bool
+		setting, addr, whom string
+		handlers            handlers
+		offered             bool
 	}{
-		{p.config.AdminAddr, "admins", handlers{oauth: h.admin, escaped: h.escaped, nothing: h.nothing}, h.admin != nil},
-		{p.config.MetricsAddr, "Prometheus", handlers{metrics: p.metrics.Handler()}, p.config.MetricsAddr != ""},
+		{"admin_addr", p.config.AdminAddr, "admins", handlers{oauth: h.admin, escaped: h.escaped, nothing: h.nothing}, h.admin != nil},
+		{"metrics_addr", p.config.MetricsAddr, "Prometheus", handlers{metrics: p.metrics.Handler()}, p.config.MetricsAddr != ""},
 	} {
 		if !own.offered {
 			continue
 		}
-		another, err := p.ownService(ctx, own.addr, own.handlers)
+		another, err := p.ownService(ctx, own.setting, own.addr, own.handlers)
 		if err != nil {
 			return nil, errors.Join(err, closeListeners(all[1:])) // ln is the caller's
 		}
@@ -39,8 +39,8 @@ func (p *process) services(ctx context.Context, addr string, ln net.Listener, h 
 }
 
 // ownService is service with a listener that it opens.
-func (p *process) ownService(ctx context.Context, addr string, h handlers) (service, error) {
-	ln, err := listen(ctx, addr, p.keyPair)
+func (p *process) ownService(ctx context.Context, setting, addr string, h handlers) (service, error) {
+	ln, err := listen(ctx, setting, addr, p.keyPair)
 	if err != nil {
 		return service{}, err
 	}

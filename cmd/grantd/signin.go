@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -97,12 +98,40 @@ func getJSON(ctx context.Context, c *http.Client, address string, v any) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return failedf("%s answers with status %d", address, resp.StatusCode).withHint("check that the URL is that of a grantd server")
+		return failedf("%s answers with status %d%s", address, resp.StatusCode, reasonOf(resp)).withHint(hintURL(address))
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, mostMetadata)).Decode(v); err != nil {
-		return failedf("the answer of %s is not JSON", address).withHint("check that the URL is that of a grantd server")
+		return failedf("the answer of %s is not JSON", address).withHint(hintURL(address))
 	}
 	return nil
+}
+
+// reasonOf returns what an answer that isn't 200 says of the reason, behind a colon, or ""
+// if it says nothing that is meant for people.
+func reasonOf(resp *http.Response) string {
+	const most = 1 << 10 // bytes
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, most))
+	reason := ""
+	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); media == "text/plain" || media == "" {
+		reason, _, _ = strings.Cut(strings.TrimSpace(string(body)), "\n")
+	}
+	var e struct {
+		Description string `json:"error_description"`
+	}
+	if json.Unmarshal(body, &e) == nil {
+		reason = e.Description
+	}
+	if reason == "" {
+		return ""
+	}
+	return ": " + printable(reason, longestCell)
+}
+
+func hintURL(address string) string {
+	if strings.HasPrefix(address, "http:") {
+		return "check that the URL is that of a grantd server; if the server uses TLS, the URL begins with https"
+	}
+	return "check that the URL is that of a grantd server"
 }
 
 // credentials are what a session is begun with.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/grantd/grantd/authserver/admin"
 	"github.com/grantd/grantd/authserver/passhash"
+	"github.com/grantd/grantd/storage"
 )
 
 func userCommand() *cobra.Command {
@@ -62,7 +63,11 @@ func loadUser(a *api, cmd *cobra.Command, arg string) (u admin.User, document js
 func userPath(name string) string { return "/users/" + segment(name) }
 
 func noUser(name string) error {
-	return failedf("%w", none("there is no user "+name)).withHint("grantd user list shows the users")
+	hint := "grantd user list shows the users"
+	if strings.HasPrefix(name, storage.UserIDPrefix) {
+		hint = "this is the id of a user: grantd user list --id shows the name"
+	}
+	return failedf("%w", none("there is no user "+name)).withHint(hint)
 }
 
 func userListCommand() *cobra.Command {
