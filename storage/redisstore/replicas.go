@@ -55,6 +55,12 @@ func (s *Store) confirm(ctx context.Context, key string) error {
 	return unavailable(ctx, s.client.Exists(s.confirmed(ctx), key).Err())
 }
 
+// reach waits until replicas have a change that it makes to the key. That proves that
+// they are there now: what they confirmed before they went away is enough for confirm.
+func (s *Store) reach(ctx context.Context, key string) error {
+	return unavailable(ctx, s.shared.run(s.confirmed(ctx), reachScript, []string{key}).Err())
+}
+
 // processConfirmed sends the command as a pipeline, to which sendConfirmed adds
 // WAIT.
 func (c *circuit) processConfirmed(ctx context.Context, cmd redis.Cmder) error {

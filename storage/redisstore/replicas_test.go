@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,6 +146,52 @@ func TestActsWaitForReplicas(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Replicas that confirmed everything before they went away don't confirm what comes next.
+func TestASwapNeedsReplicasThatAreThereNow(t *testing.T) {
+	for _, tt := range replicated {
+		t.Run(tt.name, func(t *testing.T) {
+			url, replicas := tt.start(t)
+			s, clock := openConfirmed(t, url, tt.replicas)
+			g := mustCreate(t, s, newGrant(clock.Now(), "u1", time.Hour))
+			life := s.client.PExpireTime(t.Context(), grantKey(g.ID)).Val()
+			await(t, "replicas that confirmed everything", func() bool { return confirmedAll(t, s) })
+			for _, r := range replicas {
+				r.Stop()
+			}
+			if err := s.SwapGrant(t.Context(), g, next(g), retry(next(g))); !errors.Is(err, errUnconfirmed) {
+				t.Errorf("without replicas: %v", err)
+			}
+			if now, err := s.LoadGrant(t.Context(), g.ID); err != nil || now.Generation != g.Generation {
+				t.Errorf("the grant was swapped: %v, %v", now, err)
+			}
+			for _, r := range replicas {
+				r.Cont()
+			}
+			expectRecovery(t, 5*time.Second, func() error { return s.reach(t.Context(), grantKey(g.ID)) })
+			if now := s.client.PExpireTime(t.Context(), grantKey(g.ID)).Val(); now-life < 0 || now-life > time.Second {
+				t.Errorf("the life of the record changed by %v", now-life)
+			}
+			expectRecovery(t, 5*time.Second, func() error { return s.SwapGrant(t.Context(), g, next(g), retry(next(g))) })
+		})
+	}
+}
+
+// confirmedAll reports whether each master knows that its replicas have all of its changes.
+func confirmedAll(t *testing.T, s *Store) bool {
+	t.Helper()
+	var behind atomic.Bool
+	err := s.eachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error {
+		told := node.Info(ctx, "replication").Val()
+		_, offset, _ := strings.Cut(told, "master_repl_offset:")
+		offset, _, _ = strings.Cut(offset, "\r")
+		if n := strings.Count(told, ",offset="+offset+","); n == 0 || n != strings.Count(told, ",state=online,") {
+			behind.Store(true)
+		}
+		return nil
+	})
+	return err == nil && !behind.Load()
 }
 
 // However long replicas are missing, a client that keeps repeating a refresh gets its

@@ -24,6 +24,10 @@ var (
 	swapText   string
 	swapScript = redis.NewScript(withFloors(swapText))
 
+	//go:embed script/reach.lua
+	reachText   string
+	reachScript = redis.NewScript(reachText)
+
 	//go:embed script/prolong.lua
 	prolongText   string
 	prolongScript = redis.NewScript(prolongText)
