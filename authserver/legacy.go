@@ -15,9 +15,7 @@ import (
 // opaque.Adopt. Every storage.ErrNotFound may be wrapped.
 type Legacy interface {
 	// AccessGrant returns the grant that a live access token stands for, or
-	// storage.ErrNotFound. The grant needn't be in the store. Of an access token
-	// that isn't live any more, but moved, the grant's id is returned beside
-	// storage.ErrNotFound.
+	// storage.ErrNotFound. The grant needn't be in the store.
 	AccessGrant(ctx context.Context, text string) (storage.Grant, error)
 
 	// RefreshGrant returns the grant that a live refresh token stands for; the
@@ -27,6 +25,11 @@ type Legacy interface {
 	// the grant's id is returned. For anything else RefreshGrant returns
 	// storage.ErrNotFound.
 	RefreshGrant(ctx context.Context, text string) (g storage.Grant, moved bool, err error)
+
+	// AnyGrant is AccessGrant and RefreshGrant for a token of either kind, and
+	// returns the kind. Of an access token that isn't live any more, but moved, it
+	// returns what RefreshGrant returns of a refresh token that moved.
+	AnyGrant(ctx context.Context, text string) (kind opaque.Kind, g storage.Grant, moved bool, err error)
 
 	// Settle records that a refresh token moved to the grant of that id, and
 	// that its pair has that access token. It returns storage.ErrNotFound when
@@ -104,18 +107,14 @@ func (s *Server) legacyAccess(ctx context.Context, text string) (storage.Grant, 
 
 // legacyRevocable is revocable for texts that aren't tokens of ours.
 func (s *Server) legacyRevocable(ctx context.Context, text string) (storage.Grant, error) {
-	g, err := s.legacyAccess(ctx, text)
-	if s.cfg.Legacy == nil || !errors.Is(err, storage.ErrNotFound) {
-		return g, err
+	if s.cfg.Legacy == nil {
+		return storage.Grant{}, storage.ErrNotFound
 	}
-	if g.ID != (storage.GrantID{}) {
-		return s.endedBy(ctx, opaque.Adopt(opaque.Access, g.ID, text))
-	}
-	g, moved, err := s.cfg.Legacy.RefreshGrant(ctx, text)
+	kind, g, moved, err := s.cfg.Legacy.AnyGrant(ctx, text)
 	if err != nil || !moved {
 		return g, err
 	}
-	return s.endedBy(ctx, opaque.Adopt(opaque.Refresh, g.ID, text))
+	return s.endedBy(ctx, opaque.Adopt(kind, g.ID, text))
 }
 
 // maxEnding is how long ending a grant may go on when nobody waits for it.

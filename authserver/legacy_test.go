@@ -2,6 +2,7 @@ package authserver_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -69,10 +70,7 @@ func (l *legacy) AccessGrant(ctx context.Context, text string) (storage.Grant, e
 	if l.fault != nil {
 		return storage.Grant{}, l.fault
 	}
-	if l.moved && text == legacyAccess {
-		return storage.Grant{ID: l.grant}, fmt.Errorf("%w: legacy", storage.ErrNotFound)
-	}
-	if l.forgotten || text != legacyAccess {
+	if l.moved || l.forgotten || text != legacyAccess {
 		return storage.Grant{}, fmt.Errorf("%w: legacy", storage.ErrNotFound)
 	}
 	return l.stands(ctx)
@@ -97,6 +95,20 @@ func (l *legacy) RefreshGrant(ctx context.Context, text string) (storage.Grant, 
 		l.mu.Lock()
 	}
 	return g, false, err
+}
+
+func (l *legacy) AnyGrant(ctx context.Context, text string) (opaque.Kind, storage.Grant, bool, error) {
+	g, err := l.AccessGrant(ctx, text)
+	if !errors.Is(err, storage.ErrNotFound) {
+		return opaque.Access, g, false, err
+	}
+	var replaced bool
+	l.set(func() { replaced = l.moved && text == legacyAccess })
+	if replaced {
+		return opaque.Access, storage.Grant{ID: l.grant}, true, nil
+	}
+	g, moved, err := l.RefreshGrant(ctx, text)
+	return opaque.Refresh, g, moved, err
 }
 
 func (l *legacy) Settle(_ context.Context, _ string, id storage.GrantID, access storage.Digest) error {

@@ -92,14 +92,10 @@ type Config struct {
 // Legacy finds the tokens that another server issued: see authserver.Legacy.
 // Every storage.ErrNotFound may be wrapped.
 type Legacy interface {
-	// AccessGrant returns the grant that a live access token stands for, or
-	// storage.ErrNotFound. Of one that isn't live any more, but moved, the grant's
-	// id is returned beside that.
-	AccessGrant(ctx context.Context, text string) (storage.Grant, error)
-
-	// RefreshGrant returns the grant that a live refresh token stands for, or
-	// storage.ErrNotFound. If the token moved, only the grant's id is returned.
-	RefreshGrant(ctx context.Context, text string) (g storage.Grant, moved bool, err error)
+	// AnyGrant returns the kind of a token, and the grant that it stands for while
+	// it is live, or storage.ErrNotFound. If a refresh token moved, or an access
+	// token that isn't live any more, only the grant's id is returned, and moved.
+	AnyGrant(ctx context.Context, text string) (kind opaque.Kind, g storage.Grant, moved bool, err error)
 
 	// Forget makes the token, and the tokens issued with it, unknown.
 	Forget(ctx context.Context, text string) error

@@ -268,15 +268,7 @@ func (a *API) namedLegacy(ctx context.Context, text string) (single, error) {
 	if a.cfg.Legacy == nil {
 		return s, errNoToken
 	}
-	g, err := a.cfg.Legacy.AccessGrant(ctx, text)
-	moved := false
-	switch {
-	case !errors.Is(err, storage.ErrNotFound):
-	case g.ID != (storage.GrantID{}):
-		moved, err = true, nil
-	default:
-		g, moved, err = a.cfg.Legacy.RefreshGrant(ctx, text)
-	}
+	_, g, moved, err := a.cfg.Legacy.AnyGrant(ctx, text)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return s, errNoToken

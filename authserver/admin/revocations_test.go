@@ -501,24 +501,20 @@ type legacy struct {
 	told            []string
 }
 
-func (l *legacy) AccessGrant(_ context.Context, text string) (storage.Grant, error) {
-	if l.down {
-		return storage.Grant{}, errDown
+func (l *legacy) AnyGrant(_ context.Context, text string) (opaque.Kind, storage.Grant, bool, error) {
+	kind := opaque.Access
+	if text == l.refresh {
+		kind = opaque.Refresh
 	}
-	if text == l.access && !l.moved {
-		return l.grant, nil
-	}
-	return storage.Grant{}, fmt.Errorf("%w: another", storage.ErrNotFound)
-}
-
-func (l *legacy) RefreshGrant(_ context.Context, text string) (storage.Grant, bool, error) {
 	switch {
-	case l.moved && (text == l.access || text == l.refresh):
-		return storage.Grant{ID: l.grant.ID}, true, nil
-	case text == l.refresh:
-		return l.grant, false, nil
+	case l.down:
+		return kind, storage.Grant{}, false, errDown
+	case text != l.access && text != l.refresh:
+		return kind, storage.Grant{}, false, fmt.Errorf("%w: another", storage.ErrNotFound)
+	case l.moved:
+		return kind, storage.Grant{ID: l.grant.ID}, true, nil
 	}
-	return storage.Grant{}, false, storage.ErrNotFound
+	return kind, l.grant, false, nil
 }
 
 func (l *legacy) Forget(_ context.Context, text string) error {

@@ -61,10 +61,7 @@ func (a *API) tokenInfo(ctx context.Context, text string) (TokenInfo, error) {
 
 // ownToken describes a token that this server issued.
 func (a *API) ownToken(ctx context.Context, token opaque.Token) (TokenInfo, error) {
-	info := TokenInfo{Kind: kindAccess}
-	if token.Kind == opaque.Refresh {
-		info.Kind = kindRefresh
-	}
+	info := TokenInfo{Kind: kindName(token.Kind)}
 	g, err := a.cfg.Store.LoadGrant(ctx, token.Grant)
 	if errors.Is(err, storage.ErrNotFound) {
 		return info, nil
@@ -83,20 +80,9 @@ func (a *API) legacyToken(ctx context.Context, text string) (TokenInfo, error) {
 	if a.cfg.Legacy == nil {
 		return TokenInfo{Kind: kindUnknown}, nil
 	}
-	info := TokenInfo{Kind: kindAccess, Active: true}
-	g, err := a.cfg.Legacy.AccessGrant(ctx, text)
-	switch {
-	case !errors.Is(err, storage.ErrNotFound):
-	case g.ID != (storage.GrantID{}):
-		info.Active = false
+	kind, g, moved, err := a.cfg.Legacy.AnyGrant(ctx, text)
+	if err == nil && moved {
 		g, err = a.cfg.Store.LoadGrant(ctx, g.ID)
-	default:
-		var moved bool
-		g, moved, err = a.cfg.Legacy.RefreshGrant(ctx, text)
-		info = TokenInfo{Kind: kindRefresh, Active: !moved}
-		if err == nil && moved {
-			g, err = a.cfg.Store.LoadGrant(ctx, g.ID)
-		}
 	}
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -105,6 +91,12 @@ func (a *API) legacyToken(ctx context.Context, text string) (TokenInfo, error) {
 		return TokenInfo{}, err
 	}
 	shown := shownGrant(g)
-	info.Grant = &shown
-	return info, nil
+	return TokenInfo{Kind: kindName(kind), Active: !moved, Grant: &shown}, nil
+}
+
+func kindName(kind opaque.Kind) string {
+	if kind == opaque.Refresh {
+		return kindRefresh
+	}
+	return kindAccess
 }

@@ -69,6 +69,32 @@ func TestWhatATokenIs(t *testing.T) {
 	}
 }
 
+// So it does of a token of another server, once a refresh replaced it too.
+func TestWhatATokenOfAnotherServerIs(t *testing.T) {
+	l := &legacy{access: "OLD-ACCESS", refresh: "OLD-REFRESH"}
+	w := newWorld(t, func(c *admin.Config) { c.Legacy = l })
+	l.grant = storage.Grant{ID: w.grants["alice-web"], UserID: w.ids["alice"], Username: "alice", ClientID: "web", Created: w.now()}
+	for _, moved := range []bool{false, true} {
+		l.moved = moved
+		for text, kind := range map[string]string{"OLD-ACCESS": "access", "OLD-REFRESH": "refresh"} {
+			got := w.inspect(t, text)
+			if got.Kind != kind || got.Active == moved || got.Grant == nil || got.Grant.ID != l.grant.ID.String() || got.Grant.ClientID != "web" {
+				t.Errorf("%s, moved %t: %+v", text, moved, got)
+			}
+		}
+	}
+	if err := w.store.DeleteGrant(t.Context(), l.grant.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"OLD-ACCESS", "OLD-REFRESH", "NOBODYS"} {
+		if got := w.inspect(t, text); got != (admin.TokenInfo{Kind: "unknown"}) {
+			t.Errorf("%s, when its grant has ended: %+v", text, got)
+		}
+	}
+	l.down = true
+	w.send(t, "POST", "/tokens/inspect", `{"token":"OLD-ACCESS"}`).problem(t, 503, "unavailable")
+}
+
 // outdated returns a keyring that couldn't be loaded anew for so long that it
 // may lack new keys.
 func outdated(t *testing.T) (r *opaque.Keyring) {

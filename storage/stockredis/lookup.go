@@ -86,20 +86,15 @@ func (s *Store) lookOnce(ctx context.Context, text string) (token, error) {
 }
 
 // AccessGrant returns the grant that the access token stands for, or
-// storage.ErrNotFound when text is no access token, has expired or was ended. With
-// that, the id of the grant is returned of an access token that moved. AccessGrant
-// asks Redis three times and Store up to two times, or each once for a token that
-// moved.
+// storage.ErrNotFound when text is no access token, has expired or was ended.
+// AccessGrant asks Redis three times and Store up to two times, or each once for a
+// token that moved.
 func (s *Store) AccessGrant(ctx context.Context, text string) (storage.Grant, error) {
 	t, err := s.look(ctx, text)
 	if err != nil {
 		return storage.Grant{}, err
 	}
-	g, err := s.live(ctx, t)
-	if err != nil && t.access {
-		return storage.Grant{ID: t.grant}, err
-	}
-	return g, err
+	return s.live(ctx, t)
 }
 
 // live returns the grant that the token stands for as a live access token.
@@ -144,6 +139,24 @@ func (s *Store) RefreshGrant(ctx context.Context, text string) (g storage.Grant,
 		return storage.Grant{}, false, errExpired // or an access token
 	}
 	return g, false, nil
+}
+
+// AnyGrant is AccessGrant and RefreshGrant for a token of either kind, and returns the
+// kind. Of an access token that moved and isn't live any more, only the grant's id is
+// returned, and moved.
+func (s *Store) AnyGrant(ctx context.Context, text string) (kind opaque.Kind, g storage.Grant, moved bool, err error) {
+	t, err := s.look(ctx, text)
+	if err == nil {
+		g, err = s.live(ctx, t)
+	}
+	switch {
+	case !errors.Is(err, storage.ErrNotFound):
+		return opaque.Access, g, false, err
+	case t.moved && t.access:
+		return opaque.Access, storage.Grant{ID: t.grant}, true, nil
+	}
+	g, moved, err = s.RefreshGrant(ctx, text)
+	return opaque.Refresh, g, moved, err
 }
 
 // errMoved: other requests moved the token first.

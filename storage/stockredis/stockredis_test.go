@@ -294,6 +294,47 @@ func TestSettle(t *testing.T) {
 	})
 }
 
+// A token of either kind is found, also one that only leads to its grant by now.
+func TestAnyGrant(t *testing.T) {
+	b := newBench(t)
+	token := b.issue(nil)
+	find := func(when, text string, kind opaque.Kind, whole, moved bool) storage.GrantID {
+		t.Helper()
+		gotKind, g, gotMoved, err := b.AnyGrant(t.Context(), text)
+		if err != nil || gotKind != kind || gotMoved != moved || (g.Username == "alice") != whole {
+			t.Errorf("%s, %s: kind %d, moved %t, %+v, %v", when, text, gotKind, gotMoved, g, err)
+		}
+		return g.ID
+	}
+	id := find("at first", token.Access, opaque.Access, true, false)
+	if find("at first", token.Refresh, opaque.Refresh, true, false) != id {
+		t.Error("the tokens have two grants")
+	}
+	if err := b.Settle(t.Context(), token.Refresh, b.keep(token.Refresh).ID, storage.Digest{}); err != nil {
+		t.Fatal(err)
+	}
+	if find("moved", token.Access, opaque.Access, true, false) != id || find("moved", token.Refresh, opaque.Refresh, false, true) != id {
+		t.Error("moved to another grant")
+	}
+	if err := b.inner.DeleteGrant(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if find("ended", token.Access, opaque.Access, false, true) != id || find("ended", token.Refresh, opaque.Refresh, false, true) != id {
+		t.Error("lead to another grant")
+	}
+	if g, err := b.AccessGrant(t.Context(), token.Access); g != (storage.Grant{}) || !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("an access token that isn't live: %+v, %v", g, err)
+	}
+	if err := b.Forget(t.Context(), token.Access); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{token.Access, "NOBODYS", "gat_ours"} {
+		if _, g, moved, err := b.AnyGrant(t.Context(), text); !errors.Is(err, storage.ErrNotFound) || moved || g != (storage.Grant{}) {
+			t.Errorf("%s: moved %t, %+v, %v", text, moved, g, err)
+		}
+	}
+}
+
 // If a sign-in is revoked after its grant was read and before the grant is
 // created, the grant is not created.
 func TestRevocationComesBetween(t *testing.T) {
