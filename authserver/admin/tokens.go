@@ -91,7 +91,8 @@ func (a *API) legacyToken(ctx context.Context, text string) (TokenInfo, error) {
 		return TokenInfo{}, err
 	}
 	shown := shownGrant(g)
-	return TokenInfo{Kind: kindName(kind), Active: !moved, Grant: &shown}, nil
+	active := !moved || opaque.Adopt(kind, g.ID, text).Current(g, a.now())
+	return TokenInfo{Kind: kindName(kind), Active: active, Grant: &shown}, nil
 }
 
 func kindName(kind opaque.Kind) string {

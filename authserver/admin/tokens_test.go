@@ -95,6 +95,30 @@ func TestWhatATokenOfAnotherServerIs(t *testing.T) {
 	w.send(t, "POST", "/tokens/inspect", `{"token":"OLD-ACCESS"}`).problem(t, 503, "unavailable")
 }
 
+// grantd migrate moves tokens that nobody has refreshed: they stay good.
+func TestATokenOfAnotherServerThatMovedUnspentIsActive(t *testing.T) {
+	keys := keyring(t)
+	l := &legacy{access: "OLD-ACCESS", refresh: "OLD-REFRESH", moved: true}
+	f := newFixture(t, func(c *admin.Config) { c.Tokens, c.Legacy = keys, l })
+	id := storage.NewGrantID("usr_alice")
+	l.grant = storage.Grant{
+		ID: id, Type: storage.Password, UserID: "usr_alice", Username: "alice", ClientID: "web", Scope: "read", AccessScope: "read",
+		Generation: 1, Epoch: must(f.store.Epoch(t.Context(), id)),
+		Access:  opaque.Adopt(opaque.Access, id, l.access).Digest(),
+		Refresh: opaque.Adopt(opaque.Refresh, id, l.refresh).Digest(),
+		Created: f.now(), Issued: f.now(), AccessExpiry: f.now().Add(time.Hour), RefreshExpiry: f.now().Add(2 * time.Hour), End: f.now().Add(3 * time.Hour),
+	}
+	if err := f.store.CreateGrant(t.Context(), l.grant); err != nil {
+		t.Fatal(err)
+	}
+	f.setClock(f.now().Add(time.Hour))
+	for text, active := range map[string]bool{l.access: false, l.refresh: true} {
+		if got := f.inspect(t, text); got.Active != active || got.Grant == nil {
+			t.Errorf("%s, when the access token has expired: %+v", text, got)
+		}
+	}
+}
+
 // outdated returns a keyring that couldn't be loaded anew for so long that it
 // may lack new keys.
 func outdated(t *testing.T) (r *opaque.Keyring) {
