@@ -46,7 +46,7 @@ func newFleet(programs ...string) (*fleet, error) {
 // start starts a process in its own directory and waits until it listens. Its
 // output goes to a file there, as a log would.
 func (f *fleet) start(ctx context.Context, name string, command func(addr string) []string) (*server, error) {
-	addr, err := freeAddr()
+	addr, err := freeAddr(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (f *fleet) start(ctx context.Context, name string, command func(addr string
 	}
 	f.procs = append(f.procs, cmd)
 	for range 200 {
-		if conn, err := net.Dial("tcp", addr); err == nil {
+		if conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr); err == nil {
 			conn.Close()
 			return &server{name: name, addr: addr, dir: dir, cmd: cmd}, nil
 		}
@@ -77,8 +77,8 @@ func (f *fleet) start(ctx context.Context, name string, command func(addr string
 	return nil, fmt.Errorf("%s does not listen:\n%s", name, text)
 }
 
-func freeAddr() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddr(ctx context.Context) (string, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
@@ -89,8 +89,8 @@ func freeAddr() (string, error) {
 // close ends the processes and deletes their files.
 func (f *fleet) close() {
 	for i := len(f.procs) - 1; i >= 0; i-- {
-		f.procs[i].Process.Kill()
-		f.procs[i].Wait()
+		_ = f.procs[i].Process.Kill() // it may have ended already
+		_ = f.procs[i].Wait()         // it says only that the process was killed
 	}
 	os.RemoveAll(f.dir)
 }
@@ -112,7 +112,7 @@ func (f *fleet) startCluster(ctx context.Context) ([]*server, error) {
 	const slots = 16384
 	var nodes []*server
 	for i := range masters {
-		bus, err := freeAddr()
+		bus, err := freeAddr(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -100,13 +100,13 @@ func (w *world) loads() []load {
 			continue
 		}
 		for _, b := range e.bares {
-			all = append(all, e.load.of(w.o, w.bare, b.name, b.path))
+			all = append(all, e.of(w.o, w.bare, b.name, b.path))
 		}
 		if e.stock {
-			all = append(all, e.load.of(w.o, w.stock, stockOwn, e.path))
+			all = append(all, e.of(w.o, w.stock, stockOwn, e.path))
 		}
 		for _, s := range []*server{w.onRedis, w.onCluster, w.embedded} {
-			all = append(all, e.load.of(w.o, s, s.name, e.path))
+			all = append(all, e.of(w.o, s, s.name, e.path))
 		}
 	}
 	return all
@@ -222,7 +222,7 @@ func (l load) probe(ctx context.Context, token string) error {
 		r.Header.Set("Authorization", "Basic "+basic(l))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	response, err := http.DefaultClient.Do(r)
+	response, err := client.Do(r)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,12 +17,12 @@ type machine struct{ text string }
 
 // theMachine describes this machine. It has to be called before the run raises the
 // load average.
-func theMachine() machine {
+func theMachine(ctx context.Context) machine {
 	average, _, _ := strings.Cut(read("/proc/loadavg"), " ")
 	kernel, _, _ := strings.Cut(strings.TrimSpace(read("/proc/sys/kernel/osrelease")), "-")
 	return machine{fmt.Sprintf("%s, %s × %s, %d GiB, Linux %s, %s, Redis %s; load average when it began: %s",
 		time.Now().UTC().Format(time.DateOnly), strconv.Itoa(runtime.NumCPU()), processor(), (kib("MemTotal")+1<<19)>>20,
-		kernel, runtime.Version(), redisVersion(), average)}
+		kernel, runtime.Version(), redisVersion(ctx), average)}
 }
 
 func read(file string) string {
@@ -52,8 +53,8 @@ func kib(name string) int64 {
 
 var versionOf = regexp.MustCompile(`v=(\S+)`)
 
-func redisVersion() string {
-	out, _ := exec.Command("redis-server", "--version").Output()
+func redisVersion(ctx context.Context) string {
+	out, _ := exec.CommandContext(ctx, "redis-server", "--version").Output()
 	if m := versionOf.FindSubmatch(out); m != nil {
 		return string(m[1])
 	}

@@ -69,7 +69,7 @@ func bench(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, o.longest)
 	defer cancel()
 
-	m, began := theMachine(), time.Now()
+	m, began := theMachine(ctx), time.Now()
 	var all memory
 	if o.only == "" && o.grants > 0 {
 		var err error

@@ -98,9 +98,12 @@ func (b *revokeBench) run(ctx context.Context) error {
 	return b.report()
 }
 
+// client gives up on a server that hangs.
+var client = &http.Client{Timeout: time.Minute}
+
 // answer sends the request, decodes the body of the answer and returns the status.
 func answer(r *http.Request, into any) (int, error) {
-	response, err := http.DefaultClient.Do(r)
+	response, err := client.Do(r)
 	if err != nil {
 		return 0, err
 	}
@@ -234,7 +237,7 @@ func (b *revokeBench) revokeBig(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := newTraffic(b.server.addr, b.o.connections, b.others)
+	t := newTraffic(ctx, b.server.addr, b.o.connections, b.others)
 	defer t.end()
 	t.rate(nil, time.Second) // warms up
 	var answers, firsts, sweeps []time.Duration
@@ -309,7 +312,7 @@ func (b *revokeBench) revokeAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := newTraffic(b.server.addr, b.o.connections, b.others)
+	t := newTraffic(ctx, b.server.addr, b.o.connections, b.others)
 	t.rate(nil, time.Second)
 	before := t.windows(b.o.quiet)
 	r, took, err := b.server.revoke(ctx, admin, `{"all":true}`)
@@ -331,7 +334,7 @@ func (b *revokeBench) revokeAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t = newTraffic(b.server.addr, b.o.connections, anew)
+	t = newTraffic(ctx, b.server.addr, b.o.connections, anew)
 	t.rate(nil, time.Second)
 	during := t.windows(b.o.quiet)
 	t.end()

@@ -15,7 +15,7 @@ import (
 )
 
 func (b *revokeBench) start(ctx context.Context) (err error) {
-	b.machine = theMachine()
+	b.machine = theMachine(ctx)
 	if b.fleet, err = newFleet("redis-server"); err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func growth(ctx context.Context, args []string) error {
 	ctx, cancel := context.WithTimeout(ctx, o.longest)
 	defer cancel()
 
-	m := theMachine()
+	m := theMachine(ctx)
 	s := &scale{o: o}
 	defer s.close()
 	began := time.Now()

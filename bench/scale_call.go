@@ -28,15 +28,20 @@ func (c *caller) close() {
 	}
 }
 
+// connect opens the connection, unless it is open.
+func (c *caller) connect(ctx context.Context) (err error) {
+	if c.conn != nil {
+		return nil
+	}
+	if c.conn, err = new(net.Dialer).DialContext(ctx, "tcp", c.addr); err == nil {
+		c.answers = bufio.NewReader(c.conn)
+	}
+	return err
+}
+
 // call sends the request and reads the answer. It fails unless the status is one of
 // want.
 func (c *caller) call(request string, want ...int) (body []byte, took time.Duration, err error) {
-	if c.conn == nil {
-		if c.conn, err = net.Dial("tcp", c.addr); err != nil {
-			return nil, 0, err
-		}
-		c.answers = bufio.NewReader(c.conn)
-	}
 	began := time.Now()
 	if _, err := io.WriteString(c.conn, request); err != nil {
 		return nil, 0, err
@@ -155,6 +160,9 @@ const block = 20
 func (s *scale) round(ctx context.Context, round int) (err error) {
 	for _, st := range s.stages {
 		if st.admin, err = st.server.admin(ctx); err != nil { // admin tokens live only some minutes
+			return fmt.Errorf("%s: %w", st.name, err)
+		}
+		if err := st.calls.connect(ctx); err != nil {
 			return fmt.Errorf("%s: %w", st.name, err)
 		}
 	}

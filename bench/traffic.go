@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -26,13 +27,13 @@ type traffic struct {
 }
 
 // newTraffic starts the traffic. Each connection uses one of the tokens.
-func newTraffic(addr string, connections int, tokens []string) *traffic {
+func newTraffic(ctx context.Context, addr string, connections int, tokens []string) *traffic {
 	t := &traffic{bad: map[int]int{}}
 	for i := range connections {
 		request := fmt.Appendf(nil, "GET /users/me HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", addr, tokens[i%len(tokens)])
 		t.running.Go(func() {
 			for !t.stop.Load() {
-				if err := t.drive(addr, request); err != nil {
+				if err := t.drive(ctx, addr, request); err != nil {
 					t.note(0)
 					time.Sleep(10 * time.Millisecond)
 				}
@@ -43,8 +44,8 @@ func newTraffic(addr string, connections int, tokens []string) *traffic {
 }
 
 // drive keeps one connection busy.
-func (t *traffic) drive(addr string, request []byte) error {
-	conn, err := net.Dial("tcp", addr)
+func (t *traffic) drive(ctx context.Context, addr string, request []byte) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,9 @@ func (t *traffic) drive(addr string, request []byte) error {
 		if err != nil {
 			return err
 		}
-		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		_, err = io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+		if err != nil {
 			return err
 		}
 		if answer.StatusCode == http.StatusOK {

@@ -149,7 +149,7 @@ func signIn(ctx context.Context, s *server) (p pair, err error) {
 	}
 	r.SetBasicAuth("demo", "demo-secret")
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	response, err := http.DefaultClient.Do(r)
+	response, err := client.Do(r)
 	if err != nil {
 		return p, err
 	}

@@ -60,11 +60,11 @@ func (tr *tree) run(t *testing.T, root string, check bool) ([]string, error) {
 }
 
 // change replaces text in a file of the tree.
-func (tr *tree) change(file, old, new string) {
-	if !strings.Contains(tr.files[file], old) {
-		panic(file + " has no " + old)
+func (tr *tree) change(file, from, to string) {
+	if !strings.Contains(tr.files[file], from) {
+		panic(file + " has no " + from)
 	}
-	tr.files[file] = strings.Replace(tr.files[file], old, new, 1)
+	tr.files[file] = strings.Replace(tr.files[file], from, to, 1)
 }
 
 const (
