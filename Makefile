@@ -86,7 +86,8 @@ lint: bin/golangci-lint ## Check the code, the import law (.golangci.yml) and th
 	@# golangci-lint drops all findings in paths that begin with the text of GOCACHE: /tmp/go-src, if that is /tmp/go.
 	@case '$(CURDIR)' in "$$(go env GOCACHE)"*) echo 'lint: GOCACHE must not be the beginning of $(CURDIR)'; exit 1;; esac
 	.ci/tree
-	bin/golangci-lint run
+	bin/golangci-lint run ./... ./.ci/conformance ./.ci/noskip
+	cd bench && ../bin/golangci-lint run
 
 .PHONY: law
 law: bin/golangci-lint ## Show that the linter finds every breach of the import law
