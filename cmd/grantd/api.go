@@ -22,6 +22,7 @@ import (
 // store. Both have the same implementation.
 type api struct {
 	base   string // URL that admin.Root is below
+	user   string // who is signed in by grantd login; else ""
 	client *http.Client
 	local  *local // of an API in this process, else nil
 }

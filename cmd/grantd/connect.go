@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/oauth2"
+
+	"github.com/grantd/grantd/authserver/passhash"
 )
 
 // defaultServer is the URL at which grantd dev listens.
@@ -133,7 +135,8 @@ func onServer(from, server string) (*api, error) {
 	if base != "" && base != s.Server && base != at {
 		return nil, notSignedIn(base)
 	}
-	return &api{base: at, client: withTransport(c, &signedIn{next: c.Transport, oauth: c, path: path, session: s})}, nil
+	user, _ := passhash.Username(s.Username) // "" is nobody's name
+	return &api{base: at, user: user, client: withTransport(c, &signedIn{next: c.Transport, oauth: c, path: path, session: s})}, nil
 }
 
 func notSignedIn(server string) error {

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/grantd/grantd/authserver/admin"
+	"github.com/grantd/grantd/storage"
 )
 
 func userUpdateCommand() *cobra.Command {
@@ -16,23 +20,96 @@ func userUpdateCommand() *cobra.Command {
 		if !cmd.Flags().Changed("admin") {
 			return usagef("nothing to change").withHint("give --admin or --admin=false")
 		}
-		what := "is no admin any more, and all grants are ended"
-		if asAdmin {
-			what = "is an admin"
+		what := "is an admin"
+		if !asAdmin {
+			what = "is no admin any more, and all grants are ended"
+			if err := confirmLockout(a, cmd, args[0], "Take admin away from user"); err != nil {
+				return err
+			}
 		}
 		return changeUser(a, cmd, args[0], "admin", asAdmin, what)
 	})
-	c.Long = "Make a user an admin, who may be granted the scope admin, or no longer an admin,\nwhich ends all the user's grants." + whereItActs
+	c.Long = "Make a user an admin, who may be granted the scope admin, or no longer an admin,\nwhich ends all the user's grants." + whenItAsks + whereItActs
 	c.Example = "  grantd user update alice --admin\n  grantd user update alice --admin=false"
 	c.Flags().BoolVar(&asAdmin, "admin", false, `whether the user may be granted the scope "admin"`)
-	return addJSONFlag(c)
+	return addJSONFlag(addLockoutFlag(c))
 }
 
 func userDisableCommand() *cobra.Command {
-	return addJSONFlag(userVerb("disable", "Keep a user from signing in and end all the user's grants",
+	c := userVerb("disable", "Keep a user from signing in and end all the user's grants",
 		func(a *api, cmd *cobra.Command, args []string) error {
+			if err := confirmLockout(a, cmd, args[0], "Disable user"); err != nil {
+				return err
+			}
 			return changeUser(a, cmd, args[0], "disabled", true, "is disabled, and all grants are ended")
-		}))
+		})
+	c.Long = "Keep a user from signing in and end all the user's grants." + whenItAsks + whereItActs
+	return addJSONFlag(addLockoutFlag(c))
+}
+
+// whenItAsks is part of the help of the commands that call confirmLockout.
+const whenItAsks = `
+
+The command asks for confirmation if that user is signed in here by grantd login, or
+if the command acts on a store and nobody else is an admin who can sign in.`
+
+// addLockoutFlag gives the command the flag --yes of confirmLockout.
+func addLockoutFlag(c *cobra.Command) *cobra.Command {
+	c.Flags().Bool("yes", false, "don't ask for confirmation; needed only where it would be asked for and there is no terminal")
+	return c
+}
+
+// confirmLockout asks whether to do it to the user, if warnOfLockout warns.
+func confirmLockout(a *api, cmd *cobra.Command, arg, do string) error {
+	name, err := username(arg)
+	if err != nil {
+		return err
+	}
+	warned, err := a.warnOfLockout(cmd, name)
+	if err != nil || !warned {
+		return err
+	}
+	return confirm(cmd, do+" "+printable(name, longestCell)+"?")
+}
+
+// warnOfLockout warns if the user who is about to be locked out is the one who is
+// signed in here, or on a store the last admin who can sign in. It reports whether it
+// did. A server needs no warning of the latter, because it refuses that.
+func (a *api) warnOfLockout(cmd *cobra.Command, name string) (warned bool, err error) {
+	text := ""
+	switch {
+	case a.user == name:
+		text = "you are signed in as this user, and will be signed out"
+	case a.local != nil:
+		last, err := lastAdmin(cmd.Context(), a.local.tools.store, name)
+		if err != nil {
+			return false, err
+		}
+		if last {
+			text = "this is the last admin who can sign in; to make another one: grantd init --name NAME"
+		}
+	}
+	if text != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "grantd: warning: "+text)
+	}
+	return text != "", nil
+}
+
+// lastAdmin reports whether the user is an admin who can sign in, and nobody else is.
+func lastAdmin(ctx context.Context, users storage.Users, name string) (bool, error) {
+	u, err := users.LoadUser(ctx, name)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && !u.CanAdmin() {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	last := true
+	err = eachUser(ctx, users, func(u storage.User) bool {
+		last = u.Name == name || !u.CanAdmin()
+		return last
+	})
+	return last, err
 }
 
 func userEnableCommand() *cobra.Command {
@@ -130,6 +207,9 @@ func userDeleteCommand() *cobra.Command {
 				return a.surely(cmd.Context(), err, userPath(args[0]))
 			}
 			name := printable(u.Username, longestCell)
+			if _, err := a.warnOfLockout(cmd, u.Username); err != nil {
+				return err
+			}
 			if err := confirm(cmd, "Delete user "+name+" and end all grants?"); err != nil {
 				return err
 			}
