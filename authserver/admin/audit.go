@@ -100,7 +100,8 @@ func auditQueryOf(q url.Values) (storage.AuditQuery, error) {
 	return query, err
 }
 
-// auditUser returns a name in the form that the trail has, or an id unchanged.
+// auditUser returns a name in the form that the trail has, or an id unchanged. The user
+// needn't exist: events outlive users.
 func auditUser(text string) (string, error) {
 	if text == "" || strings.HasPrefix(text, storage.UserIDPrefix) {
 		return text, nil

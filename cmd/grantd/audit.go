@@ -60,6 +60,18 @@ func (f auditFilter) query() (url.Values, error) {
 	return query, nil
 }
 
+// warnOfUnknown warns if the user or the client doesn't exist, of which no event was
+// found. It is no failure: the trail has events of deleted users and clients too.
+func (f auditFilter) warnOfUnknown(a *api, cmd *cobra.Command) {
+	user := f.user
+	if strings.HasPrefix(user, storage.UserIDPrefix) {
+		user = "" // an id, not a name
+	}
+	if err := unknown(a, cmd, user, f.client); err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "grantd: warning: %v, and the trail has no such event of a deleted one\n", err)
+	}
+}
+
 // auditTrail reads the audit trail.
 type auditTrail struct {
 	api   *api
@@ -135,6 +147,9 @@ func auditListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if len(events) == 0 {
+				f.warnOfUnknown(a, cmd)
+			}
 			if asJSON(cmd) {
 				list := &jsonList{w: cmd.OutOrStdout()}
 				if err := list.add(events); err != nil {
@@ -202,6 +217,9 @@ func auditTailCommand() *cobra.Command {
 			events, next, err := t.newest(cmd.Context(), max(lines, 1))
 			if err != nil {
 				return err
+			}
+			if len(events) == 0 {
+				f.warnOfUnknown(a, cmd)
 			}
 			if lines == 0 {
 				events = nil

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -46,13 +48,17 @@ func grantListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return listing[admin.Grant]{
+			err = listing[admin.Grant]{
 				path: "/grants", query: query, member: "grants", limit: f.limit,
 				heading: []any{"ID", "USERNAME", "CLIENT ID", "GRANT TYPE", "SCOPE", "CREATED", "EXPIRES", "ADDRESS"},
 				row: func(g admin.Grant) []any {
 					return []any{g.ID, g.Username, g.ClientID, g.Type, g.Scope, g.Created, g.Expires, g.Address}
 				},
 			}.show(a, cmd)
+			if isProblem(err, "not_found") {
+				err = cmp.Or(unknown(a, cmd, f.user, f.client), err)
+			}
+			return err
 		}),
 	}))
 	c.Flags().StringVar(&f.user, "user", "", "only grants of this user")
@@ -63,6 +69,22 @@ func grantListCommand() *cobra.Command {
 	addLimitFlag(c, &f.limit)
 	completeFlags(c)
 	return c
+}
+
+// unknown returns a failure if the user or the client doesn't exist. Empty names aren't
+// looked up.
+func unknown(a *api, cmd *cobra.Command, user, client string) error {
+	var err error
+	if user != "" {
+		_, _, err = loadUser(a, cmd, user)
+	}
+	if err == nil && client != "" {
+		_, _, err = loadClient(a, cmd, client)
+	}
+	if errors.As(err, new(none)) {
+		return err
+	}
+	return nil
 }
 
 func (f grantFilter) query(cmd *cobra.Command) (url.Values, error) {
