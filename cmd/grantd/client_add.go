@@ -52,17 +52,22 @@ func clientAddCommand() *cobra.Command {
 	c.Flags().BoolVar(&f.public, "public", false, "the client can't keep a secret (RFC 6749 section 2.1)")
 	c.Flags().StringVar(&f.secretFile, "secret-file", "", "file with the client's secret (default: a secret is made)")
 	f.addTo(c)
+	for flag, value := range map[string]string{"scope": "default_scopes", "audience": "all", "access-lifetime": "access_lifetime"} {
+		c.Flags().Lookup(flag).Usage += " (default: " + value + ")"
+	}
 	return addJSONFlag(addAPIFlags(c))
 }
 
+// addTo gives the command the flags that client add and client update share. Their help
+// names no defaults, because update leaves alone what no flag names.
 func (f *clientFlags) addTo(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.grants, "grant", nil, "grant type that the client may use: password, refresh_token or client_credentials; repeatable")
-	c.Flags().StringArrayVar(&f.scopes, "scope", nil, "scope that the client may be granted; repeatable (default: default_scopes)")
+	c.Flags().StringArrayVar(&f.scopes, "scope", nil, "scope that the client may be granted; repeatable")
 	c.Flags().StringArrayVar(&f.redirects, "redirect-uri", nil, "redirection URI; stored for the authorization code grant, which isn't offered yet; repeatable")
 	c.Flags().StringArrayVar(&f.audiences, "audience", nil,
-		"resource server that the client's tokens are for (RFC 8707), and whose tokens it may introspect; repeatable (default: all)")
+		"resource server that the client's tokens are for (RFC 8707), and whose tokens it may introspect; repeatable")
 	c.Flags().StringArrayVar(&f.origins, "origin", nil, "origin of web pages that may call /token and /revoke as this client, such as https://app.example; repeatable")
-	c.Flags().DurationVar(&f.accessLifetime, "access-lifetime", 0, "lifetime of the client's access tokens, such as 5m (default: access_lifetime)")
+	c.Flags().DurationVar(&f.accessLifetime, "access-lifetime", 0, "lifetime of the client's access tokens, such as 5m")
 	c.Flags().BoolVar(&f.introspect, "introspect", false, "the client may ask POST /introspect about access tokens (RFC 7662), as a resource server does")
 }
 
@@ -220,9 +225,11 @@ func clientUpdateCommand() *cobra.Command {
 		}
 		return say(cmd, document, "client %s is changed%s", printable(id, longestCell), ended)
 	})
-	c.Long = `Change a client. A list given by flags replaces the client's list; an empty value,
-such as --origin "", empties it. The client's grants end if a scope, a grant type or
-an audience is taken away, or if a client without audiences gets its first one.` + whereItActs
+	c.Long = `Change a client. What no flag names stays as it is. A list given by flags replaces
+the client's list; an empty value, such as --origin "", empties it. With
+--access-lifetime 0s the client has the server's access_lifetime. The client's grants
+end if a scope, a grant type or an audience is taken away, or if a client without
+audiences gets its first one.` + whereItActs
 	c.Example = "  grantd client update web --scope read --scope write\n  grantd client update web --access-lifetime 5m --origin \"\""
 	f.addTo(c)
 	return addJSONFlag(c)
