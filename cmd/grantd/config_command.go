@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"errors"
+	"io"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -14,7 +15,12 @@ func configCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Print the configuration that is in effect, or everything wrong with it",
 		Long: `Print the configuration that results from flags, environment, file and defaults,
-with secrets redacted. If anything is wrong, print every fault and exit with 2.`,
+with secrets redacted, and a last line that says that it is right. If anything is
+wrong, print every fault and exit with 2.
+
+The command reads the files that the configuration names, but it neither opens the
+store nor asks Redis. grantd init does, and so does GET /readyz of a server, which
+grantd healthcheck asks.`,
 		Example: "  grantd config check --config grantd.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -32,7 +38,11 @@ with secrets redacted. If anything is wrong, print every fault and exit with 2.`
 			if err := enc.Encode(c.redacted()); err != nil {
 				return err
 			}
-			return enc.Close()
+			if err := enc.Close(); err != nil {
+				return err
+			}
+			_, err = io.WriteString(cmd.OutOrStdout(), "# The configuration is right. The store was not asked.\n")
+			return err
 		},
 	}
 	addConfigFlags(check, "issuer", "addr", "admin-addr", "metrics-addr", "data", "redis", "log-level", "log-format")
