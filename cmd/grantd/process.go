@@ -110,6 +110,7 @@ func newProcess(ctx context.Context, c *config, logTo io.Writer, keys ...opaque.
 	if err != nil {
 		return nil, err
 	}
+	log.Info("using the store", "store", c.storeName()) // a flag or a variable may have replaced that of the file
 	p.store, p.stock = watched.Watch(store, p.noteStore), stock
 	note := opaque.WithNote(func(err error) { log.Warn("deployment keys", "error", err.Error()) })
 	p.keys = &gate{loader: opaque.NewLoader(p.store, sealer, append(keys, note)...)}

@@ -104,6 +104,33 @@ func TestAResourceServerThatComesFirstWaitsForTheKeys(t *testing.T) {
 	}
 }
 
+// Flags and variables replace the store of the file, of either kind. The log names the
+// store that is used, and holds no password.
+func TestTheLogNamesTheStore(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "grantd.yaml"), []byte("redis:\n  url: redis://app:hunter2@127.0.0.1:1/7\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		args []string
+		want string
+	}{
+		"the file's":  {nil, "redis://app:[redacted]@127.0.0.1:1/7"},
+		"--redis":     {[]string{"--redis", "redis+sentinel://:hunter2@127.0.0.1:1/main?sentinel_password=hunter2"}, "redis+sentinel://:[redacted]@127.0.0.1:1/main?[redacted]"},
+		"--data":      {[]string{"--data", "own.db"}, filepath.Join(dir, "own.db")},
+		"in memory":   {[]string{"--data", ":memory:"}, ":memory:"},
+		"an absolute": {[]string{"--data", filepath.Join(dir, "absolute.db")}, filepath.Join(dir, "absolute.db")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := launch{args: append([]string{"serve", "--config", "grantd.yaml"}, tt.args...), dir: dir, env: serveEnv}.start(t)
+			g.Stop()
+			if log := g.Stderr(); !strings.Contains(log, `"msg":"using the store","store":"`+tt.want+`"`) || strings.Contains(log, "hunter2") {
+				t.Errorf("the log doesn't name the store %s, or holds a password:\n%s", tt.want, log)
+			}
+		})
+	}
+}
+
 func TestServeTellsThatNobodyCanSignIn(t *testing.T) {
 	const told = `the store has no users yet" hint="grantd init makes the first admin`
 	l := launch{args: []string{"serve", "--log-format", "text"}, dir: t.TempDir(), env: append([]string{"GRANTD_DATA=grantd.db"}, serveEnv...)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"path/filepath"
 	"strings"
 
 	"github.com/grantd/grantd/storage"
@@ -34,6 +35,17 @@ func openStore(c *config) (storage.Store, error) {
 		return nil, usagef("redis.url: %w", err)
 	}
 	return s, nil
+}
+
+// storeName names the store for the log, without secrets.
+func (c *config) storeName() string {
+	if c.Redis.URL != "" {
+		return redactURL(c.Redis.URL)
+	}
+	if path, err := filepath.Abs(c.Data); err == nil && c.Data != embedded.Memory {
+		return path
+	}
+	return c.Data
 }
 
 // ofFile returns the text of err without "unavailable", which doesn't suit a file.
