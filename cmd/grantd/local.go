@@ -38,7 +38,7 @@ func (t *tools) api(ctx context.Context) (*api, error) {
 	if err := t.store.Ping(ctx); err != nil {
 		return nil, err
 	}
-	causes := &causes{}
+	causes := &causes{store: t.config.storeName()}
 	c := t.config.adminAPI(t.store, t.hasher)
 	c.Actor = func(context.Context) admin.Actor { return admin.Actor{Local: true} }
 	c.Guard = admin.Anybody
@@ -82,6 +82,8 @@ func (l *local) finish(ctx context.Context, err error) error {
 
 // causes keeps the cause of the last failed request, which the answer doesn't tell.
 type causes struct {
+	store string // its name
+
 	mu   sync.Mutex
 	last error
 }
@@ -104,7 +106,8 @@ func (c *causes) explain(err error) error {
 		return failedf("%w", opaque.ErrSealed).withHint(ownSecret)
 	}
 	if errors.Is(c.last, opaque.ErrNoKey) {
-		return failedf("the store has no deployment key yet: no server has used it").withHint("start a server on the store: grantd serve makes the key")
+		return failedf("the store %s has no deployment key yet: no server has used it", c.store).
+			withHint("check that it is the store that the server uses; grantd serve makes the key")
 	}
 	cause := errors.Unwrap(c.last)
 	if cause == nil {

@@ -17,13 +17,19 @@ func resourceCommand() *cobra.Command {
 Clients reach it at the URL in the key resource of the configuration. The listener
 also has GET /metrics, unless the key metrics_addr sets another address for it.
 With tls_cert all listeners use TLS; a renewed certificate is taken into use without
-a restart. The server isn't ready until serve has run on the store.` + aboutTraces,
+a restart. The server isn't ready until serve has run on the store, and doesn't start
+if data names no file: only serve and init make one.` + aboutTraces,
 		Example: "  grantd resource --config grantd.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(cmd, func(c *config, f *faults) { c.check(f, "resource_addr", c.ResourceAddr) })
 			if err != nil {
 				return err
+			}
+			if c.Redis.URL == "" {
+				if err := storeExists(c.Data); err != nil {
+					return err
+				}
 			}
 			p, err := newProcess(cmd.Context(), c, os.Stderr, opaque.ReadOnly())
 			if err != nil {

@@ -85,14 +85,27 @@ func TestServeAndResourceOnOneStore(t *testing.T) {
 	}
 }
 
+// A resource server only reads, so a misspelt path must not make an empty store.
+func TestAResourceServerMakesNoStore(t *testing.T) {
+	dir := t.TempDir()
+	code, _, stderr := launch{args: []string{"resource", "--data", "nosuch/grantd.db"}, dir: dir, env: serveEnv}.run(t)
+	if want := "grantd: there is no store at nosuch/grantd.db\nhint: check the path; grantd init and grantd serve make a new store\n"; code != exitFailed || stderr != want {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	if made, err := os.ReadDir(dir); err != nil || len(made) > 0 {
+		t.Errorf("it made %v (%v)", made, err)
+	}
+}
+
 // A resource server with a wrong secret must not make the first key, since that
 // would lock the authorization server out of the store.
 func TestAResourceServerThatComesFirstWaitsForTheKeys(t *testing.T) {
 	dir, env := t.TempDir(), append([]string{"GRANTD_DATA=grantd.db"}, serveEnv...)
+	must(t, launch{args: []string{"init", "--password-file", writeFile(t, "p", "correct horse battery")}, dir: dir, env: env})
 	early := launch{args: []string{"resource"}, dir: dir, env: env}.start(t)
 	wrong := launch{args: []string{"resource"}, dir: dir, env: append(env, "GRANTD_SECRET=another-"+secret32)}.start(t)
 	for _, g := range []*running{early, wrong} {
-		g.awaitLog("hint\":\"grantd serve makes the key: check that this is the store that serve's configuration names")
+		g.awaitLog(`"store":"` + filepath.Join(dir, "grantd.db") + "\",\"hint\":\"grantd serve makes the key: check that this is the store that serve's configuration names")
 		if status, body := get(t, g.URL+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "starting") {
 			t.Errorf("/readyz before serve was there: %d %s", status, body)
 		}

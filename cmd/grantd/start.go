@@ -90,7 +90,7 @@ func (p *process) warnWaiting(err error) {
 	var why *failure
 	switch {
 	case errors.Is(err, opaque.ErrNoKey):
-		args = append(args, "hint", "grantd serve makes the key: check that this is the store that serve's configuration names")
+		args = append(args, "store", p.config.storeName(), "hint", "grantd serve makes the key: check that this is the store that serve's configuration names")
 	case p.config.Redis.URL != "" && errors.As(hintRedis(p.config.Redis.URL, err), &why) && why.hint != "":
 		args = append(args, "hint", why.hint)
 	}

@@ -71,7 +71,7 @@ func storeExists(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) || path == embedded.Memory {
 		return nil // other errors of the file show when it is opened
 	}
-	return failedf("there is no store at %s", path).withHint("check the path; grantd init makes a new store")
+	return failedf("there is no store at %s", path).withHint("check the path; grantd init and grantd serve make a new store")
 }
 
 // wasUsed reports whether there is anything in the store. In an empty Redis, or in a wrong

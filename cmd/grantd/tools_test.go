@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -158,7 +159,7 @@ func TestCommandsMakeNoFirstKey(t *testing.T) {
 	for _, command := range []string{"token inspect --token-file " + password, "token revoke --token-file " + password, "user unlock admin"} {
 		l.args = strings.Fields(command)
 		code, _, stderr := l.run(t)
-		if want := "grantd: the store has no deployment key yet: no server has used it\nhint: start a server on the store: grantd serve makes the key\n"; code != exitFailed || stderr != want {
+		if want := "grantd: the store " + filepath.Join(l.dir, "grantd.db") + " has no deployment key yet: no server has used it\nhint: check that it is the store that the server uses; grantd serve makes the key\n"; code != exitFailed || stderr != want {
 			t.Errorf("%s: exit %d\n%s", command, code, stderr)
 		}
 	}
