@@ -16,6 +16,7 @@ import (
 // Store is a storage.Store on SQLite.
 type Store struct {
 	now      func() time.Time
+	existing bool // see Existing
 	db       *sql.DB
 	readers  pool
 	writers  pool      // with one connection; in memory the same as readers
@@ -45,11 +46,18 @@ func WithClock(now func() time.Time) Option {
 	return func(s *Store) { s.now = now }
 }
 
+// Existing makes Open fail, with an error that wraps fs.ErrNotExist too, instead of
+// making the file. It is for programs that only read what grantd wrote.
+func Existing() Option {
+	return func(s *Store) { s.existing = true }
+}
+
 // Memory is the path of a store that lives in memory and ends with Close.
 const Memory = ":memory:"
 
 // Open opens the store in the file at path. It makes the file (mode 0600) and
-// its directories (mode 0700) if they don't exist. It returns an error that
+// its directories (mode 0700) if they don't exist, unless Existing is among opts.
+// It returns an error that
 // wraps storage.ErrUnavailable when the file can't be opened, isn't a grantd
 // store or was written by a newer grantd.
 //

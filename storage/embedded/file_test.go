@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,6 +35,25 @@ func TestOnlyTheOwnerMayReadWhatOpenMakes(t *testing.T) {
 		} else if got := info.Mode().Perm(); got != want {
 			t.Errorf("%s has mode %o, want %o", name, got, want)
 		}
+	}
+}
+
+func TestExistingMakesNoFile(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a")
+	path := filepath.Join(dir, "grantd.db")
+	_, err := Open(path, Existing())
+	if !errors.Is(err, fs.ErrNotExist) || !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), path) {
+		t.Errorf("no file: %v", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its directory: %v", err)
+	}
+	g := newGrant("alice", 1)
+	if err := open(t, path).CreateGrant(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, path, Existing()).LoadGrant(t.Context(), g.ID); err != nil {
+		t.Errorf("a file that is there: %v", err)
 	}
 }
 

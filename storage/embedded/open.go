@@ -36,7 +36,12 @@ func (s *Store) open(path string) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	if err := makeFile(abs); err != nil {
+	if s.existing {
+		_, err = os.Stat(abs)
+	} else {
+		err = makeFile(abs)
+	}
+	if err != nil {
 		return unavailable(err)
 	}
 	return s.openFile(abs)
