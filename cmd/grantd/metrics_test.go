@@ -200,7 +200,7 @@ func TestMetricsAddr(t *testing.T) {
 			if code := g.Stop(); code != 0 || strings.Contains(g.Stderr(), "plain http on an address") {
 				t.Errorf("exit %d\n%s", code, g.Stderr())
 			}
-			taken := launch{args: []string{command, "--metrics-addr", startDev(t, "--memory").URL[len("http://"):]}, env: env}
+			taken := launch{args: []string{command, "--metrics-addr", startDev(t, "--memory").URL[len("http://"):]}, dir: dir, env: env}
 			if code, _, stderr := taken.run(t); code != 1 || !strings.Contains(stderr, "hint: if another process uses the address, stop it, or choose another address with metrics_addr") {
 				t.Errorf("an address that is taken: exit %d\n%s", code, stderr)
 			}
