@@ -134,7 +134,7 @@ func (s *Store) SwapGrant(ctx context.Context, old, next storage.Grant, r storag
 		bound, done := storage.BudgetOf(ctx).BoundLong(ctx, began)
 		defer done()
 		ctx = bound
-		if err := s.reach(ctx, grantKey(old.ID)); err != nil {
+		if err := s.confirm(ctx, grantKey(old.ID)); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -47,7 +48,8 @@ func (s *Store) confirmed(ctx context.Context) context.Context {
 
 func confirming(ctx context.Context) bool { return ctx.Value(confirmed{}) != nil }
 
-// confirm waits until replicas have every change made so far on the key's node.
+// confirm waits until replicas, which have to be there now, have every change made so far
+// on the key's node.
 func (s *Store) confirm(ctx context.Context, key string) error {
 	if s.replicas == 0 {
 		return nil
@@ -55,14 +57,8 @@ func (s *Store) confirm(ctx context.Context, key string) error {
 	return unavailable(ctx, s.client.Exists(s.confirmed(ctx), key).Err())
 }
 
-// reach waits until replicas have a change that it makes to the key. That proves that
-// they are there now: what they confirmed before they went away is enough for confirm.
-func (s *Store) reach(ctx context.Context, key string) error {
-	return unavailable(ctx, s.shared.run(s.confirmed(ctx), reachScript, []string{key}).Err())
-}
-
-// processConfirmed sends the command as a pipeline, to which sendConfirmed adds
-// WAIT.
+// processConfirmed sends the command as a pipeline, to which sendConfirmed adds what
+// waits.
 func (c *circuit) processConfirmed(ctx context.Context, cmd redis.Cmder) error {
 	p := c.client.Pipeline()
 	_ = p.Process(ctx, cmd) // only queues
@@ -72,10 +68,15 @@ func (c *circuit) processConfirmed(ctx context.Context, cmd redis.Cmder) error {
 	return cmd.Err()
 }
 
-// sendConfirmed sends the commands and then WAIT on the same connection. If too
-// few replicas confirm in time, it sets an error on all the commands. WAIT
-// covers every change of the master so far, also by other connections. So a
-// repeated call that finds nothing to do is confirmed like the first.
+// sendConfirmed sends the commands, a change to the key of the last of them, and then
+// WAIT, on the same connection. If too few replicas confirm in time, it sets an error on
+// all the commands.
+//
+// WAIT covers every change of the master up to the last one that this connection made;
+// before Redis 7.2, up to its last command. So the change makes it cover what other
+// connections changed too, and a repeated call that finds nothing to do is confirmed like
+// the first. It also proves that the replicas are there now: what they confirmed before
+// they went away isn't enough.
 func (c *circuit) sendConfirmed(ctx context.Context, cmds []redis.Cmder, send func(context.Context, []redis.Cmder) error) error {
 	// So that the commands of go-redis itself on a new connection aren't
 	// confirmed.
@@ -87,10 +88,15 @@ func (c *circuit) sendConfirmed(ctx context.Context, cmds []redis.Cmder, send fu
 		return err
 	}
 	defer func() { <-c.waits }()
+	touch := redis.NewCmd(ctx, "EVAL", touchText, 1, keyOf(cmds[len(cmds)-1]))
 	wait := redis.NewIntCmd(ctx, "WAIT", c.replicas, waitTimeout.Milliseconds())
-	all := append(append(make([]redis.Cmder, 0, len(cmds)+1), cmds...), wait)
+	all := slices.Clone(cmds)
+	if len(cmds) > 1 && cmds[len(cmds)-2].Name() == asking {
+		all = append(all, redis.NewCmd(ctx, asking)) // it holds for one command
+	}
+	all = append(all, touch, wait)
 	err := fail(all, send(ctx, all))
-	if n, failed := wait.Result(); failed == nil && n >= int64(c.replicas) {
+	if n, failed := wait.Result(); failed == nil && n >= int64(c.replicas) && touch.Err() == nil {
 		return err
 	}
 	cause := errUnconfirmed
@@ -103,6 +109,19 @@ func (c *circuit) sendConfirmed(ctx context.Context, cmds []redis.Cmder, send fu
 		}
 	}
 	return cause
+}
+
+// asking begins what the Cluster's client sends to a node that a slot is moving to.
+const asking = "asking"
+
+// keyOf returns the first key of a command.
+func keyOf(cmd redis.Cmder) any {
+	switch args := cmd.Args(); cmd.Name() {
+	case "eval", "evalsha":
+		return args[3]
+	default:
+		return args[1]
+	}
 }
 
 // enterWait returns once a confirmed call may use a connection to wait on. It

@@ -148,6 +148,88 @@ func TestActsWaitForReplicas(t *testing.T) {
 	}
 }
 
+// Replicas that confirmed everything before they went away don't confirm calls that find
+// nothing to do: an earlier call may have done it, unconfirmed.
+func TestCallsThatFindNothingToDoNeedReplicasThatAreThereNow(t *testing.T) {
+	for _, tt := range replicated {
+		t.Run(tt.name, func(t *testing.T) {
+			url, replicas := tt.start(t)
+			s, clock := openConfirmed(t, url, tt.replicas)
+			await(t, "replicas that confirmed everything", func() bool { return confirmedAll(t, s) })
+			for _, r := range replicas {
+				r.Stop()
+			}
+			none := newGrant(clock.Now(), "u1", time.Hour)
+			for name, do := range map[string]func() error{
+				"deletion of a grant":  func() error { return s.DeleteGrant(t.Context(), none.ID) },
+				"load of a retry":      func() error { _, err := s.LoadRetry(t.Context(), none.ID); return err },
+				"deletion of a user":   func() error { return s.DeleteUser(t.Context(), "nobody") },
+				"update of a client":   func() error { return s.UpdateClient(t.Context(), storage.Client{ID: "none"}) },
+				"deletion of a key":    func() error { return s.DeleteKey(t.Context(), 7) },
+				"swap of an old grant": func() error { return s.SwapGrant(t.Context(), none, next(none), storage.Retry{}) },
+			} {
+				if err := do(); !errors.Is(err, errUnconfirmed) {
+					t.Errorf("%s: %v, want it unconfirmed", name, err)
+				}
+			}
+		})
+	}
+}
+
+// Waiting for replicas leaves the key of a call as it is, whatever it is, and works when
+// memory is full.
+func TestWaitingForReplicasLeavesKeysAsTheyAre(t *testing.T) {
+	ctx := t.Context()
+	server, replicas := replicated[0].start(t)
+	s, _ := openConfirmed(t, server, len(replicas))
+	for name, create := range map[string]func(key string) error{
+		"none":             func(string) error { return nil },
+		"text":             func(key string) error { return s.client.Set(ctx, key, "text", 0).Err() },
+		"text with an end": func(key string) error { return s.client.Set(ctx, key, "text", time.Hour).Err() },
+		"hash":             func(key string) error { return s.client.HSet(ctx, key, "field", "value").Err() },
+	} {
+		if err := create(name); err != nil {
+			t.Fatal(err)
+		}
+		text, end := s.client.Dump(ctx, name).Val(), s.client.PExpireTime(ctx, name).Val()
+		s.client.ConfigSet(ctx, "maxmemory", "1")
+		expectRecovery(t, 5*time.Second, func() error { return s.confirm(ctx, name) })
+		s.client.ConfigSet(ctx, "maxmemory", "0")
+		if now := s.client.Dump(ctx, name).Val(); now != text {
+			t.Errorf("%s: the value is %q, was %q", name, now, text)
+		}
+		if now := s.client.PExpireTime(ctx, name).Val(); now != end {
+			t.Errorf("%s: it ends at %v, did at %v", name, now, end)
+		}
+	}
+}
+
+// While a slot moves, the Cluster's client is sent on to the node that the key is at already.
+func TestWaitingForReplicasFollowsAKeyThatMoves(t *testing.T) {
+	ctx := t.Context()
+	cluster := redistest.Cluster(t)
+	for _, n := range cluster.Nodes {
+		cluster.AddReplica(n)
+	}
+	s, _ := openConfirmed(t, cluster.URL(), 1)
+	if err := s.CreateUser(ctx, storage.User{Name: "alice", ID: "usr_1"}); err != nil {
+		t.Fatal(err)
+	}
+	const key = "grantd:user:alice"
+	i := slices.IndexFunc(cluster.Nodes, func(n *redistest.Server) bool { return n.Client().Exists(ctx, key).Val() == 1 })
+	from, to := cluster.Nodes[i], cluster.Nodes[(i+1)%len(cluster.Nodes)]
+	slot := from.Client().ClusterKeySlot(ctx, key).Val()
+	_, port, _ := strings.Cut(to.Addr(), ":")
+	if err := errors.Join(
+		to.Client().Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", from.Client().ClusterMyID(ctx).Val()).Err(),
+		from.Client().Do(ctx, "CLUSTER", "SETSLOT", slot, "MIGRATING", to.Client().ClusterMyID(ctx).Val()).Err(),
+		from.Client().Do(ctx, "MIGRATE", "127.0.0.1", port, key, 0, 5000).Err(),
+	); err != nil {
+		t.Fatal(err)
+	}
+	expectRecovery(t, 5*time.Second, func() error { return s.DeleteUser(ctx, "alice") })
+}
+
 // Replicas that confirmed everything before they went away don't confirm what comes next.
 func TestASwapNeedsReplicasThatAreThereNow(t *testing.T) {
 	for _, tt := range replicated {
@@ -169,7 +251,7 @@ func TestASwapNeedsReplicasThatAreThereNow(t *testing.T) {
 			for _, r := range replicas {
 				r.Cont()
 			}
-			expectRecovery(t, 5*time.Second, func() error { return s.reach(t.Context(), grantKey(g.ID)) })
+			expectRecovery(t, 5*time.Second, func() error { return s.confirm(t.Context(), grantKey(g.ID)) })
 			if now := s.client.PExpireTime(t.Context(), grantKey(g.ID)).Val(); now-life < 0 || now-life > time.Second {
 				t.Errorf("the life of the record changed by %v", now-life)
 			}

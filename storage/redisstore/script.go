@@ -24,9 +24,8 @@ var (
 	swapText   string
 	swapScript = redis.NewScript(withFloors(swapText))
 
-	//go:embed script/reach.lua
-	reachText   string
-	reachScript = redis.NewScript(reachText)
+	//go:embed script/touch.lua
+	touchText string // run by EVAL: see circuit.sendConfirmed
 
 	//go:embed script/prolong.lua
 	prolongText   string
