@@ -128,11 +128,12 @@ func TestTheLogNamesTheStore(t *testing.T) {
 		args []string
 		want string
 	}{
-		"the file's":  {nil, "redis://app:[redacted]@127.0.0.1:1/7"},
-		"--redis":     {[]string{"--redis", "redis+sentinel://:hunter2@127.0.0.1:1/main?sentinel_password=hunter2"}, "redis+sentinel://:[redacted]@127.0.0.1:1/main?[redacted]"},
-		"--data":      {[]string{"--data", "own.db"}, filepath.Join(dir, "own.db")},
-		"in memory":   {[]string{"--data", ":memory:"}, ":memory:"},
-		"an absolute": {[]string{"--data", filepath.Join(dir, "absolute.db")}, filepath.Join(dir, "absolute.db")},
+		"the file's":                   {nil, "redis://127.0.0.1:1/7"},
+		"--redis":                      {[]string{"--redis", "redis+sentinel://:hunter2@127.0.0.1:1/main?sentinel_password=hunter2"}, "redis+sentinel://127.0.0.1:1/main?[redacted]"},
+		"a password without its colon": {[]string{"--redis", "redis://hunter2@127.0.0.1:1/7"}, "redis://127.0.0.1:1/7"},
+		"--data":                       {[]string{"--data", "own.db"}, filepath.Join(dir, "own.db")},
+		"in memory":                    {[]string{"--data", ":memory:"}, ":memory:"},
+		"an absolute":                  {[]string{"--data", filepath.Join(dir, "absolute.db")}, filepath.Join(dir, "absolute.db")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := launch{args: append([]string{"serve", "--config", "grantd.yaml"}, tt.args...), dir: dir, env: serveEnv}.start(t)

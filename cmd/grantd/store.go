@@ -37,10 +37,12 @@ func openStore(c *config) (storage.Store, error) {
 	return s, nil
 }
 
-// storeName names the store for the log, without secrets.
+// storeName names the store for the log. The user of Redis is left out: without a colon
+// it may be a password in the wrong place.
 func (c *config) storeName() string {
 	if c.Redis.URL != "" {
-		return redactURL(c.Redis.URL)
+		scheme, rest, _ := strings.Cut(redactURL(c.Redis.URL), "://")
+		return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
 	}
 	if path, err := filepath.Abs(c.Data); err == nil && c.Data != embedded.Memory {
 		return path
