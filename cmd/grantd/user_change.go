@@ -86,7 +86,7 @@ func (a *api) warnOfLockout(cmd *cobra.Command, name string) (warned bool, err e
 			return false, err
 		}
 		if last {
-			text = "this is the last admin who can sign in; to make another one: grantd init --name NAME"
+			text = "this is the last admin who can sign in; to make another one: grantd user add NAME --admin"
 		}
 	}
 	if text != "" {
