@@ -58,6 +58,7 @@ type circuit struct {
 	tripped  *atomic.Int32 // how many circuits are open, of all servers together
 	reroute  func()        // reloads the list of servers
 	waits    chan struct{} // one element for each confirmed call under way
+	touched  atomic.Int64  // where touch.lua last found a key
 
 	open    atomic.Bool
 	refusal atomic.Pointer[error] // errOpen with the cause

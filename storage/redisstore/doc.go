@@ -17,6 +17,7 @@
 //	grantd:guess: + 16 bytes   what a throttle remembers of failed sign-ins
 //	grantd:{audit}             stream: the audit trail
 //	grantd:{audit} + digest    for two minutes, that those events were appended
+//	grantd:{w + number}        nothing: see script/touch.lua
 //
 // The key of a grant has 27 bytes, and its record usually less than 157. From
 // 28 bytes for the key and 157 for the record on, Redis needs the next larger

@@ -68,9 +68,10 @@ func (c *circuit) processConfirmed(ctx context.Context, cmd redis.Cmder) error {
 	return cmd.Err()
 }
 
-// sendConfirmed sends the commands, a change to the key of the last of them, and then
-// WAIT, on the same connection. If too few replicas confirm in time, it sets an error on
-// all the commands.
+// sendConfirmed sends the commands, a change of its own, and then WAIT, on the same
+// connection. If too few replicas confirm in time, it sets an error on all the commands. So
+// it does if the key of a command has moved to another node, while its slot is still moving:
+// until that is done, a failover of this node could bring the key back.
 //
 // WAIT covers every change of the master up to the last one that this connection made;
 // before Redis 7.2, up to its last command. So the change makes it cover what other
@@ -88,15 +89,15 @@ func (c *circuit) sendConfirmed(ctx context.Context, cmds []redis.Cmder, send fu
 		return err
 	}
 	defer func() { <-c.waits }()
-	touch := redis.NewCmd(ctx, "EVAL", touchText, 1, keyOf(cmds[len(cmds)-1]))
+	touch := redis.NewCmd(ctx, "EVAL", touchText, 0, c.touched.Load())
 	wait := redis.NewIntCmd(ctx, "WAIT", c.replicas, waitTimeout.Milliseconds())
-	all := slices.Clone(cmds)
-	if len(cmds) > 1 && cmds[len(cmds)-2].Name() == asking {
-		all = append(all, redis.NewCmd(ctx, asking)) // it holds for one command
-	}
-	all = append(all, touch, wait)
+	all := append(slices.Clone(cmds), touch, wait)
 	err := fail(all, send(ctx, all))
-	if n, failed := wait.Result(); failed == nil && n >= int64(c.replicas) && touch.Err() == nil {
+	at, untouched := touch.Int64()
+	if untouched == nil {
+		c.touched.Store(at)
+	}
+	if n, failed := wait.Result(); failed == nil && n >= int64(c.replicas) && untouched == nil {
 		return err
 	}
 	cause := errUnconfirmed
@@ -104,24 +105,11 @@ func (c *circuit) sendConfirmed(ctx context.Context, cmds []redis.Cmder, send fu
 		cause = err
 	}
 	for _, cmd := range cmds {
-		if cmd.Err() == nil || isNil(cmd.Err()) {
+		if cmd.Err() == nil || isNil(cmd.Err()) || redis.HasErrorPrefix(cmd.Err(), "ASK") {
 			cmd.SetErr(cause)
 		}
 	}
 	return cause
-}
-
-// asking begins what the Cluster's client sends to a node that a slot is moving to.
-const asking = "asking"
-
-// keyOf returns the first key of a command.
-func keyOf(cmd redis.Cmder) any {
-	switch args := cmd.Args(); cmd.Name() {
-	case "eval", "evalsha":
-		return args[3]
-	default:
-		return args[1]
-	}
 }
 
 // enterWait returns once a confirmed call may use a connection to wait on. It

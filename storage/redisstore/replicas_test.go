@@ -176,58 +176,120 @@ func TestCallsThatFindNothingToDoNeedReplicasThatAreThereNow(t *testing.T) {
 	}
 }
 
-// Waiting for replicas leaves the key of a call as it is, whatever it is, and works when
-// memory is full.
-func TestWaitingForReplicasLeavesKeysAsTheyAre(t *testing.T) {
+// Waiting for replicas leaves nothing behind, and works when memory is full.
+func TestWaitingForReplicasLeavesNothing(t *testing.T) {
 	ctx := t.Context()
-	server, replicas := replicated[0].start(t)
-	s, _ := openConfirmed(t, server, len(replicas))
-	for name, create := range map[string]func(key string) error{
-		"none":             func(string) error { return nil },
-		"text":             func(key string) error { return s.client.Set(ctx, key, "text", 0).Err() },
-		"text with an end": func(key string) error { return s.client.Set(ctx, key, "text", time.Hour).Err() },
-		"hash":             func(key string) error { return s.client.HSet(ctx, key, "field", "value").Err() },
-	} {
-		if err := create(name); err != nil {
-			t.Fatal(err)
-		}
-		text, end := s.client.Dump(ctx, name).Val(), s.client.PExpireTime(ctx, name).Val()
-		s.client.ConfigSet(ctx, "maxmemory", "1")
-		expectRecovery(t, 5*time.Second, func() error { return s.confirm(ctx, name) })
-		s.client.ConfigSet(ctx, "maxmemory", "0")
-		if now := s.client.Dump(ctx, name).Val(); now != text {
-			t.Errorf("%s: the value is %q, was %q", name, now, text)
-		}
-		if now := s.client.PExpireTime(ctx, name).Val(); now != end {
-			t.Errorf("%s: it ends at %v, did at %v", name, now, end)
-		}
+	url, replicas := replicated[0].start(t)
+	s, _ := openConfirmed(t, url, len(replicas))
+	s.client.ConfigSet(ctx, "maxmemory", "1")
+	expectRecovery(t, 5*time.Second, func() error { return s.confirm(ctx, "k") })
+	if keys, err := s.client.Keys(ctx, "*").Result(); err != nil || len(keys) > 0 {
+		t.Errorf("%q, %v", keys, err)
 	}
 }
 
-// While a slot moves, the Cluster's client is sent on to the node that the key is at already.
-func TestWaitingForReplicasFollowsAKeyThatMoves(t *testing.T) {
+// moving is a Cluster whose first master is giving a slot to the second. Each master has
+// a replica.
+type moving struct {
+	*redistest.ThreeMasters
+	t       *testing.T
+	s       *Store            // waits for one replica
+	replica *redistest.Server // of the first master
+}
+
+// startMoving starts a Cluster where the slot of the key, which has to be at the first
+// master, is moving. The keys of the slot are where they were.
+func startMoving(t *testing.T, key string) moving {
+	t.Helper()
 	ctx := t.Context()
-	cluster := redistest.Cluster(t)
-	for _, n := range cluster.Nodes {
-		cluster.AddReplica(n)
+	m := moving{ThreeMasters: redistest.Cluster(t), t: t}
+	from, to := m.Nodes[0], m.Nodes[1]
+	m.replica = m.AddReplica(from)
+	for _, n := range m.Nodes[1:] {
+		m.AddReplica(n)
 	}
-	s, _ := openConfirmed(t, cluster.URL(), 1)
-	if err := s.CreateUser(ctx, storage.User{Name: "alice", ID: "usr_1"}); err != nil {
-		t.Fatal(err)
-	}
-	const key = "grantd:user:alice"
-	i := slices.IndexFunc(cluster.Nodes, func(n *redistest.Server) bool { return n.Client().Exists(ctx, key).Val() == 1 })
-	from, to := cluster.Nodes[i], cluster.Nodes[(i+1)%len(cluster.Nodes)]
+	m.s, _ = openConfirmed(t, m.URL(), 1)
+	expectRecovery(t, 5*time.Second, func() error { return m.revokeAll() })
 	slot := from.Client().ClusterKeySlot(ctx, key).Val()
-	_, port, _ := strings.Cut(to.Addr(), ":")
 	if err := errors.Join(
 		to.Client().Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", from.Client().ClusterMyID(ctx).Val()).Err(),
 		from.Client().Do(ctx, "CLUSTER", "SETSLOT", slot, "MIGRATING", to.Client().ClusterMyID(ctx).Val()).Err(),
-		from.Client().Do(ctx, "MIGRATE", "127.0.0.1", port, key, 0, 5000).Err(),
 	); err != nil {
 		t.Fatal(err)
 	}
-	expectRecovery(t, 5*time.Second, func() error { return s.DeleteUser(ctx, "alice") })
+	return m
+}
+
+func (m moving) revokeAll() error {
+	_, err := m.s.Revoke(m.t.Context(), storage.Target{All: true})
+	return err
+}
+
+// move moves a key of the slot.
+func (m moving) move(key string) {
+	m.t.Helper()
+	_, port, _ := strings.Cut(m.Nodes[1].Addr(), ":")
+	if err := m.Nodes[0].Client().Do(m.t.Context(), "MIGRATE", "127.0.0.1", port, key, 0, 5000).Err(); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// bob is a user whose record is at the first master, and isn't where the list of names is.
+var bob = storage.User{Name: "bob", ID: "usr_2"}
+
+const bobKey = "grantd:user:bob"
+
+// What the key of a call does while its slot moves doesn't keep replicas from confirming
+// the call, nor the others that share its pipeline.
+func TestReplicasConfirmWhileASlotMoves(t *testing.T) {
+	t.Run("key that moved", func(t *testing.T) {
+		m := startMoving(t, bobKey)
+		if err := m.s.CreateUser(t.Context(), bob); err != nil {
+			t.Fatal(err)
+		}
+		m.move(bobKey)
+		if err := m.s.DeleteUser(t.Context(), bob.Name); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("key that is deleted before it moves", func(t *testing.T) {
+		m := startMoving(t, bobKey)
+		if err := errors.Join(m.s.CreateUser(t.Context(), bob), m.s.DeleteUser(t.Context(), bob.Name)); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("last key of a pipeline", func(t *testing.T) {
+		const last = 0xfd // partition of the first master
+		m := startMoving(t, floorsKey(last))
+		m.move(floorsKey(last))
+		for range 3 {
+			if err := m.revokeAll(); err != nil {
+				t.Error(err)
+			}
+		}
+		m.Move(int(m.Nodes[0].Client().ClusterKeySlot(t.Context(), floorsKey(last)).Val()), m.Nodes[0], m.Nodes[1])
+		if err := m.revokeAll(); err != nil {
+			t.Errorf("after the move: %v", err)
+		}
+	})
+}
+
+// A key that was deleted before it moved can come back while its slot moves, by a failover of
+// the master where it was. So what the other master's replicas say isn't enough.
+func TestADeletionIsConfirmedWhereTheKeyWas(t *testing.T) {
+	m := startMoving(t, bobKey)
+	if err := m.s.CreateUser(t.Context(), bob); err != nil {
+		t.Fatal(err)
+	}
+	m.replica.Stop()
+	another, _ := openConfirmed(t, m.URL(), 1)
+	for i, s := range []*Store{m.s, another, another} {
+		if err := s.DeleteUser(t.Context(), bob.Name); !errors.Is(err, errUnconfirmed) {
+			t.Errorf("call %d: %v, want it unconfirmed", i, err)
+		}
+	}
+	m.replica.Cont()
+	expectRecovery(t, 5*time.Second, func() error { return another.DeleteUser(t.Context(), bob.Name) })
 }
 
 // Replicas that confirmed everything before they went away don't confirm what comes next.
@@ -276,8 +338,8 @@ func confirmedAll(t *testing.T, s *Store) bool {
 	return err == nil && !behind.Load()
 }
 
-// However long replicas are missing, a client that keeps repeating a refresh gets its
-// answer once they are back. A client that doesn't repeat it gets no more time than
+// However long replicas are missing, and though memory is full, a client that keeps
+// repeating a refresh gets its answer once they are back. A client that doesn't repeat it gets no more time than
 // usual.
 func TestARefreshThatIsRepeatedOutlivesMissingReplicas(t *testing.T) {
 	for _, tt := range replicated {
@@ -295,6 +357,11 @@ func TestARefreshThatIsRepeatedOutlivesMissingReplicas(t *testing.T) {
 			revoked, _ := swap()
 			for _, r := range replicas {
 				r.Stop()
+			}
+			if err := s.eachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error {
+				return node.ConfigSet(ctx, "maxmemory", "1").Err()
+			}); err != nil {
+				t.Fatal(err)
 			}
 			if err := s.DeleteGrant(t.Context(), revoked.ID); !errors.Is(err, errUnconfirmed) {
 				t.Errorf("a revocation: %v", err)

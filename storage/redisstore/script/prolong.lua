@@ -1,4 +1,6 @@
--- Keeps a retry for longer, unless a later swap has put another in its place.
+#!lua flags=allow-oom
+-- Keeps a retry for longer, unless a later swap has put another in its place. It works
+-- when memory is full as well: the record takes the place of one of its size.
 -- KEYS  retry
 -- ARGV  record that is there, record with the later end, that end (ms)
 -- Answers 1 prolonged, 0 it is another or none.
