@@ -255,20 +255,24 @@ func TestAFloodOfSignIns(t *testing.T) {
 		wg.Go(func() { answers[i] = f.post(t, passwordForm("alice", "secret123"), asWeb) })
 	}
 	wg.Wait()
-	served := uint64(0)
+	served, busy := uint64(0), 0
 	t.Run("PW-OWASP-storage-04 what doesn't fit is a 503 with Retry-After, and costs no hash", func(t *testing.T) {
 		for _, a := range answers {
-			if a.status == http.StatusOK {
+			switch a.status {
+			case http.StatusOK:
 				served++
 				continue
+			case http.StatusTooManyRequests: // waited in vain for the user's other sign-ins, on a slow machine
+				continue
 			}
+			busy++
 			wantError(t, a, http.StatusServiceUnavailable, "temporarily_unavailable")
 			if a.header.Get("Retry-After") != "1" {
 				t.Errorf("Retry-After is %q", a.header.Get("Retry-After"))
 			}
 		}
-		if served == 0 || served == uint64(len(answers)) || hasher.Uses()-before != served {
-			t.Errorf("%d of %d were served, for %d hashes", served, len(answers), hasher.Uses()-before)
+		if served == 0 || busy == 0 || hasher.Uses()-before != served {
+			t.Errorf("%d of %d were served and %d found it busy, for %d hashes", served, len(answers), busy, hasher.Uses()-before)
 		}
 	})
 	t.Run("PW-OWASP-storage-04 afterwards all is as before", func(t *testing.T) {
