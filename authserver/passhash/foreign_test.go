@@ -177,14 +177,14 @@ func TestDearestHashesAreBounded(t *testing.T) {
 		if mustVerify(t, h, s, "secret123").OK {
 			t.Errorf("%s verifies", s)
 		}
-		if d := time.Since(start); d > 10*time.Second {
+		if d := time.Since(start); d > 30*time.Second {
 			t.Errorf("%s took %v", s, d)
 		}
 	}
 	t.Run("a password that crypt(3) wouldn't take", func(t *testing.T) {
 		start := time.Now()
 		mustVerify(t, h, "$6$rounds=1000000$salt$"+strings.Repeat("0", 86), strings.Repeat("a", 1024))
-		if d := time.Since(start); d > time.Second {
+		if d := time.Since(start); d > 2*time.Second {
 			t.Errorf("took %v", d)
 		}
 	})
