@@ -57,9 +57,8 @@ const Memory = ":memory:"
 
 // Open opens the store in the file at path. It makes the file (mode 0600) and
 // its directories (mode 0700) if they don't exist, unless Existing is among opts.
-// It returns an error that
-// wraps storage.ErrUnavailable when the file can't be opened, isn't a grantd
-// store or was written by a newer grantd.
+// It returns an error that wraps storage.ErrUnavailable when the file can't be
+// opened, isn't a grantd store or was written by a newer grantd.
 //
 // Once the file, or one that SQLite keeps beside it, is moved, deleted or
 // replaced, every call of the store fails with such an error: a write at once,

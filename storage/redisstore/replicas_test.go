@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -197,9 +198,9 @@ type moving struct {
 	replica *redistest.Server // of the first master
 }
 
-// startMoving starts a Cluster where the slot of the key, which has to be at the first
-// master, is moving. The keys of the slot are where they were.
-func startMoving(t *testing.T, key string) moving {
+// startMoving starts a Cluster with these users, where the slot of the key, which has to be
+// at the first master, is moving. The keys of the slot are where they were.
+func startMoving(t *testing.T, key string, users ...string) moving {
 	t.Helper()
 	ctx := t.Context()
 	m := moving{ThreeMasters: redistest.Cluster(t), t: t}
@@ -209,7 +210,12 @@ func startMoving(t *testing.T, key string) moving {
 		m.AddReplica(n)
 	}
 	m.s, _ = openConfirmed(t, m.URL(), 1)
-	expectRecovery(t, 5*time.Second, func() error { return m.revokeAll() })
+	expectRecovery(t, 5*time.Second, m.revokeAll)
+	for _, name := range users {
+		if err := m.s.CreateUser(ctx, storage.User{Name: name, ID: "usr_" + name}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	slot := from.Client().ClusterKeySlot(ctx, key).Val()
 	if err := errors.Join(
 		to.Client().Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", from.Client().ClusterMyID(ctx).Val()).Err(),
@@ -229,33 +235,33 @@ func (m moving) revokeAll() error {
 func (m moving) move(key string) {
 	m.t.Helper()
 	_, port, _ := strings.Cut(m.Nodes[1].Addr(), ":")
-	if err := m.Nodes[0].Client().Do(m.t.Context(), "MIGRATE", "127.0.0.1", port, key, 0, 5000).Err(); err != nil {
-		m.t.Fatal(err)
+	if told, err := m.Nodes[0].Client().Do(m.t.Context(), "MIGRATE", "127.0.0.1", port, key, 0, 5000).Text(); told != "OK" {
+		m.t.Fatalf("%s: %q, %v", key, told, err)
 	}
 }
 
-// bob is a user whose record is at the first master, and isn't where the list of names is.
-var bob = storage.User{Name: "bob", ID: "usr_2"}
-
+// The record of the user bob is at the first master, and isn't where the list of names is.
 const bobKey = "grantd:user:bob"
 
 // What the key of a call does while its slot moves doesn't keep replicas from confirming
 // the call, nor the others that share its pipeline.
 func TestReplicasConfirmWhileASlotMoves(t *testing.T) {
 	t.Run("key that moved", func(t *testing.T) {
-		m := startMoving(t, bobKey)
-		if err := m.s.CreateUser(t.Context(), bob); err != nil {
-			t.Fatal(err)
-		}
+		m := startMoving(t, bobKey, "bob")
 		m.move(bobKey)
-		expectRecovery(t, 5*time.Second, func() error { return m.s.DeleteUser(t.Context(), bob.Name) })
+		expectRecovery(t, 5*time.Second, func() error { return m.s.DeleteUser(t.Context(), "bob") })
 	})
-	t.Run("key that is deleted before it moves", func(t *testing.T) {
-		m := startMoving(t, bobKey)
-		if err := m.s.CreateUser(t.Context(), bob); err != nil {
-			t.Fatal(err)
+	t.Run("keys that are deleted before they move", func(t *testing.T) {
+		var names []string
+		for i := range 20 {
+			names = append(names, "{fd}"+strconv.Itoa(i)) // in the slot of that partition
 		}
-		expectRecovery(t, 5*time.Second, func() error { return m.s.DeleteUser(t.Context(), bob.Name) })
+		m := startMoving(t, floorsKey(0xfd), names...)
+		expectRecovery(t, 5*time.Second, func() error { // each try with another one
+			name := names[0]
+			names = names[1:]
+			return m.s.DeleteUser(t.Context(), name)
+		})
 	})
 	t.Run("last key of a pipeline", func(t *testing.T) {
 		const last = 0xfd // partition of the first master
@@ -270,19 +276,16 @@ func TestReplicasConfirmWhileASlotMoves(t *testing.T) {
 // A key that was deleted before it moved can come back while its slot moves, by a failover of
 // the master where it was. So what the other master's replicas say isn't enough.
 func TestADeletionIsConfirmedWhereTheKeyWas(t *testing.T) {
-	m := startMoving(t, bobKey)
-	if err := m.s.CreateUser(t.Context(), bob); err != nil {
-		t.Fatal(err)
-	}
+	m := startMoving(t, bobKey, "bob")
 	m.replica.Stop()
 	another, _ := openConfirmed(t, m.URL(), 1)
 	for i, s := range []*Store{m.s, another, another} {
-		if err := s.DeleteUser(t.Context(), bob.Name); !errors.Is(err, storage.ErrUnavailable) {
+		if err := s.DeleteUser(t.Context(), "bob"); !errors.Is(err, storage.ErrUnavailable) {
 			t.Errorf("call %d: %v, want ErrUnavailable", i, err)
 		}
 	}
 	m.replica.Cont()
-	expectRecovery(t, 5*time.Second, func() error { return another.DeleteUser(t.Context(), bob.Name) })
+	expectRecovery(t, 5*time.Second, func() error { return another.DeleteUser(t.Context(), "bob") })
 }
 
 // Replicas that confirmed everything before they went away don't confirm what comes next.
@@ -332,8 +335,8 @@ func confirmedAll(t *testing.T, s *Store) bool {
 }
 
 // However long replicas are missing, and though memory is full, a client that keeps
-// repeating a refresh gets its answer once they are back. A client that doesn't repeat it gets no more time than
-// usual.
+// repeating a refresh gets its answer once they are back. A client that doesn't repeat
+// it gets no more time than usual.
 func TestARefreshThatIsRepeatedOutlivesMissingReplicas(t *testing.T) {
 	for _, tt := range replicated {
 		t.Run(tt.name, func(t *testing.T) {
